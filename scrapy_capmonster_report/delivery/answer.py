@@ -1,0 +1,173 @@
+"""What the service's answer to a report means."""
+
+from __future__ import annotations
+
+import json
+import re
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Verdict(Enum):
+    """What becomes of the report that was answered."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    RETRY = "retry"
+
+
+class Reaction(Enum):
+    """What an answer asks of all the reports to come."""
+
+    NONE = "none"
+    STOP = "stop"
+    """Send nothing for the rest of the crawl."""
+    BAN = "ban"
+    """Send nothing until the ban is over, then try one."""
+    STRIKE = "strike"
+    """Several in a row would end in a ban: pause before that."""
+    THROTTLE = "throttle"
+    """Too fast: all wait."""
+
+
+class ErrorCode(NamedTuple):
+    """What a documented ``errorCode`` asks for, and what the user should do about it."""
+
+    reaction: Reaction
+    advice: str = ""
+
+
+_UNKNOWN_TASK = ErrorCode(
+    Reaction.STRIKE,
+    "the service does not know these tasks: check that taskId is what createTask returned for "
+    "this account, and that reports are sent within five minutes of solving",
+)
+_BANNED = ErrorCode(
+    Reaction.BAN,
+    "the service has banned this IP address for too many bad requests; the ban ends only if "
+    "nothing is sent, and solving is stopped by it too",
+)
+
+# The vendor's list of errors and of what leads to a ban (2026); "CAPCHA" is its own spelling.
+ERROR_CODES: Final[Mapping[str, ErrorCode]] = {
+    "ERROR_KEY_DOES_NOT_EXIST": ErrorCode(
+        Reaction.STOP, "the service does not know the account key: check CAPMONSTER_CLIENT_KEY"
+    ),
+    "ERROR_IP_NOT_ALLOWED": ErrorCode(
+        Reaction.STOP,
+        "the account key may not be used from this IP address: allow it in the account's settings",
+    ),
+    "ERROR_IP_BANNED": _BANNED,
+    "ERROR_IP_BLOCKED": _BANNED,
+    "ERROR_ZERO_BALANCE": ErrorCode(Reaction.STRIKE, "the account has no funds: top it up"),
+    "ERROR_NO_SUCH_CAPCHA_ID": _UNKNOWN_TASK,
+    "WRONG_CAPTCHA_ID": _UNKNOWN_TASK,
+    "ERROR_WRONG_CAPTCHA_ID": _UNKNOWN_TASK,
+    "ERROR_TOO_MUCH_REQUESTS": ErrorCode(Reaction.THROTTLE),
+}
+
+_NO_CODE: Final = "no_error_code"
+_MAX_CODE_LENGTH: Final = 64
+
+
+class Answer(NamedTuple):
+    """What an answer means for its report and for the others.
+
+    Args:
+        verdict: what becomes of the report.
+        code: the ``errorCode`` (or the HTTP status class) of a refusal, fit to be shown.
+        reaction: what the answer asks of all the reports to come.
+        wait: seconds after which the service wants to hear from us again (``Retry-After``).
+        reason: why it is to be retried, in words, for the log.
+    """
+
+    verdict: Verdict
+    code: str | None = None
+    reaction: Reaction = Reaction.NONE
+    wait: float | None = None
+    reason: str = ""
+
+
+def read_answer(
+    status: int, body: bytes, *, retry_after: str | None, wall_now: float, secret: str
+) -> Answer:
+    """What the answer to a report means.
+
+    Args:
+        status: the HTTP status.
+        body: the body, whole; empty where it was too long to be read.
+        retry_after: the ``Retry-After`` header.
+        wall_now: seconds since the epoch, to read a date in *retry_after* by.
+        secret: the account key, not to be shown even if the service echoes it.
+    """
+    if 300 <= status < 400:
+        # Not followed: the key goes to no other host. Retrying would find the same.
+        return Answer(Verdict.REFUSED, "http_3xx")
+    fields = _json_object(body)
+    code = _error_code(fields)
+    known = ERROR_CODES.get(code) if code else None
+    wait = parse_retry_after(retry_after, wall_now)
+    if status == 429 or (known and known.reaction is Reaction.THROTTLE):
+        return Answer(
+            Verdict.RETRY, reaction=Reaction.THROTTLE, wait=wait, reason="too many requests"
+        )
+    if known:
+        return Answer(Verdict.REFUSED, code, known.reaction)
+    if status >= 500:
+        reaction = Reaction.NONE if wait is None else Reaction.THROTTLE
+        return Answer(Verdict.RETRY, reaction=reaction, wait=wait, reason=f"HTTP {status}")
+    if code:
+        return Answer(Verdict.REFUSED, presentable(code, secret))
+    if status >= 400:
+        return Answer(Verdict.REFUSED, "http_4xx")
+    if _is_success(fields):
+        return Answer(Verdict.ACCEPTED)
+    return Answer(Verdict.RETRY, reason="an answer that is not the documented JSON")
+
+
+def presentable(code: str, secret: str) -> str:
+    """An unknown *code* as it may stand in stats and logs: plain, short, without the key."""
+    plain = re.sub(r"[^A-Za-z0-9_.-]", "_", code.replace(secret, "KEY"))
+    # Once more, should control characters have been hiding the key.
+    return plain.replace(re.sub(r"[^A-Za-z0-9_.-]", "_", secret), "KEY")[:_MAX_CODE_LENGTH]
+
+
+def parse_retry_after(value: str | None, wall_now: float) -> float | None:
+    """The seconds to wait that a ``Retry-After`` header asks for, ``None`` if it says nothing.
+
+    Both forms of RFC 9110, 10.2.3: whole seconds, or a date (one in the past asks for nothing).
+    """
+    text = (value or "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:12])
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - wall_now)
+    except (TypeError, ValueError, OverflowError, IndexError):
+        return None
+
+
+def _json_object(body: bytes) -> dict[str, object]:
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _error_code(fields: dict[str, object]) -> str | None:
+    """The ``errorCode`` of an answer that says there was an error."""
+    error_id, code = fields.get("errorId"), fields.get("errorCode")
+    if error_id == 0:
+        return None
+    if isinstance(code, str) and code:
+        return code
+    return _NO_CODE if isinstance(error_id, int) else None
+
+
+def _is_success(fields: dict[str, object]) -> bool:
+    error_id = fields.get("errorId")
+    return error_id == 0 and not isinstance(error_id, bool) and fields.get("status") == "success"

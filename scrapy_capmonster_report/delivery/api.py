@@ -1,0 +1,270 @@
+"""One report over the wire: the POST through treq, within one deadline, its answer read capped."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from typing import TYPE_CHECKING, Any, Final
+
+from hyperlink import EncodedURL
+from treq.client import HTTPClient
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.protocol import Protocol
+from twisted.internet.ssl import optionsForClientTLS
+from twisted.web.client import (
+    Agent,
+    HTTPConnectionPool,
+    RequestTransmissionFailed,
+    ResponseDone,
+    ResponseNeverReceived,
+)
+from twisted.web.http import PotentialDataLoss
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer
+from zope.interface import implementer
+
+from ..task import Kind
+from .answer import Answer, Verdict, read_answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from twisted.internet.interfaces import IConsumer, IProtocol
+    from twisted.python.failure import Failure
+    from twisted.web.client import URI
+    from twisted.web.iweb import IResponse
+
+    from ..task import Task
+
+ENDPOINTS: Final[Mapping[Kind, str]] = {
+    Kind.IMAGE: "/reportIncorrectImageCaptcha",
+    Kind.TOKEN: "/reportIncorrectTokenCaptcha",
+    Kind.RECAPTCHA: "/reportIncorrectRecaptcha",
+}
+"""The three addresses of the service's page "How to report bad tokens"."""
+
+MAX_ANSWER_BYTES: Final = 64 * 1024
+"""An answer is some 40 bytes; whatever is longer than this is none, and is not read on."""
+
+
+class ReportApi:
+    """The report calls of CapMonster Cloud, on a treq client of its own.
+
+    Args:
+        reactor: connects and tells the time of the deadline.
+        base_url: where the service is, without a slash at the end.
+        client_key: the account key; it goes into the request's body and nowhere else.
+        connections: how many to keep alive.
+        timeout: seconds for one attempt, from connecting to the last byte.
+        wall: seconds since the epoch, for dates in ``Retry-After``.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        *,
+        base_url: str,
+        client_key: str,
+        connections: int,
+        timeout: float,
+        wall: Callable[[], float],
+    ) -> None:
+        self._reactor = reactor
+        self._client_key = client_key
+        self._timeout = timeout
+        self._wall = wall
+        self._urls = {kind: EncodedURL.from_text(base_url + ENDPOINTS[kind]) for kind in Kind}
+        self._pool = HTTPConnectionPool(reactor, persistent=True)
+        self._pool.maxPersistentPerHost = connections
+        self._endpoints = _Endpoints(reactor, timeout)
+        agent = Agent.usingEndpointFactory(reactor, self._endpoints, pool=self._pool)
+        self._client = HTTPClient(_UnencodedAgent(agent))
+
+    def send(self, task: Task) -> Deferred[Answer]:
+        """Report *task* once. Never fails: what goes wrong on the way is an answer to be retried.
+
+        Cancelling it closes the connection.
+        """
+        attempt = Deferred.fromCoroutine(self._attempt(task))
+        attempt.addTimeout(self._timeout, self._reactor)
+        return attempt.addErrback(_passing_fault)
+
+    def close(self) -> Deferred[None]:
+        """Close every connection, also those that would not end by themselves."""
+        closed: Deferred[None] = self._pool.closeCachedConnections()
+        self._endpoints.abort_connections()
+        return closed
+
+    async def _attempt(self, task: Task) -> Answer:
+        response = await self._post(task)
+        body = await _read_capped(response)
+        retry_after = response.headers.getRawHeaders(b"retry-after", [b""])[-1]
+        return read_answer(
+            response.code,
+            body,
+            retry_after=retry_after.decode("latin-1"),
+            wall_now=self._wall(),
+            secret=self._client_key,
+        )
+
+    async def _post(self, task: Task) -> IResponse:
+        while True:
+            opened = self._endpoints.opened
+            answered = self._client.post(
+                self._urls[task.kind],
+                data=_ReportBody(self._client_key, task.id),
+                headers=Headers(
+                    {b"Content-Type": [b"application/json"], b"Accept": [b"application/json"]}
+                ),
+                allow_redirects=False,
+                unbuffered=True,
+                reactor=self._reactor,
+            )
+            kept_alive = self._endpoints.opened == opened
+            try:
+                return await answered
+            except (RequestTransmissionFailed, ResponseNeverReceived) as error:
+                # A connection that the server had closed in the meantime says nothing about the
+                # server: try the next one. Twisted itself retries no POST.
+                if not kept_alive or _is_cancelled(error):
+                    raise
+
+
+def _passing_fault(failure: Failure) -> Answer:
+    error = failure.value
+    inner = getattr(error, "reasons", None)
+    cause = inner[0].value if inner else error
+    return Answer(Verdict.RETRY, reason=type(cause).__name__)
+
+
+def _is_cancelled(error: Any) -> bool:
+    return any(reason.check(CancelledError) for reason in error.reasons)
+
+
+@implementer(IBodyProducer)
+class _ReportBody:
+    """The request's body. An object rather than bytes, so that no traceback shows the key."""
+
+    def __init__(self, client_key: str, task_id: int) -> None:
+        self._body = json.dumps({"clientKey": client_key, "taskId": task_id}).encode()
+        self.length = len(self._body)
+
+    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
+        consumer.write(self._body)
+        return succeed(None)
+
+    def pauseProducing(self) -> None:
+        """Nothing is left to pause: the body is written at once."""
+
+    resumeProducing = stopProducing = pauseProducing
+
+
+@implementer(IAgent)
+class _UnencodedAgent:
+    """Keeps treq from decompressing: a small bomb would become megabytes before any cap."""
+
+    def __init__(self, agent: IAgent) -> None:
+        self._agent = agent
+
+    def request(
+        self,
+        method: bytes,
+        uri: bytes,
+        headers: Headers | None = None,
+        bodyProducer: IBodyProducer | None = None,
+    ) -> Deferred[IResponse]:
+        headers = headers or Headers()
+        headers.setRawHeaders(b"Accept-Encoding", [b"identity"])
+        return self._agent.request(method, uri, headers, bodyProducer).addCallback(_as_it_came)
+
+
+def _as_it_came(response: IResponse) -> IResponse:
+    response.headers.removeHeader(b"Content-Encoding")
+    return response
+
+
+@implementer(IAgentEndpointFactory)
+class _Endpoints:
+    """Opens connections (TLS verified by the platform's trust store) and knows which are open."""
+
+    def __init__(self, reactor: Any, timeout: float) -> None:
+        self._reactor = reactor
+        self._timeout = timeout
+        self._connections: set[Any] = set()
+        self.opened = 0
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
+        host = uri.host.decode("ascii")
+        endpoint: IStreamClientEndpoint = HostnameEndpoint(
+            self._reactor, host, uri.port, timeout=self._timeout
+        )
+        if uri.scheme == b"https":
+            endpoint = wrapClientTLS(optionsForClientTLS(host), endpoint)
+        return _CountedEndpoint(endpoint, self)
+
+    def connected(self, protocol: Any) -> Any:
+        self._connections = {known for known in self._connections if known.transport.connected}
+        self._connections.add(protocol)
+        return protocol
+
+    def abort_connections(self) -> None:
+        for protocol in self._connections:
+            protocol.transport.abortConnection()
+        self._connections.clear()
+
+
+@implementer(IStreamClientEndpoint)
+class _CountedEndpoint:
+    def __init__(self, endpoint: IStreamClientEndpoint, endpoints: _Endpoints) -> None:
+        self._endpoint = endpoint
+        self._endpoints = endpoints
+
+    def connect(self, factory: Any) -> Deferred[IProtocol]:
+        self._endpoints.opened += 1
+        return self._endpoint.connect(factory).addCallback(self._endpoints.connected)
+
+
+def _read_capped(response: IResponse) -> Deferred[bytes]:
+    """The body, or nothing if it is longer than :data:`MAX_ANSWER_BYTES`."""
+    body = _CappedBody()
+    response.deliverBody(body)
+    return body.finished
+
+
+class _CappedBody(Protocol):
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._room = MAX_ANSWER_BYTES
+        self.finished: Deferred[bytes] = Deferred(lambda _: self._hang_up())
+
+    def dataReceived(self, data: bytes) -> None:
+        self._room -= len(data)
+        if self._room >= 0:
+            self._parts.append(data)
+        elif not self.finished.called:
+            self._hang_up()
+            self.finished.callback(b"")
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        if self.finished.called:
+            return
+        if reason.check(ResponseDone, PotentialDataLoss):
+            self.finished.callback(_decompressed(b"".join(self._parts)))
+        else:
+            self.finished.errback(reason)
+
+    def _hang_up(self) -> None:
+        if self.transport is not None:
+            self.transport.loseConnection()
+
+
+def _decompressed(body: bytes) -> bytes:
+    """The *body*, or what a server compressed though it was told not to, as far as the cap."""
+    if not body.startswith(b"\x1f\x8b"):
+        return body
+    try:
+        return zlib.decompressobj(wbits=31).decompress(body, MAX_ANSWER_BYTES)
+    except zlib.error:
+        return b""

@@ -1,0 +1,9 @@
+"""What a refused captcha answer looks like: rules, checked once and asked of every response."""
+
+from __future__ import annotations
+
+from .compile import SETTING, compile_rules
+from .presets import PRESETS
+from .rule import Explanation, Finding, Rule, Rules
+
+__all__ = ["PRESETS", "SETTING", "Explanation", "Finding", "Rule", "Rules", "compile_rules"]

@@ -1,0 +1,119 @@
+"""From the setting to rules: everything is checked here, once, when the crawl starts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from ..task import Kind
+from .conditions import CONDITIONS, compile_conditions
+from .errors import RuleError, nearest, show, under
+from .presets import PRESETS
+from .rule import Rule, Rules
+from .values import mapping
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from scrapy import Spider
+
+SETTING: Final = "CAPMONSTER_REPORT_RULES"
+
+_LABELS: Final = ("name", "kind")
+_RULE: Final = f"a dict of {', '.join((*_LABELS, *CONDITIONS))}, or the name of a preset"
+_ALLOWED: Final = "a list of rules (dicts) and names of presets, or JSON text of such a list"
+
+
+def compile_rules(value: object, *, spider: Spider | None = None) -> Rules:
+    """The rules that the setting ``CAPMONSTER_REPORT_RULES`` describes.
+
+    Args:
+        value: a list of dicts and names of presets, or JSON text of such a list; ``None``, ``""``
+            and ``[]`` are no rules.
+        spider: the spider whose methods a ``callback`` may name.
+
+    Raises:
+        ValueError: there is a mistake; it names the rule and the key, says what is allowed and
+            what was probably meant.
+    """
+    try:
+        entries = _read(value)
+        return Rules(
+            rule
+            for position, entry in enumerate(entries, 1)
+            for rule in _compile_entry(entry, position, spider)
+        )
+    except RuleError as mistake:
+        raise ValueError(f"The value of the {SETTING} setting is invalid: {mistake}") from None
+
+
+def _read(value: object) -> Sequence[object]:
+    if isinstance(value, str):
+        value = _read_json(value) if value.strip() else None
+    if value is None:
+        return ()
+    if isinstance(value, Mapping):
+        raise RuleError("it is one rule, not a list; put it in a list: [{…}]", _ALLOWED)
+    if not isinstance(value, (list, tuple)):
+        meant = [value] if isinstance(value, str) else None
+        raise RuleError(f"{show(value)} is no list", _ALLOWED, meant)
+    return value
+
+
+def _read_json(text: str) -> object:
+    try:
+        return json.loads(text, object_pairs_hook=_read_object)
+    except json.JSONDecodeError as error:
+        preset = nearest(text, PRESETS)
+        meant = json.dumps([preset]) if preset else None
+        problem = f"it is no JSON: {error.msg} at line {error.lineno} column {error.colno}"
+        raise RuleError(f"{problem} (char {error.pos})", _ALLOWED, meant) from None
+    except (ValueError, RecursionError) as error:  # thousands of digits, or of brackets
+        raise RuleError(f"it is no JSON that can be read: {error}", _ALLOWED) from None
+
+
+def _read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; a key that stands twice would silently lose a condition."""
+    keys = [key for key, _ in pairs]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise RuleError(f"the key {show(key)} stands twice in one dict", "each key once")
+    return dict(pairs)
+
+
+def _compile_entry(entry: object, position: int, spider: Spider | None) -> Iterator[Rule]:
+    default = f"rule {position}"
+    try:
+        if isinstance(entry, str):
+            yield from (_compile_rule(rule, entry, spider) for rule in _preset(entry))
+        else:
+            yield _compile_rule(mapping(entry, _RULE), default, spider)
+    except RuleError as mistake:
+        name = entry.get("name") if isinstance(entry, Mapping) else None
+        raise mistake.in_rule(f"{default} ({show(name)})" if name else default) from None
+
+
+def _compile_rule(written: Mapping[Any, Any], default: str, spider: Spider | None) -> Rule:
+    conditions = compile_conditions(written, spider, CONDITIONS, _LABELS)
+    with under("kind"):
+        kind = _parse_kind(written["kind"]) if "kind" in written else None
+    return Rule(written.get("name", default), kind, conditions)
+
+
+def _preset(name: str) -> Sequence[Mapping[str, Any]]:
+    if name not in PRESETS:
+        raise RuleError(
+            f"there is no preset {show(name)}",
+            "a rule (a dict), or one of the presets " + ", ".join(PRESETS),
+            nearest(name, PRESETS),
+        )
+    preset = PRESETS[name]
+    return (preset,) if isinstance(preset, Mapping) else preset
+
+
+def _parse_kind(value: object) -> Kind:
+    kinds = [kind.value for kind in Kind]
+    if isinstance(value, str) and value in kinds:
+        return Kind(value)
+    raise RuleError(f"{show(value)} is no kind", ", ".join(kinds), nearest(value, kinds))

@@ -1,0 +1,79 @@
+"""Hosts, written as Scrapy writes them in its URLs."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from w3lib.url import safe_url_string
+
+from .errors import RuleError, show
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ALLOWED: Final = (
+    "a host name such as 'shop.example', which covers its subdomains, or a list of them"
+)
+
+_LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*")
+_MAX_LENGTH: Final = 253
+
+
+def host_of(url: str) -> str:
+    """The host of *url*: lower case, in IDNA, without a trailing dot; ``""`` if it has none."""
+    try:
+        host = urlsplit(url).hostname or ""
+        if not host.isascii():
+            # Scrapy's own requests never come here: their URLs went through the same function.
+            host = urlsplit(safe_url_string(url)).hostname or ""
+    except ValueError:
+        return ""
+    return host.rstrip(".")
+
+
+def parents_of(host: str) -> Iterator[str]:
+    """*host* and every domain that it is a subdomain of, the nearest first."""
+    yield host
+    while (dot := host.find(".")) >= 0:
+        host = host[dot + 1 :]
+        yield host
+
+
+def parse_domain(value: object) -> str:
+    """The host that a ``domains`` entry names, in the form of :func:`host_of`.
+
+    Raises:
+        RuleError: it is no host name, for instance a URL or a pattern.
+    """
+    if not isinstance(value, str):
+        raise RuleError(f"{show(value)} is no host name", ALLOWED)
+    domain = _parse_host(value)
+    if domain is None:
+        raise RuleError(f"{show(value)} is no host name", ALLOWED, _host_within(value))
+    return domain
+
+
+def _parse_host(value: str) -> str | None:
+    try:
+        return str(ipaddress.ip_address(value.removeprefix("[").removesuffix("]")))
+    except ValueError:
+        pass
+    if re.search(r"[\s/\\:@*?#%]", value) or len(value) > _MAX_LENGTH:
+        return None
+    host = host_of(f"http://{value}/")
+    return host if len(host) <= _MAX_LENGTH and _HOST.fullmatch(host) else None
+
+
+def _host_within(value: str) -> str | None:
+    """The host inside a URL, a host with a port, a ``*.`` pattern or a cookie's domain."""
+    url = value.strip()
+    try:
+        host = urlsplit(url if "//" in url else f"//{url}").hostname or ""
+    except ValueError:
+        return None
+    host = host.lstrip("*.")
+    return host if _parse_host(host) else None

@@ -1,0 +1,58 @@
+"""JMESPath expressions, checked when the crawl starts, functions included."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import jmespath
+from jmespath.exceptions import ArityError, JMESPathError, UnknownFunctionError
+from jmespath.functions import Functions
+
+from .errors import RuleError, nearest, show
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+JMESPATH: Final = "a JMESPath expression, or a list of them"
+
+
+def parse_jmespath(value: str) -> Any:
+    """The compiled expression, whose ``search`` takes a document.
+
+    Raises:
+        RuleError: it is no JMESPath, or calls a function that is unknown or takes other arguments.
+    """
+    try:
+        expression = jmespath.compile(value)
+    except JMESPathError as error:
+        raise _bad(value, error) from None
+    for name, count in _calls(expression.parsed):
+        _check_call(value, name, count)
+    return expression
+
+
+def _calls(node: Any) -> Iterator[tuple[str, int]]:
+    """The functions called in a parsed expression, and with how many arguments."""
+    if isinstance(node, dict):
+        if node["type"] == "function_expression":
+            yield node["value"], len(node["children"])
+        for child in node["children"]:
+            yield from _calls(child)
+
+
+def _check_call(value: str, name: str, count: int) -> None:
+    # jmespath itself looks functions up only when an expression reaches them.
+    call = f"{name}({', '.join('@' * count)})"
+    try:
+        jmespath.search(call, None)
+    except UnknownFunctionError as error:
+        raise _bad(value, error, nearest(name, Functions.FUNCTION_TABLE)) from None
+    except ArityError as error:
+        raise _bad(value, error) from None
+    except JMESPathError:
+        return  # null is not what it takes, but it is there
+
+
+def _bad(value: str, error: JMESPathError, meant: str | None = None) -> RuleError:
+    reason = str(error).partition("\n")[0].rstrip(":")
+    return RuleError(f"{show(value)} is a bad JMESPath expression: {reason}", JMESPATH, meant)

@@ -1,0 +1,124 @@
+"""A response as the conditions see it: each view of it is made when first asked for, and once."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urljoin
+
+from scrapy.http import HtmlResponse, JsonResponse, TextResponse, XmlResponse
+from scrapy.selector import Selector
+from w3lib.url import safe_url_string
+
+from .hosts import host_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from scrapy import Request
+    from scrapy.http import Response
+
+NOT_JSON: Final = object()
+"""What :attr:`Page.json` is of a page that is not JSON; ``None`` is a JSON value."""
+
+_JSON_START = re.compile(r"[\s\ufeff]*[\[{]")
+
+
+class Page:
+    """A response and the request it answers.
+
+    No view of it raises: what cannot be decoded or parsed has no text, no nodes or no JSON.
+
+    Args:
+        response: the response.
+        request: the request; ``response.request`` is not yet set in a downloader middleware.
+        followed: the URLs that the site redirected this request to.
+    """
+
+    def __init__(self, response: Response, request: Request, followed: Sequence[str] = ()) -> None:
+        self.response = response
+        self.request = request
+        self.status = response.status
+        self.url = response.url
+        self._followed = followed
+
+    @cached_property
+    def host(self) -> str:
+        """The host of the response's URL, as :func:`~.hosts.host_of` gives it."""
+        return host_of(self.url)
+
+    @cached_property
+    def redirects(self) -> Sequence[str]:
+        """Every URL that the site redirected this request to, this response's own included."""
+        location = self.response.headers.get("Location")
+        if location is None or not 300 <= self.status < 400:
+            return self._followed
+        try:
+            # Like Scrapy's RedirectMiddleware: the bytes are escaped as they are.
+            target = urljoin(self.url, safe_url_string(location))
+        except ValueError:
+            return self._followed
+        return [*self._followed, target]
+
+    def header(self, name: str) -> list[str]:
+        """The values of the header *name*; bytes that are no UTF-8 are read as Latin-1."""
+        return [_decode(value) for value in self.response.headers.getlist(name)]
+
+    @cached_property
+    def text(self) -> str | None:
+        """The decoded body; ``None`` if it is no text."""
+        if not isinstance(self.response, TextResponse):
+            return None
+        try:
+            return self.response.text
+        except Exception:  # a codec may raise anything
+            return None
+
+    @cached_property
+    def json(self) -> Any:
+        """The body as JSON, or :data:`NOT_JSON`.
+
+        The body decides, for many sites send JSON as ``text/html``; a bare ``7`` or ``"no"``
+        counts as JSON only where the site says so.
+        """
+        response, text = self.response, self.text
+        if text is None or not isinstance(response, TextResponse):
+            return NOT_JSON
+        if not isinstance(response, JsonResponse) and not _JSON_START.match(text):
+            return NOT_JSON
+        try:
+            return _read_json(response, text)
+        except (ValueError, RecursionError):
+            return NOT_JSON
+
+    @cached_property
+    def selector(self) -> Selector | None:
+        """The parsed page; ``None`` if it has no nodes: empty, binary or JSON."""
+        response, text = self.response, self.text
+        if not isinstance(response, TextResponse) or not text or text.isspace():
+            return None
+        if isinstance(response, JsonResponse) or self.json is not NOT_JSON:
+            return None
+        try:
+            if isinstance(response, (HtmlResponse, XmlResponse)):
+                return response.selector
+            # Scrapy < 2.18 reads other text as HTML, later ones guess: one way for all.
+            return Selector(response, type="html")
+        except Exception:  # lxml is fed whatever a site sends
+            return None
+
+
+def _decode(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
+def _read_json(response: TextResponse, text: str) -> Any:
+    try:
+        return response.json()
+    except UnicodeDecodeError:  # Scrapy < 2.18: JSON in a legacy encoding
+        return json.loads(text)

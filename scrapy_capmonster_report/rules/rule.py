@@ -1,0 +1,204 @@
+"""A rule, a set of rules, and what they say of a response."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+from .conditions import Domains, Redirect
+from .hosts import parents_of
+from .page import Page
+from .snippets import cut
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from scrapy import Request
+    from scrapy.http import Response
+
+    from ..task import Kind
+    from .conditions import Condition
+
+    OnError = Callable[["Rule", Exception], None]
+
+_HOSTS_REMEMBERED: Final = 1024
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Rule:
+    """What a refused answer looks like on some site.
+
+    Args:
+        name: the label in logs and stats.
+        kind: the kind of captcha, for a task that does not say; ``None`` if the rule does not.
+        conditions: all must hold; the cheapest first.
+    """
+
+    name: str
+    kind: Kind | None
+    conditions: tuple[Condition, ...]
+    tests: tuple[Callable[[Page], bool], ...] = field(init=False)
+    """The conditions but ``domains``, which :class:`Rules` looks up."""
+
+    def __post_init__(self) -> None:
+        tests = (item.holds for item in self.conditions if not isinstance(item, Domains))
+        object.__setattr__(self, "tests", tuple(tests))
+
+    @property
+    def domains(self) -> frozenset[str] | None:
+        """The only domains that the rule is for; ``None`` if it is for any."""
+        for condition in self.conditions:
+            if isinstance(condition, Domains):
+                return condition.domains
+        return None
+
+    @property
+    def sees_redirects(self) -> bool:
+        """Whether the rule looks at where the site redirected to."""
+        return any(isinstance(condition, Redirect) for condition in self.conditions)
+
+    def __repr__(self) -> str:
+        conditions = ", ".join(f"{item.key}={plain(item.value)!r}" for item in self.conditions)
+        return f"<Rule {self.name!r}: {conditions}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one condition says of a response.
+
+    Args:
+        key: the condition's key.
+        value: its value as the user wrote it, made of what JSON knows.
+        holds: whether it holds.
+        found: what it found, or what stands there instead, at most 200 characters.
+    """
+
+    key: str
+    value: Any
+    holds: bool
+    found: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What one rule says of a response; ``dataclasses.asdict`` makes JSON of it."""
+
+    name: str
+    matched: bool
+    conditions: tuple[Finding, ...]
+
+
+class Rules:
+    """Rules in the order of the user, asked until one matches.
+
+    Rules with ``domains`` are indexed: those for other sites cost nothing.
+    """
+
+    def __init__(self, rules: Iterable[Rule] = ()) -> None:
+        self._rules = tuple(rules)
+        self._anywhere: list[int] = []
+        self._by_domain: dict[str, list[int]] = {}
+        for place, rule in enumerate(self._rules):
+            if rule.domains is None:
+                self._anywhere.append(place)
+            for domain in rule.domains or ():
+                self._by_domain.setdefault(domain, []).append(place)
+        self._for_host = lru_cache(_HOSTS_REMEMBERED)(self._look_up)
+
+    def __len__(self) -> int:
+        return len(self._rules)
+
+    def __iter__(self) -> Iterator[Rule]:
+        return iter(self._rules)
+
+    def __repr__(self) -> str:
+        return f"Rules({list(self._rules)!r})"
+
+    def match(
+        self,
+        response: Response,
+        request: Request,
+        *,
+        redirects: Sequence[str] = (),
+        on_error: OnError,
+    ) -> Rule | None:
+        """The first rule that matches, or ``None``.
+
+        Args:
+            response: the response.
+            request: the request it answers.
+            redirects: URLs that the site redirected this request to; the ``Location`` of
+                *response* itself is added.
+            on_error: called with a rule and what its callback raised; that rule does not match.
+        """
+        page = Page(response, request, redirects)
+        return _first(self._for_host(page.host), page, on_error)
+
+    def match_redirects(
+        self,
+        response: Response,
+        request: Request,
+        *,
+        redirects: Sequence[str] = (),
+        on_error: OnError,
+    ) -> Rule | None:
+        """Like :meth:`match`, with only those rules that have a ``redirect`` condition."""
+        page = Page(response, request, redirects)
+        rules = (rule for rule in self._for_host(page.host) if rule.sees_redirects)
+        return _first(rules, page, on_error)
+
+    def explain(
+        self, response: Response, request: Request, *, redirects: Sequence[str] = ()
+    ) -> list[Explanation]:
+        """What every condition of every rule says of *response*, also after one did not hold."""
+        page = Page(response, request, redirects)
+        explanations = []
+        for rule in self._rules:
+            findings = tuple(_finding(condition, page) for condition in rule.conditions)
+            matched = all(finding.holds for finding in findings)
+            explanations.append(Explanation(rule.name, matched, findings))
+        return explanations
+
+    def _look_up(self, host: str) -> tuple[Rule, ...]:
+        """The rules for *host*, in the order of the user."""
+        places = set(self._anywhere)
+        for domain in parents_of(host):
+            places.update(self._by_domain.get(domain, ()))
+        return tuple(self._rules[place] for place in sorted(places))
+
+
+def plain(value: object) -> Any:
+    """A condition's value as JSON knows it: a callable is shown by its name."""
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if callable(value):
+        name = getattr(value, "__qualname__", None)
+        return f"{value.__module__}.{name}" if name else repr(value)
+    return value
+
+
+def _first(rules: Iterable[Rule], page: Page, on_error: OnError) -> Rule | None:
+    for rule in rules:
+        try:
+            for holds in rule.tests:
+                if not holds(page):
+                    break
+            else:
+                return rule
+        except Exception as error:  # a callback may raise anything
+            on_error(rule, error)
+    return None
+
+
+def _finding(condition: Condition, page: Page) -> Finding:
+    holds = False
+    try:
+        holds = condition.holds(page)
+        found = condition.found(page)
+    except Exception as error:  # as in matching: what raises does not hold
+        found = cut(f"{type(error).__name__}: {error}")
+    return Finding(condition.key, plain(condition.value), holds, found)

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import pytest_twisted
+from support import CLIENT_KEY, LoopbackServer, RecordingApi
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+@pytest_twisted.async_yield_fixture
+async def serve() -> Any:
+    """Start servers on loopback: ``server = serve(respond)``; they stop with the test."""
+    servers: list[LoopbackServer] = []
+
+    def start(respond: Callable[[Any], Any]) -> LoopbackServer:
+        servers.append(LoopbackServer(respond))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        await server.stop()
+
+
+@pytest.fixture
+def api(serve: Any) -> Callable[..., RecordingApi]:
+    """Start an API on loopback: ``api()`` or ``api(answer)``; its address is in ``.url``."""
+
+    def start(answer: Any = None) -> RecordingApi:
+        recording = RecordingApi(answer)
+        recording.server = serve(recording.respond)
+        recording.url = recording.server.url
+        return recording
+
+    return start
+
+
+@pytest.fixture(autouse=True)
+def key_shows_nowhere(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> Iterator[None]:
+    """Whatever a test does: the account key is in no log, traceback, output or file."""
+    caplog.set_level(logging.DEBUG)
+    yield
+    formatter = logging.Formatter()
+    for record in caplog.get_records("call"):
+        text = formatter.format(record) + repr(record.__dict__)
+        assert CLIENT_KEY not in text
+    out, err = capfd.readouterr()
+    assert CLIENT_KEY not in out + err
+    for path in tmp_path.rglob("*"):
+        if path.is_file():
+            assert CLIENT_KEY.encode() not in path.read_bytes(), path
