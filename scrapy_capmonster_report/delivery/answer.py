@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from twisted.web.http import stringToDatetime
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -104,19 +105,20 @@ def read_answer(
         wall_now: seconds since the epoch, to read a date in *retry_after* by.
         secret: the account key, not to be shown even if the service echoes it.
     """
-    if 300 <= status < 400:
-        # Not followed: the key goes to no other host. Retrying would find the same.
-        return Answer(Verdict.REFUSED, "http_3xx")
     fields = _json_object(body)
     code = _error_code(fields)
     known = ERROR_CODES.get(code) if code else None
     wait = parse_retry_after(retry_after, wall_now)
-    if status == 429 or (known and known.reaction is Reaction.THROTTLE):
+    if known and known.reaction is not Reaction.THROTTLE:
+        # Whatever the HTTP status: a ban may well come as a 429.
+        return Answer(Verdict.REFUSED, code, known.reaction)
+    if known or status == 429:
         return Answer(
             Verdict.RETRY, reaction=Reaction.THROTTLE, wait=wait, reason="too many requests"
         )
-    if known:
-        return Answer(Verdict.REFUSED, code, known.reaction)
+    if 300 <= status < 400:
+        # Not followed: the key goes to no other host. Retrying would find the same.
+        return Answer(Verdict.REFUSED, "http_3xx")
     if status >= 500:
         reaction = Reaction.NONE if wait is None else Reaction.THROTTLE
         return Answer(Verdict.RETRY, reaction=reaction, wait=wait, reason=f"HTTP {status}")
@@ -145,8 +147,9 @@ def parse_retry_after(value: str | None, wall_now: float) -> float | None:
     if text.isascii() and text.isdigit():
         return float(text[:12])
     try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - wall_now)
-    except (TypeError, ValueError, OverflowError, IndexError):
+        moment: int = stringToDatetime(text.encode())
+        return max(0.0, moment - wall_now)
+    except (ValueError, IndexError, OverflowError):
         return None
 
 

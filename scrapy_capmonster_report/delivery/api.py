@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hyperlink import EncodedURL
 from treq.client import HTTPClient
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, gatherResults, succeed
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Protocol
 from twisted.internet.ssl import optionsForClientTLS
+from twisted.python.reflect import qual
 from twisted.web.client import (
     Agent,
     HTTPConnectionPool,
@@ -88,14 +89,13 @@ class ReportApi:
         Cancelling it closes the connection.
         """
         attempt = Deferred.fromCoroutine(self._attempt(task))
-        attempt.addTimeout(self._timeout, self._reactor)
+        attempt.addTimeout(self._timeout, self._reactor, onTimeoutCancel=_no_answer)
         return attempt.addErrback(_passing_fault)
 
     def close(self) -> Deferred[None]:
         """Close every connection, also those that would not end by themselves."""
-        closed: Deferred[None] = self._pool.closeCachedConnections()
-        self._endpoints.abort_connections()
-        return closed
+        closing = [self._pool.closeCachedConnections(), self._endpoints.abort_connections()]
+        return gatherResults(closing).addCallback(lambda _: None)
 
     async def _attempt(self, task: Task) -> Answer:
         response = await self._post(task)
@@ -132,11 +132,16 @@ class ReportApi:
                     raise
 
 
+def _no_answer(_: object, timeout: float) -> Answer:
+    return Answer(Verdict.RETRY, reason=f"no answer within {timeout:g} seconds")
+
+
 def _passing_fault(failure: Failure) -> Answer:
     error = failure.value
     inner = getattr(error, "reasons", None)
     cause = inner[0].value if inner else error
-    return Answer(Verdict.RETRY, reason=type(cause).__name__)
+    # Its name only: the message of an error about an answer may quote the answer.
+    return Answer(Verdict.RETRY, reason=qual(type(cause)))
 
 
 def _is_cancelled(error: Any) -> bool:
@@ -209,10 +214,13 @@ class _Endpoints:
         self._connections.add(protocol)
         return protocol
 
-    def abort_connections(self) -> None:
+    def abort_connections(self) -> Deferred[list[None]]:
+        closing = [protocol.abort() for protocol in self._connections]
         for protocol in self._connections:
+            # abort() says goodbye first, and a TLS server may take its time to answer that.
             protocol.transport.abortConnection()
         self._connections.clear()
+        return gatherResults(closing)
 
 
 @implementer(IStreamClientEndpoint)
@@ -234,6 +242,8 @@ def _read_capped(response: IResponse) -> Deferred[bytes]:
 
 
 class _CappedBody(Protocol):
+    transport: Any  # a push producer, unlike other protocols'
+
     def __init__(self) -> None:
         self._parts: list[bytes] = []
         self._room = MAX_ANSWER_BYTES
@@ -257,7 +267,8 @@ class _CappedBody(Protocol):
 
     def _hang_up(self) -> None:
         if self.transport is not None:
-            self.transport.loseConnection()
+            # Not loseConnection(): over TLS it waits for the server, which may never answer.
+            self.transport.stopProducing()
 
 
 def _decompressed(body: bytes) -> bytes:

@@ -49,13 +49,13 @@ class Breaker:
         return 1 if now >= self.open_until else 0
 
     def record(self, answer: Answer, now: float, *, probe: bool) -> bool:
-        """Take note of an *answer*; returns whether this opened or closed the breaker.
+        """Take note of an *answer*; returns whether this opened it, for good or not, or closed it.
 
         Args:
             probe: the answer is that to a report sent while half-open. Others that were under
                 way when the breaker opened can open it for longer, but do not close it.
         """
-        was_open = self._open
+        was_open, was_final = self._open, self.is_final
         if answer.reaction is Reaction.STOP:
             self._open_until(math.inf)
         elif answer.reaction is Reaction.BAN:
@@ -72,7 +72,7 @@ class Breaker:
             self._open = False
             self._strikes = 0
             self._pause = PAUSE_SECONDS
-        return was_open != self._open
+        return (was_open, was_final) != (self._open, self.is_final)
 
     def _open_until(self, moment: float) -> None:
         self._open = True

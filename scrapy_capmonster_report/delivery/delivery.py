@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
@@ -88,14 +89,14 @@ class Delivery:
 
         self._gives_up_at: float | None = None
         self._giving_up: IDelayedCall | None = None
-        self._drained = False
+        self._closed = False
         self._on_drained: list[Deferred[None]] = []
 
     # -- taking reports ----------------------------------------------------------------------
 
     def submit(self, report: Report) -> None:
         """Take a *report*: it is sent, dropped or kept, and ``on_finish`` hears of it."""
-        if self._drained:
+        if self._closed:
             self._finish(report, Outcome.SHUTDOWN)
         elif self._is_hopeless(report):
             self._finish(report, Outcome.BREAKER)
@@ -129,14 +130,17 @@ class Delivery:
             self._enqueue(report)
 
     def _enqueue(self, report: Report) -> None:
-        self._waiting.append(report)
-        self._pump()
+        if self._closed:
+            self._give_up_on(report)
+        else:
+            self._waiting.append(report)
+            self._pump()
 
     def _is_full(self) -> bool:
         if self._queued() < self._queue_size:
             return False
-        while self._waiting and self._dropped_as_expired(self._waiting[0]):
-            self._waiting.popleft()
+        while self._waiting and self._is_expired(self._waiting[0]):
+            self._drop_expired(self._waiting.popleft())
         return self._queued() >= self._queue_size
 
     def _queued(self) -> int:
@@ -158,18 +162,16 @@ class Delivery:
         """Start as many reports as may be under way."""
         while self._waiting and len(self._under_way) < self._gate.allowed(self._now()):
             report = self._waiting.popleft()
-            if not self._dropped_as_expired(report):
+            if self._is_expired(report):
+                self._drop_expired(report)
+            else:
                 self._start(report)
         self._check_drained()
-        if self._waiting and not self._under_way:
-            self._pump_when_gate_opens()
-
-    def _pump_when_gate_opens(self) -> None:
+        self._cancel(self._wake_up)
         delay = self._gate.opens_at - self._now()
-        if self._wake_up is not None and self._wake_up.active():
-            self._wake_up.cancel()
-        if 0 < delay < float("inf"):
-            self._wake_up = self._clock.callLater(delay, self._pump)
+        # With nothing under way it was the gate that stopped us, even if it opens this moment.
+        if self._waiting and (delay > 0 or not self._under_way) and delay < math.inf:
+            self._wake_up = self._clock.callLater(max(0.0, delay), self._pump)
 
     def _start(self, report: Report) -> None:
         report.attempts += 1
@@ -205,7 +207,7 @@ class Delivery:
         )
         if self._under_way.pop(report, None) is not None:
             self._finish(report, Outcome.UNDELIVERED)
-            self._pump()
+        self._pump()
 
     def _sleep(self, report: Report, answer: Answer, now: float) -> None:
         """Let *report* wait for its next attempt, if there can be one."""
@@ -218,7 +220,9 @@ class Delivery:
             report.attempts,
             extra=self._log_extra,
         )
-        if next_attempt >= report.expires_at:
+        if self._is_hopeless(report):
+            self._finish(report, Outcome.BREAKER)
+        elif next_attempt >= report.expires_at and not self._gate.breaker.is_open:
             self._finish(report, Outcome.UNDELIVERED)
         elif self._gives_up_at is not None and next_attempt >= self._gives_up_at:
             self._give_up_on(report)
@@ -236,12 +240,12 @@ class Delivery:
         self._ledger.finished(report, outcome, code)
         self._on_finish(report, outcome, code)
 
-    def _dropped_as_expired(self, report: Report) -> bool:
-        if self._now() < report.expires_at:
-            return False
+    def _is_expired(self, report: Report) -> bool:
+        return self._now() >= report.expires_at
+
+    def _drop_expired(self, report: Report) -> None:
         stopped = self._gate.breaker.is_open
         self._finish(report, Outcome.BREAKER if stopped else Outcome.EXPIRED)
-        return True
 
     def _is_hopeless(self, report: Report) -> bool:
         """Whether the breaker stays open for longer than *report* is good, here and later."""
@@ -251,15 +255,13 @@ class Delivery:
         )
 
     def _drop_the_hopeless(self) -> None:
-        for report in [report for report in self._sleeping if self._is_hopeless(report)]:
-            self._sleeping.pop(report).cancel()
+        hopeless = [*filter(self._is_hopeless, (*self._sleeping, *self._waiting))]
+        self._waiting = deque(r for r in self._waiting if not self._is_hopeless(r))
+        for report in hopeless:
+            self._cancel(self._sleeping.pop(report, None))
+        # Last, because whoever hears of an outcome may hand over the next report.
+        for report in hopeless:
             self._finish(report, Outcome.BREAKER)
-        waiting, self._waiting = self._waiting, deque()
-        for report in waiting:
-            if self._is_hopeless(report):
-                self._finish(report, Outcome.BREAKER)
-            else:
-                self._waiting.append(report)
 
     # -- closing -----------------------------------------------------------------------------
 
@@ -290,15 +292,15 @@ class Delivery:
         if self._waiting and not self._under_way and self._gate.opens_at >= self._gives_up_at:
             self._give_up()  # nothing more can be sent in time
         elif not (self._claiming or self._waiting or self._under_way or self._sleeping):
-            self._drained = True
-            for call in (self._giving_up, self._wake_up):
-                if call is not None and call.active():
-                    call.cancel()
+            self._closed = True
+            self._cancel(self._giving_up)
+            self._cancel(self._wake_up)
             waiters, self._on_drained = self._on_drained, []
             for waiter in waiters:
                 waiter.callback(None)
 
     def _give_up(self) -> None:
+        self._closed = True
         sleeping, self._sleeping = self._sleeping, {}
         for call in sleeping.values():
             call.cancel()
@@ -313,5 +315,12 @@ class Delivery:
         self._check_drained()
 
     def _give_up_on(self, report: Report) -> None:
-        if not self._dropped_as_expired(report):
+        if self._is_expired(report):
+            self._drop_expired(report)
+        else:
             self._finish(report, Outcome.KEPT if self._ledger.durable else Outcome.SHUTDOWN)
+
+    @staticmethod
+    def _cancel(call: IDelayedCall | None) -> None:
+        if call is not None and call.active():
+            call.cancel()

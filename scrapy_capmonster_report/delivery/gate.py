@@ -71,18 +71,38 @@ class Gate:
             self._log_breaker(answer, now)
         if answer.verdict is not Verdict.RETRY:
             self._recovered()
-        elif answer.reaction is Reaction.THROTTLE:
-            if now >= self._told_to_wait_until:  # not told by the answers of one round
-                self._throttles += 1
-            wait = self._backoff(self._throttles - 1) if answer.wait is None else answer.wait
-            until = now + min(wait, self._max_age)
-            self._told_to_wait_until = max(self._told_to_wait_until, until)
+            return
+        self._log_outage(answer, now)
+        if answer.reaction is Reaction.THROTTLE:
+            self._throttled(answer, now)
         else:
-            self._failed(answer, now)
+            self._failed(now)
 
-    def _failed(self, answer: Answer, now: float) -> None:
+    def _throttled(self, answer: Answer, now: float) -> None:
+        if now >= self._told_to_wait_until:  # not told by the answers of one round
+            self._throttles += 1
+        # A service that asks for no pause at all, and yet throttles, gets the one we choose.
+        wait = answer.wait or self._backoff(self._throttles - 1)
+        until = now + min(wait, self._max_age)
+        self._told_to_wait_until = max(self._told_to_wait_until, until)
+
+    def _failed(self, now: float) -> None:
+        # A whole round without a success: it is the service, not this report. Without a common
+        # pause thousands of waiting reports would each find that out for themselves.
         self._failures += 1
-        if self._failures == 1 and now >= self._quiet_until:
+        rounds, rest = divmod(self._failures, self._concurrency)
+        if rest == 0:
+            self._backing_off_until = now + self._backoff(rounds - 1)
+
+    def _recovered(self) -> None:
+        if self._outage_logged and not self.breaker.is_open:
+            logger.info("CapMonster Cloud takes reports again", extra=self._log_extra)
+        self._outage_logged = False
+        self._failures = self._throttles = 0
+        self._backing_off_until = -math.inf
+
+    def _log_outage(self, answer: Answer, now: float) -> None:
+        if not self._outage_logged and now >= self._quiet_until:
             self._outage_logged = True
             self._quiet_until = now + QUIET_SECONDS
             logger.warning(
@@ -90,18 +110,6 @@ class Gate:
                 answer.reason,
                 extra=self._log_extra,
             )
-        # A whole round without a success: it is the service, not this report. Without a common
-        # pause thousands of waiting reports would each find that out for themselves.
-        rounds, rest = divmod(self._failures, self._concurrency)
-        if rest == 0:
-            self._backing_off_until = now + self._backoff(rounds - 1)
-
-    def _recovered(self) -> None:
-        if self._outage_logged:
-            self._outage_logged = False
-            logger.info("CapMonster Cloud takes reports again", extra=self._log_extra)
-        self._failures = self._throttles = 0
-        self._backing_off_until = -math.inf
 
     def _log_breaker(self, answer: Answer, now: float) -> None:
         if not self.breaker.is_open:
