@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .base import Ledger
+from .base import Inheritance, Ledger
+from .choose import open_ledger
 from .memory import MemoryLedger
 
-__all__ = ["Ledger", "MemoryLedger"]
+__all__ = ["Inheritance", "Ledger", "MemoryLedger", "open_ledger"]

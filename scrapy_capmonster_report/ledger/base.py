@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,16 +14,25 @@ if TYPE_CHECKING:
     from ..task import Task
 
 
+class Inheritance(NamedTuple):
+    """What earlier crawls left: reports that are still fresh, and how many are not."""
+
+    reports: Sequence[Report] = ()
+    expired: int = 0
+
+
 class Ledger(Protocol):
     """Knows which answers were used and which tasks were reported.
 
     What ``process_response`` asks is answered from memory at once; whatever waits for a disk or
-    a server is a Deferred, and is asked by delivery only. No method raises or fails because the
-    entries' home does: a ledger that loses its home says so and goes on in memory.
+    a server is a Deferred, and is asked by delivery only. No method raises, and no Deferred
+    fails, because the entries' home does: a ledger that loses its home says so once and goes on
+    in memory.
     """
 
-    durable: bool
-    """Whether a report that is not sent now can be sent by a later crawl."""
+    @property
+    def durable(self) -> bool:
+        """Whether a report that is not sent now can be sent by a later crawl."""
 
     def used_by(self, task_id: int) -> int | None:
         """The trip on which the answer was first used, as far as this process knows."""
@@ -38,15 +47,16 @@ class Ledger(Protocol):
         """Claim the task for *report*, and keep the report until it is finished.
 
         Returns:
-            ``None`` where nobody else could claim it; otherwise the outcome that forbids sending
-            it (somebody else reports it or used the answer before), or ``None``.
+            ``None`` where nobody else could claim it; otherwise a Deferred of the outcome that
+            forbids sending it (somebody else reports it, or used the answer before), or of
+            ``None``.
         """
 
     def finished(self, report: Report, outcome: Outcome, code: str | None) -> None:
         """Note what became of *report*; with ``Outcome.KEPT`` it stays for a later crawl."""
 
-    def open(self) -> Deferred[Sequence[Report]]:
-        """Open the home; gives the reports that earlier crawls left and that are still fresh."""
+    def open(self) -> Deferred[Inheritance]:
+        """Open the home, and take over what earlier crawls left there."""
 
     def close(self) -> Deferred[None]:
         """Write what is not yet written and let go of the home."""

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, succeed
 
+from .base import Inheritance
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from ..outcome import Outcome
     from ..report import Report
@@ -75,8 +77,8 @@ class MemoryLedger:
     def finished(self, report: Report, outcome: Outcome, code: str | None) -> None:
         """Nothing to do: the claim stands, so that the task is not reported again."""
 
-    def open(self) -> Deferred[Sequence[Report]]:
-        return succeed(())
+    def open(self) -> Deferred[Inheritance]:
+        return succeed(Inheritance())
 
     def close(self) -> Deferred[None]:
         return succeed(None)
@@ -87,7 +89,8 @@ class MemoryLedger:
 
     def _write(self, task_id: int, entry: int) -> None:
         now = self._now()
-        if now >= self._turn_at or len(self._recent) >= self._half:
+        full = len(self._recent) >= self._half and task_id not in self._recent
+        if full or now >= self._turn_at:
             self._older, self._recent = self._recent, {}
             self._turn_at = now + self._keep
         self._recent[task_id] = entry
