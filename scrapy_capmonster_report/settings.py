@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 from scrapy.exceptions import NotConfigured
 
@@ -48,6 +48,20 @@ DEFAULTS: Final[Mapping[str, Any]] = {
 
 _BOOLS: Final = {"1": True, "true": True, "0": False, "false": False}
 
+_NO_RULES: Final = re.compile(r"\s*(\[\s*\]|null)?\s*")
+
+# What may be allowed is listed, rather than taken apart: two parsers of URLs need not agree on
+# the host, and the one that checks is not the one that sends.
+_URL: Final = re.compile(
+    r"(?P<scheme>https?)://"
+    r"(?P<host>[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[(?P<ipv6>[0-9a-f]*:[0-9a-f:.]*)\])"
+    r"(?::(?P<port>[0-9]{1,5}))?"
+    r"(?:/[a-z0-9._~/-]*)?",
+    re.IGNORECASE | re.ASCII,
+)
+_SECRETS: Final = re.compile(r"(?P<scheme>\w+://)?.+(?=@)|(?<=[?#]).+", re.DOTALL)
+"""The parts of a URL that may hold a password or the account key."""
+
 
 def invalid(name: str, value: object, allowed: str) -> ValueError:
     """The error for the setting *name*: what it is, and what is *allowed* (a sentence)."""
@@ -85,12 +99,7 @@ class ReportSettings:
         if not read.boolean(ENABLED):
             raise NotConfigured(f"{ENABLED} is False")
         client_key = read.client_key(environ)
-        rules = read.value(RULES)
-        if not rules or (isinstance(rules, str) and rules.strip() in ("", "[]")):
-            raise NotConfigured(
-                f"{RULES} is empty, so no response could be found to be a refusal. "
-                "Write a rule, or name a preset."
-            )
+        rules = read.rules()
         return cls(
             client_key=client_key,
             rules=rules,
@@ -139,8 +148,6 @@ class _Reader:
 
     def text(self, name: str) -> str:
         value = self.value(name)
-        if value is None:
-            return str(DEFAULTS[name])
         if not isinstance(value, str):
             raise invalid(name, value, "It must be a str.")
         return value.strip()
@@ -150,7 +157,7 @@ class _Reader:
         if value is not None and not isinstance(value, str):
             # Not the value: whatever it is, it may be the key.
             raise ValueError(
-                f"The value of the {CLIENT_KEY} setting (a {type(value).__name__}) is invalid. "
+                f"The value of the {CLIENT_KEY} setting (of type {type(value).__name__}) is invalid. "
                 "It must be a str: the account key."
             )
         key = (value or "").strip() or environ.get(CLIENT_KEY, "").strip()
@@ -160,25 +167,32 @@ class _Reader:
             )
         return key
 
+    def rules(self) -> Any:
+        value = self.value(RULES)
+        if value in ([], ()) or (isinstance(value, str) and _NO_RULES.fullmatch(value)):
+            raise NotConfigured(
+                f"{RULES} is empty, so no response could be found to be a refusal. "
+                "Write a rule, or name a preset."
+            )
+        return value
+
     def api_url(self) -> str:
         value = self.value(API_URL)
-        allowed = f"It must be a URL like {DEFAULTS[API_URL]!r}, without user, query or fragment"
-        try:
-            url = urlsplit(value.strip())
-            plain = url.scheme in ("http", "https") and bool(url.hostname)
-            url.port  # noqa: B018 - raises where it is no port
-        except (AttributeError, TypeError, ValueError):
-            raise invalid(API_URL, value, f"{allowed}.") from None
-        if not plain or url.query or url.fragment or "@" in url.netloc:
-            raise invalid(API_URL, value, f"{allowed}.")
-        if url.scheme == "http" and not _is_loopback(url.hostname or ""):
+        shown = _SECRETS.sub(r"\g<scheme>…", value) if isinstance(value, str) else value
+        url = _URL.fullmatch(value.strip()) if isinstance(value, str) else None
+        if url is None or not _can_be_reached(url["ipv6"], url["port"]):
+            allowed = (
+                f"It must be a URL like {DEFAULTS[API_URL]!r}, without user, query or fragment."
+            )
+            raise invalid(API_URL, shown, allowed)
+        if url["scheme"].lower() == "http" and not _is_loopback(url["ipv6"] or url["host"]):
             raise invalid(
                 API_URL,
-                value,
+                shown,
                 "It must begin with https:// unless its host is this machine (localhost, "
                 "127.0.0.1, [::1]): over plain http the account key would travel in the clear.",
             )
-        return str(url.geturl()).rstrip("/")
+        return url[0].rstrip("/")
 
 
 def _number(value: object, number_type: type[int] | type[float]) -> float | None:
@@ -188,13 +202,21 @@ def _number(value: object, number_type: type[int] | type[float]) -> float | None
         number = number_type(value)
     except (ValueError, OverflowError):
         return None
-    return number if math.isfinite(number) else None
+    return None if isinstance(number, float) and not math.isfinite(number) else number
+
+
+def _can_be_reached(ipv6: str | None, port: str | None) -> bool:
+    """Whether these parts of a URL are what they look like; ``None`` where it has none."""
+    return (ipv6 is None or _is_ip(ipv6)) and (port is None or 0 < int(port) < 65536)
 
 
 def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
+    return host.lower() == "localhost" or (_is_ip(host) and ip_address(host).is_loopback)
+
+
+def _is_ip(host: str) -> bool:
     try:
-        return ip_address(host).is_loopback
+        ip_address(host)
     except ValueError:
         return False
+    return True
