@@ -116,10 +116,10 @@ class Status(Condition):
         raise RuleError(f"{show(value)} is no status", self._ALLOWED, self._meant(value))
 
     def _meant(self, value: object) -> int | str | None:
-        text = re.sub(r"\.0$", "", str(value).strip().lower())
-        if re.fullmatch("[1-9][0-9]{2}", text):
-            return int(text)
-        return f"{text[0]}xx" if re.fullmatch("[1-9][0-9x*.]{0,2}", text) else None
+        text = str(value).strip().lower()
+        if number := re.fullmatch(r"([1-9][0-9]{2})(\.0)?", text):
+            return int(number[1])
+        return f"{text[0]}xx" if re.fullmatch(r"[1-9]([x*.]{0,2}|[0-9][x*.])", text) else None
 
     def holds(self, page: Page) -> bool:
         return page.status in self._statuses

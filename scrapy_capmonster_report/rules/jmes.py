@@ -24,7 +24,7 @@ def parse_jmespath(value: str) -> Any:
     """
     try:
         expression = jmespath.compile(value)
-    except JMESPathError as error:
+    except (JMESPathError, RecursionError) as error:
         raise _bad(value, error) from None
     for name, count in _calls(expression.parsed):
         _check_call(value, name, count)
@@ -53,6 +53,6 @@ def _check_call(value: str, name: str, count: int) -> None:
         return  # null is not what it takes, but it is there
 
 
-def _bad(value: str, error: JMESPathError, meant: str | None = None) -> RuleError:
+def _bad(value: str, error: Exception, meant: str | None = None) -> RuleError:
     reason = str(error).partition("\n")[0].rstrip(":")
     return RuleError(f"{show(value)} is a bad JMESPath expression: {reason}", JMESPATH, meant)

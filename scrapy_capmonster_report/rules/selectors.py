@@ -65,7 +65,7 @@ def parse_css(value: str) -> Query:
     """
     try:
         return Query(HTMLTranslator().css_to_xpath(value), GenericTranslator().css_to_xpath(value))
-    except SelectorError as error:
+    except (SelectorError, RecursionError) as error:
         raise RuleError(f"{show(value)} is a bad CSS selector: {error}", CSS) from None
 
 
@@ -92,6 +92,8 @@ def _try(page: Selector, query: str, part: str, whole: str) -> None:
         reason = str(error).removeprefix("XPath error: ").removesuffix(f" in {query}")
         problem = f"{show(whole)} is a bad XPath expression: {reason} in {show(part)}"
         raise RuleError(problem, XPATH, _function_meant(part)) from None
+    except Exception:  # a function that the user registered, and that this page does not suit
+        return
 
 
 def _parts(xpath: str) -> Iterator[str]:
