@@ -1,0 +1,89 @@
+"""``scrapy capmonster …``: the commands beside the crawl, one module for each."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol
+
+from scrapy.commands import ScrapyCommand
+from scrapy.exceptions import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_PROG = "scrapy capmonster"
+
+
+class Subcommand(Protocol):
+    """What a module in this package defines to be one of the commands.
+
+    ``run`` returns the exit code: 0 done, 1 the answer is "no" where one was asked for. It raises
+    :exc:`scrapy.exceptions.UsageError` with one line of text on wrong usage or unreadable input,
+    which makes the exit code 2. The project's settings are in ``command.settings``.
+    """
+
+    SUMMARY: str
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
+
+    def run(self, command: Command, args: argparse.Namespace) -> int: ...
+
+
+def subcommands() -> Mapping[str, Subcommand]:
+    """Every command by its name."""
+    # Imported here because Scrapy loads this module for each `scrapy` command there is.
+    from . import check, replay, simulate
+
+    return {
+        "check": check,
+        "replay": replay,
+        "simulate": simulate,
+    }
+
+
+class Command(ScrapyCommand):
+    """``scrapy capmonster``, found through the ``scrapy.commands`` entry point."""
+
+    requires_project = False
+    requires_crawler_process = False  # older Scrapy makes one all the same
+    default_settings: ClassVar[dict[str, Any]] = {"LOG_ENABLED": False}
+
+    def syntax(self) -> str:
+        return "<command> [options]"
+
+    def short_desc(self) -> str:
+        return "Try out, check and sum up the reporting of captcha answers to CapMonster Cloud"
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        """Give each command its own options, and Scrapy's global ones."""
+        commands = parser.add_subparsers(
+            title="Commands",
+            dest="subcommand",
+            metavar="<command>",
+            required=True,
+            prog=_PROG,
+            parser_class=_OneLineParser,
+        )
+        for name, subcommand in subcommands().items():
+            subparser = commands.add_parser(
+                name, help=subcommand.SUMMARY, description=subcommand.SUMMARY
+            )
+            subcommand.add_arguments(subparser)
+            super().add_options(subparser)
+
+    def run(self, args: list[str], opts: argparse.Namespace) -> None:
+        try:
+            if args:
+                raise UsageError(f"unrecognized arguments: {' '.join(args)}")
+            self.exitcode = subcommands()[opts.subcommand].run(self, opts)
+        except UsageError as error:
+            print(f"{_PROG} {opts.subcommand}: {error}", file=sys.stderr)
+            self.exitcode = 2
+
+
+class _OneLineParser(argparse.ArgumentParser):
+    """Says in one line what is wrong, without the usage text that would push it out of sight."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")

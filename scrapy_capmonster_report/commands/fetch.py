@@ -1,0 +1,89 @@
+"""Pages fetched in a small crawl with the project's settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from scrapy import Request, Spider
+from scrapy.crawler import CrawlerProcess
+from scrapy.exceptions import UsageError
+from scrapy.spidermiddlewares.httperror import HttpError
+from scrapy.utils.datatypes import SequenceExclude
+
+from .pages import SavedPage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+
+    from scrapy.http import Response
+    from scrapy.settings import BaseSettings
+    from twisted.python.failure import Failure
+
+_OURS: Final = {
+    # Nothing of the project's own crawls is touched, and nothing is reported.
+    "CAPMONSTER_REPORT_ENABLED": False,
+    "CLOSESPIDER_ITEMCOUNT": 0,
+    "FEEDS": {},
+    "ITEM_PIPELINES": {},
+    "JOBDIR": None,
+    # The rules see a page before Scrapy follows its meta refresh.
+    "METAREFRESH_ENABLED": False,
+    "TELNETCONSOLE_ENABLED": False,
+    "TWISTED_REACTOR_ENABLED": True,
+}
+
+
+class _FetchSpider(Spider):
+    name = "capmonster-check"
+
+    def __init__(self, urls: Iterable[str], pages: dict[str, SavedPage | str]) -> None:
+        super().__init__()
+        self.urls = urls
+        self.pages = pages
+
+    async def start(self) -> AsyncIterator[Any]:
+        followed = SequenceExclude(range(300, 400))
+        for url in self.urls:
+            yield Request(
+                url,
+                self.fetched,
+                errback=self.failed,
+                cb_kwargs={"source": url},
+                meta={"handle_httpstatus_list": followed, "dont_retry": True},
+                dont_filter=True,
+            )
+
+    def fetched(self, response: Response, source: str) -> None:
+        request = response.request
+        assert request is not None
+        redirected = request.meta.get("redirect_urls", [])
+        redirects = (*redirected[1:], request.url) if redirected else ()
+        self.pages[source] = SavedPage(source, response, request, redirects)
+
+    def failed(self, failure: Failure) -> None:
+        source = failure.request.cb_kwargs["source"]  # type: ignore[attr-defined]
+        if isinstance(failure.value, HttpError):
+            self.fetched(failure.value.response, source)
+        else:
+            self.pages[source] = f"{failure.type.__name__}: {failure.getErrorMessage()}"
+
+
+def fetch(urls: Iterable[str], settings: BaseSettings) -> dict[str, SavedPage]:
+    """Fetch *urls* in a crawl with *settings*; runs the reactor, so only once in a process.
+
+    Raises:
+        UsageError: one of them cannot be fetched.
+    """
+    settings = settings.copy()
+    settings.setdict(_OURS, priority="cmdline")
+    pages: dict[str, SavedPage | str] = {}
+    process = CrawlerProcess(settings)
+    process.crawl(_FetchSpider, urls=urls, pages=pages)
+    process.start()
+    fetched = {}
+    for url in urls:
+        page = pages.get(url, "the crawl ended early")
+        if isinstance(page, str):
+            raise UsageError(f"cannot fetch {url}: {page}")
+        fetched[url] = page
+    return fetched

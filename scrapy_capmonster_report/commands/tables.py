@@ -1,0 +1,26 @@
+"""Tables on a terminal, of values that strangers wrote."""
+
+from __future__ import annotations
+
+import sys
+
+from rich.console import Console
+from rich.text import Text
+
+from .options import one_line
+
+_WIDTH = 140
+"""Columns, where there is no terminal to say how many it has."""
+
+
+def output() -> Console:
+    """The console on standard output; characters that it does not know are escaped."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    console = Console()
+    return console if console.is_terminal else Console(width=_WIDTH)
+
+
+def cell(value: str, style: str = "") -> Text:
+    """*value* as it is: no markup, and nothing that a terminal would obey."""
+    return Text(one_line(value), style=style, overflow="fold")
