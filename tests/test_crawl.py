@@ -338,9 +338,7 @@ async def test_a_cached_refusal_is_not_reported_and_does_not_use_up_the_answer(
 
 
 @pytest_twisted.ensureDeferred
-async def test_dry_run_counts_what_it_would_report_and_sends_nothing(
-    serve: Any, api: Any
-) -> None:
+async def test_dry_run_counts_what_it_would_report_and_sends_nothing(serve: Any, api: Any) -> None:
     shop = serve(Shop().respond)
     cloud = api()
     stats = await crawl(
@@ -355,9 +353,7 @@ async def test_dry_run_counts_what_it_would_report_and_sends_nothing(
 
 
 @pytest_twisted.ensureDeferred
-async def test_reused_answers_are_reported_where_the_user_asks_for_it(
-    serve: Any, api: Any
-) -> None:
+async def test_reused_answers_are_reported_where_the_user_asks_for_it(serve: Any, api: Any) -> None:
     shop = serve(Shop().respond)
     cloud = api()
     await crawl(
@@ -473,7 +469,5 @@ async def test_reject_from_a_callback_does_what_a_rule_does(
         Rejects, {"CAPMONSTER_API_URL": cloud.url}, base=shop.url, visits=visits, times=times
     )
     assert cloud.reports == expected
-    found = {
-        name.removeprefix("withheld/"): n for name, n in stats.items() if "withheld/" in name
-    }
+    found = {name.removeprefix("withheld/"): n for name, n in stats.items() if "withheld/" in name}
     assert found == withheld

@@ -1,0 +1,459 @@
+"""A mistake in the rules is a ``ValueError`` that says where, what is allowed, what was meant."""
+
+from __future__ import annotations
+
+import functools
+import json
+from typing import TYPE_CHECKING, Any
+
+import parsel.xpathfuncs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scrapy import Request, Spider
+from scrapy.http import HtmlResponse
+
+from scrapy_capmonster_report.rules import SETTING, compile_rules
+from scrapy_capmonster_report.rules.conditions import CONDITIONS
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from scrapy.http import Response
+
+PREFIX = f"The value of the {SETTING} setting is invalid: "
+KEYS = "domains, method, status, url, redirect, headers, text, jmespath, css, xpath"
+RULE_KEYS = f"name, kind, {KEYS}, unless, callback"
+
+
+class CaptchaSpider(Spider):
+    name = "captcha"
+    threshold = 3
+
+    def is_rejected(self, response: Response, request: Request) -> bool:
+        return True
+
+    def without_request(self, response: Response) -> bool:
+        return True
+
+    def parse_page(self, response: Response, request: Request) -> Iterator[dict[str, Any]]:
+        yield {}
+
+    async def look(self, response: Response, request: Request) -> bool:
+        return True
+
+    async def stream(self, response: Response, request: Request) -> AsyncIterator[int]:
+        yield 1
+
+    @property
+    def costly(self) -> object:
+        raise AssertionError("looked at for a mere suggestion")
+
+
+class AsyncCallable:
+    async def __call__(self, response: Response, request: Request) -> bool:
+        return True
+
+
+def mistake(value: object, spider: Spider | None = None) -> str:
+    """What is said of *value*, without the beginning that is always the same."""
+    with pytest.raises(ValueError, match="setting is invalid") as caught:
+        compile_rules(value, spider=spider)
+    said = str(caught.value)
+    assert said.startswith(PREFIX)
+    assert said.endswith((".", "?"))
+    return said.removeprefix(PREFIX)
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        (
+            [{"status": 403}, {"name": "login", "statsu": 403}],
+            "rule 2 ('login'), key 'statsu': there is no such key here. "
+            f"Allowed: {RULE_KEYS}. Did you mean 'status'?",
+        ),
+        (
+            [{"Text": "x"}],
+            f"rule 1, key 'Text': there is no such key here. Allowed: {RULE_KEYS}. "
+            "Did you mean 'text'?",
+        ),
+        (
+            [{"status": 403, "zzz": 1}],
+            f"rule 1, key 'zzz': there is no such key here. Allowed: {RULE_KEYS}.",
+        ),
+        (
+            [{"status": 403, 7: 1}],
+            f"rule 1, key '7': there is no such key here. Allowed: {RULE_KEYS}.",
+        ),
+        (
+            [{"name": "empty"}],
+            "rule 1 ('empty'): it has no condition and would match every page. "
+            f"Allowed: at least one of {KEYS}, unless, callback.",
+        ),
+        (
+            [{"kind": "image"}],
+            "rule 1: it has no condition and would match every page. "
+            f"Allowed: at least one of {KEYS}, unless, callback.",
+        ),
+        (
+            [{}],
+            "rule 1: it has no condition and would match every page. "
+            f"Allowed: at least one of {KEYS}, unless, callback.",
+        ),
+        (
+            [{"status": 403, "kind": "imgae"}],
+            "rule 1, key 'kind': 'imgae' is no kind. Allowed: image, token, recaptcha. "
+            "Did you mean 'image'?",
+        ),
+        (
+            [{"status": 403, "name": 7}],
+            "rule 1 (7), key 'name': 7 is no name. Allowed: a str of printable characters.",
+        ),
+        (
+            [{"unless": {"txet": "x"}}],
+            "rule 1, key 'unless.txet': there is no such key here. "
+            f"Allowed: name, {KEYS}, callback. Did you mean 'text'?",
+        ),
+        (
+            [{"unless": [{"status": 403}, {"text": "("}]}],
+            "rule 1, key 'unless.text': '(' is a bad regex: missing ), unterminated subpattern "
+            "at position 0. Allowed: a Python regex as a str, or a list of them.",
+        ),
+        (
+            [{"unless": {"headers": {"Server": "["}}}],
+            "rule 1, key 'unless.headers.Server': '[' is a bad regex: unterminated character set "
+            "at position 0. Allowed: a Python regex as a str, or a list of them.",
+        ),
+        (
+            [{"status": 403}, "mediawki"],
+            "rule 2: there is no preset 'mediawki'. Allowed: a rule (a dict), or one of the "
+            "presets django-recaptcha, mediawiki. Did you mean 'mediawiki'?",
+        ),
+        (
+            [{"status": 403}, 7],
+            f"rule 2: 7 is no dict. Allowed: a dict of {RULE_KEYS}, or the name of a preset.",
+        ),
+    ],
+)
+def test_the_whole_message(rules: object, said: str) -> None:
+    assert mistake(rules) == said
+
+
+A_HOST = "a host name such as 'shop.example', which covers its subdomains, or a list of them"
+A_METHOD = "an HTTP method such as 'POST', or a list of them"
+A_STATUS = "an int from 100 to 999, a class such as '4xx', or a list of them"
+A_REGEX = "a Python regex as a str, or a list of them"
+A_DICT = "a dict of conditions, or a list of such dicts"
+HEADERS = "a dict of header name to regex or list of them; the regex '' means: is there"
+CSS = "a CSS selector, with Scrapy's ::text and ::attr(name), or a list of them"
+XPATH = "an XPath 1.0 expression, with Scrapy's has-class(), re: and set:, or a list of them"
+JMESPATH = "a JMESPath expression, or a list of them"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "allowed", "meant"),
+    [
+        ("domains", "https://shop.example/x", A_HOST, "'shop.example'"),
+        ("domains", "shop.example/x?y#z", A_HOST, "'shop.example'"),
+        ("domains", "*.shop.example", A_HOST, "'shop.example'"),
+        ("domains", ".shop.example", A_HOST, "'shop.example'"),
+        ("domains", "shop.example:8080", A_HOST, "'shop.example'"),
+        ("domains", "[::1]:8080", A_HOST, "'::1'"),
+        ("domains", "user@shop.example", A_HOST, "'shop.example'"),
+        ("domains", " shop.example", A_HOST, "'shop.example'"),
+        ("domains", "shop.example\n", A_HOST, "'shop.example'"),
+        ("domains", ["ok.example", "//shop.example"], A_HOST, "'shop.example'"),
+        ("domains", "shop.*", A_HOST, None),
+        ("domains", "shop example", A_HOST, None),
+        ("domains", "shop..example", A_HOST, None),
+        ("domains", "-shop.example", A_HOST, None),
+        ("domains", "x" * 64 + ".example", A_HOST, None),
+        ("domains", "a." * 5000 + "example", A_HOST, None),
+        ("domains", "http://[shop", A_HOST, None),
+        ("domains", ".", A_HOST, None),
+        ("domains", "", A_HOST, None),
+        ("domains", 127, A_HOST, None),
+        ("domains", [], A_HOST, None),
+        ("domains", {"shop.example"}, A_HOST, None),
+        ("domains", {"shop.example": True}, A_HOST, None),
+        ("method", "POST /login", A_METHOD, None),
+        ("method", "post ", A_METHOD, "'POST'"),
+        ("method", "", A_METHOD, None),
+        ("method", None, A_METHOD, None),
+        ("method", ["GET", 1], A_METHOD, None),
+        ("method", [], A_METHOD, None),
+        ("status", "403", A_STATUS, "403"),
+        ("status", 403.0, A_STATUS, "403"),
+        ("status", ["5xx", "404"], A_STATUS, "404"),
+        ("status", 4, A_STATUS, "'4xx'"),
+        ("status", "4*", A_STATUS, "'4xx'"),
+        ("status", "40x", A_STATUS, "'4xx'"),
+        ("status", "0xx", A_STATUS, None),
+        ("status", "4xxx", A_STATUS, None),
+        ("status", True, A_STATUS, None),
+        ("status", 99, A_STATUS, None),
+        ("status", 1000, A_STATUS, None),
+        ("status", -403, A_STATUS, None),
+        ("status", None, A_STATUS, None),
+        ("status", float("nan"), A_STATUS, None),
+        ("status", [], A_STATUS, None),
+        ("status", [[403]], A_STATUS, None),
+        ("url", "", A_REGEX, None),
+        ("url", ["fine", ""], A_REGEX, None),
+        ("url", "*", A_REGEX, None),
+        ("url", [], A_REGEX, None),
+        ("url", 7, A_REGEX, None),
+        ("url", {"a": "b"}, A_REGEX, None),
+        ("redirect", "", A_REGEX, None),
+        ("redirect", "a{2,1}", A_REGEX, None),
+        ("redirect", None, A_REGEX, None),
+        ("text", "", A_REGEX, None),
+        ("text", "(?P<a", A_REGEX, None),
+        ("text", "a{99999999999999999999}", A_REGEX, None),
+        ("text", "(" * 100_000, A_REGEX, None),
+        ("text", b"bytes", A_REGEX, None),
+        ("text", [["nested"]], A_REGEX, None),
+        ("headers", "Server", HEADERS, None),
+        ("headers", ["Server"], HEADERS, None),
+        ("headers", {}, HEADERS, None),
+        ("headers", {"": "x"}, HEADERS, None),
+        ("headers", {"Server:": "x"}, HEADERS, None),
+        ("headers", {"Sérver": "x"}, HEADERS, None),
+        ("headers", {7: "x"}, HEADERS, None),
+        ("jmespath", "", JMESPATH, None),
+        ("jmespath", "(" * 100_000, JMESPATH, None),
+        ("jmespath", "a[", JMESPATH, None),
+        ("jmespath", "a b", JMESPATH, None),
+        ("jmespath", "lenght(a)", JMESPATH, "'length'"),
+        ("jmespath", "a[?start_with(b, 'x')].c", JMESPATH, "'starts_with'"),
+        ("jmespath", "length(a, b)", JMESPATH, None),
+        ("jmespath", [], JMESPATH, None),
+        ("jmespath", 7, JMESPATH, None),
+        ("css", "", CSS, None),
+        ("css", " ", CSS, None),
+        ("css", ":not(" * 100_000, CSS, None),
+        ("css", "div[", CSS, None),
+        ("css", "div,", CSS, None),
+        ("css", "div:unknown", CSS, None),
+        ("css", "div::before", CSS, None),
+        ("css", "div::attr()", CSS, None),
+        ("css", ["div", "p >"], CSS, None),
+        ("css", [], CSS, None),
+        ("css", 7, CSS, None),
+        ("xpath", "", XPATH, None),
+        ("xpath", "(" * 100_000, XPATH, None),
+        ("xpath", "//div[", XPATH, None),
+        ("xpath", "//div) or (//p", XPATH, None),
+        ("xpath", "contain(//p, 'x')", XPATH, "'contains'"),
+        ("xpath", "//p[contain(., ')(')]", XPATH, "'contains'"),
+        ("xpath", "//p[not(start-with(., 'x'))]", XPATH, "'starts-with'"),
+        ("xpath", "//p[contains(@class)]", XPATH, None),
+        ("xpath", "//p[has-class()]", XPATH, None),
+        ("xpath", "//p[re:tset(., 'x')]", XPATH, "'re:test'"),
+        ("xpath", "//p[re:test(., '(')]", XPATH, None),
+        ("xpath", "//p[svg:g]", XPATH, None),
+        ("xpath", "//svg:*", XPATH, None),
+        ("xpath", "//p[. = $wrong]", XPATH, None),
+        ("xpath", "//p[count('x')]", XPATH, None),
+        ("xpath", "//p\x00", XPATH, None),
+        ("xpath", [], XPATH, None),
+        ("xpath", 7, XPATH, None),
+        ("unless", "text", A_DICT, None),
+        ("unless", None, A_DICT, None),
+        ("unless", [], A_DICT, None),
+        ("unless", ["mediawiki"], A_DICT, None),
+        ("unless", {}, f"at least one of {KEYS}, callback", None),
+        ("unless", {"name": "x"}, f"at least one of {KEYS}, callback", None),
+        ("unless", [{"status": 403}, {}], f"at least one of {KEYS}, callback", None),
+    ],
+)
+def test_values(key: str, value: object, allowed: str, meant: str | None) -> None:
+    said = mistake([{"status": 403}, {"name": "login", key: value}])
+    assert said.startswith(f"rule 2 ('login'), key '{key}': ")
+    assert f" Allowed: {allowed}." in said
+    assert said.endswith(f"Did you mean {meant}?" if meant else f"Allowed: {allowed}.")
+    assert len(said) < 600
+    # A condition says the same inside unless.
+    if key != "unless":
+        inside = mistake([{"unless": [{"status": 500}, {key: value}]}])
+        assert inside == said.replace("rule 2 ('login')", "rule 1").replace(
+            f"key '{key}'", f"key 'unless.{key}'"
+        )
+
+
+@pytest.mark.parametrize(
+    ("rule", "path"),
+    [
+        ({"headers": {"Server": ["nginx", "("]}}, "headers.Server"),
+        ({"headers": {"Server": []}}, "headers.Server"),
+        ({"headers": {"Server": None}}, "headers.Server"),
+        ({"unless": {"kind": "image", "status": 403}}, "unless.kind"),
+        ({"unless": {"unless": {"status": 403}}}, "unless.unless"),
+        ({"unless": {"status": 403, "name": ""}}, "unless.name"),
+        ({"unless": {"css": "["}}, "unless.css"),
+        ({"status": 403, "name": ""}, "name"),
+        ({"status": 403, "name": " "}, "name"),
+        ({"status": 403, "name": "a\nb"}, "name"),
+        ({"status": 403, "name": None}, "name"),
+        ({"status": 403, "kind": "Image"}, "kind"),
+        ({"status": 403, "kind": None}, "kind"),
+        ({"status": 403, "kind": ["image"]}, "kind"),
+    ],
+)
+def test_the_key_is_named(rule: dict[str, Any], path: str) -> None:
+    assert f", key '{path}': " in mistake([rule])
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ({"status": 403}, "it is one rule, not a list; put it in a list: [{…}]. Allowed: a list"),
+        ('{"status": 403}', "it is one rule, not a list; put it in a list: [{…}]. Allowed: a list"),
+        (
+            '[{"status": 403]',
+            "it is no JSON: Expecting ',' delimiter at line 1 column 16 (char 15). Allowed: a list",
+        ),
+        ('[\n{"a": }]', "it is no JSON: Expecting value at line 2 column 7 (char 8). Allowed"),
+        ("[" * 100_000, "it is no JSON that can be read: maximum recursion depth exceeded"),
+        (
+            '[{"text": "a", "text": "b"}]',
+            "the key 'text' stands twice in one dict. Allowed: each key once.",
+        ),
+        ("7", "7 is no list. Allowed: a list of rules"),
+        (7, "7 is no list. Allowed: a list of rules"),
+        (True, "True is no list. Allowed: a list of rules"),
+        ({"mediawiki"}, "{'mediawiki'} is no list. Allowed: a list of rules"),
+        (b"[]", "b'[]' is no list. Allowed: a list of rules"),
+        ([None], "rule 1: None is no dict."),
+        ([[{"status": 403}]], "rule 1: [{'status': 403}] is no dict."),
+    ],
+)
+def test_the_setting_itself(value: object, said: str) -> None:
+    assert mistake(value).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("value", "meant"), [("mediawiki", '["mediawiki"]'), ('"mediawiki"', "['mediawiki']")]
+)
+def test_a_preset_outside_a_list(value: str, meant: str) -> None:
+    assert mistake(value).rstrip("?").replace("'[", "[").replace("]'", "]").endswith(meant)
+
+
+def test_a_mistake_in_json_is_the_same_as_in_python() -> None:
+    rules = [{"name": "login", "statsu": 403}]
+    assert mistake(json.dumps(rules)) == mistake(rules)
+
+
+A_CALLBACK = "Allowed: the name of a spider's method, a path such as 'package.module.function', "
+
+
+@pytest.mark.parametrize(
+    ("callback", "problem", "meant"),
+    [
+        ("is_rejectd", "the spider 'captcha' has no method 'is_rejectd'", "is_rejected"),
+        ("nowhere", "the spider 'captcha' has no method 'nowhere'", None),
+        ("", "the spider 'captcha' has no method ''", None),
+        ("threshold", "'threshold' is not callable", None),
+        ("parse_page", "'parse_page' yields, and what it returns is always true", None),
+        ("look", "'look' is async, and what it returns is always true", None),
+        ("stream", "'stream' is async, and what it returns is always true", None),
+        ("without_request", "'without_request' takes (response: 'Response') -> 'bool', not", None),
+        ("json.decodr", "'json.decodr' cannot be loaded: NameError: ", "json.decoder"),
+        ("no.such.module", "'no.such.module' cannot be loaded: ModuleNotFoundError: ", None),
+        (".is_rejected", "'.is_rejected' cannot be loaded: ValueError: ", None),
+        ("math.pi", "'math.pi' is not callable", None),
+        (None, "None is not callable", None),
+        (7, "7 is not callable", None),
+        ({"a": 1}, "{'a': 1} is not callable", None),
+        ([], "the list is empty", None),
+        (["is_rejected", "look"], "'look' is async", None),
+    ],
+)
+def test_callbacks(callback: object, problem: str, meant: str | None) -> None:
+    for rule, key in (
+        ({"callback": callback}, "callback"),
+        ({"unless": {"callback": callback}}, "unless.callback"),
+    ):
+        said = mistake([rule], CaptchaSpider())
+        assert said.startswith(f"rule 1, key '{key}': {problem}")
+        assert A_CALLBACK in said
+        assert said.endswith(f"Did you mean '{meant}'?" if meant else "(response, request).")
+
+
+@pytest.mark.parametrize(
+    ("callback", "problem"),
+    [
+        (AsyncCallable(), "is async"),
+        (functools.partial(CaptchaSpider.look, None), "is async"),
+        (lambda response, request: (yield), "yields"),
+        (lambda: True, "takes (), not a response and a request"),
+        (functools.partial(lambda response, request, extra: True), "takes (response, request, "),
+    ],
+)
+def test_callables(callback: object, problem: str) -> None:
+    assert problem in mistake([{"callback": callback}])
+
+
+def test_a_spiders_method_needs_a_spider() -> None:
+    assert mistake([{"callback": "is_rejected"}]).startswith(
+        "rule 1, key 'callback': 'is_rejected' names a spider's method, and a spider is needed. "
+        + A_CALLBACK
+    )
+
+
+@pytest.mark.parametrize(
+    "xpath",
+    [
+        "//p[has-class('a', 'b')]",
+        "//p[re:test(@x, '^\\d+$')]",
+        "//p[re:replace(., 'a', 'g', 'b') = 'b']",
+        "set:difference(//p, //div)",
+        "//p[position() = last() and not(@x)]",
+        "//div[(a and (b)) or (c)]/text()",
+        "//p[. = 'nope:x(' or . = \"$v\"]",
+        "//comment() | //processing-instruction('x') | //self::node()",
+        "//p[name(..) = 'div'][lang('en')]",
+        "id('x')//following-sibling::p[contains (., 'x')]",
+        "6 div (2 mod (4)) > 1",
+        "//p[count(ancestor::div) * (2) > 2]",
+    ],
+)
+def test_what_scrapy_understands_is_no_mistake(xpath: str) -> None:
+    assert len(compile_rules([{"xpath": xpath}])) == 1
+
+
+def test_a_function_that_the_user_registered_is_no_mistake() -> None:
+    def price(context: Any, nodes: list[Any]) -> float:
+        return float(nodes[0].text)  # on a page without nodes: IndexError
+
+    parsel.xpathfuncs.set_xpathfunc("price", price)
+    try:
+        rules = compile_rules([{"xpath": "//p[price(.) > 3]"}, {"xpath": "price(//h1) > 3"}])
+        page = HtmlResponse("https://shop.example/", body=b"<p>4</p>")
+        told = rules.explain(page, Request(page.url))
+        assert [rule.matched for rule in told] == [True, False]
+    finally:
+        parsel.xpathfuncs.set_xpathfunc("price", None)
+
+
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["name", "kind", "zzz", *CONDITIONS]), inner, max_size=3)
+    ),
+    max_leaves=12,
+)
+
+
+@settings(deadline=None)
+@given(ANY_JSON, st.sampled_from([lambda value: value, lambda value: [value], json.dumps]))
+def test_whatever_is_written_there_is_rules_or_a_mistake(value: Any, write: Any) -> None:
+    page = HtmlResponse("https://shop.example/", body=b"<p>Wrong</p>", encoding="utf-8")
+    try:
+        rules = compile_rules(write(value))
+    except ValueError as error:
+        assert str(error).startswith(PREFIX)  # noqa: PT017
+    else:
+        assert len(rules.explain(page, Request(page.url))) == len(rules)

@@ -1,0 +1,198 @@
+"""What the keys of ``request.meta`` say about the task whose answer a request submits."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scrapy_capmonster_report.task import (
+    TASK_TYPES,
+    Kind,
+    captcha_meta,
+    parse_solved_at,
+    parse_task_id,
+    read_task,
+    task_type,
+)
+
+LARGEST = 2**63 - 1
+
+# As the vendor spells them, with the endpoint that fits and how long an answer is good for.
+VENDORS_TYPES: dict[str, tuple[Kind, float | None]] = {
+    "ImageToTextTask": (Kind.IMAGE, None),
+    "ComplexImageTask": (Kind.IMAGE, None),
+    "RecaptchaV2Task": (Kind.TOKEN, 120),
+    "RecaptchaV2EnterpriseTask": (Kind.TOKEN, 120),
+    "RecaptchaV3Task": (Kind.TOKEN, 120),
+    "RecaptchaV3EnterpriseTask": (Kind.TOKEN, 120),
+    "NoCaptchaTask": (Kind.TOKEN, 120),
+    "TurnstileTask": (Kind.TOKEN, 300),
+    "GeeTestTask": (Kind.TOKEN, 600),
+    "AmazonTask": (Kind.TOKEN, 300),
+    "ProsopoTask": (Kind.TOKEN, 180),
+    "CustomTask": (Kind.TOKEN, None),
+    "FunCaptchaTask": (Kind.TOKEN, None),
+    "HCaptchaTask": (Kind.TOKEN, None),
+    "BinanceTask": (Kind.TOKEN, None),
+    "MTCaptchaTask": (Kind.TOKEN, None),
+    "YidunTask": (Kind.TOKEN, None),
+}
+KINDS = {
+    "image": (Kind.IMAGE, None),
+    "token": (Kind.TOKEN, None),
+    "recaptcha": (Kind.RECAPTCHA, 120),
+}
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (1, 1),
+        (7654321, 7654321),
+        (LARGEST, LARGEST),
+        ("7654321", 7654321),
+        ("0007", 7),
+        ("0" * 5000 + "7", 7),
+        (str(LARGEST), LARGEST),
+    ],
+)
+def test_a_task_id(value: int | str, expected: int) -> None:
+    assert parse_task_id(value) == expected
+    assert type(parse_task_id(value)) is int
+
+
+NO_IDS: list[Any] = [
+    *(None, True, False, 0, -1, -7654321, LARGEST + 1, 10**30, 10**400),
+    *(1.0, 1.5, 7654321.0, math.nan, math.inf, 1 + 0j),
+    *("", " ", "0", "000", "-1", "+1", "1.0", "1e3", "0x1F", "1_000", "1,000", "7 ", " 7", "7\n"),
+    *("abc", "taskId", "٣", "७", "²", "１", "7\0", str(LARGEST + 1), "9" * 5000, "None"),  # noqa: RUF001
+    *(b"7", bytearray(b"7"), [7], (7,), {7}, {"taskId": 7}, object(), int),
+]
+
+
+@pytest.mark.parametrize("value", NO_IDS, ids=lambda value: f"{type(value).__name__}")
+def test_no_task_id(value: Any) -> None:
+    assert parse_task_id(value) is None
+    with pytest.raises(ValueError, match="is no taskId: it must be an int, or a str of digits"):
+        captcha_meta(value)
+
+
+def test_an_int_that_python_would_not_even_print_is_no_task_id() -> None:
+    assert parse_task_id(10**5000) is None
+
+
+@given(st.integers(min_value=1, max_value=LARGEST), st.text("0", max_size=30))
+def test_an_int_and_its_digits_are_the_same_task(task_id: int, zeros: str) -> None:
+    assert parse_task_id(task_id) == parse_task_id(zeros + str(task_id)) == task_id
+
+
+@given(st.one_of(st.text(), st.binary(), st.integers(), st.floats(), st.lists(st.integers())))
+def test_whatever_stands_there_is_an_id_or_is_none(value: Any) -> None:
+    task_id = parse_task_id(value)
+    assert task_id is None or 1 <= task_id <= LARGEST
+
+
+@pytest.mark.parametrize("value", [1, 1.5, 1_700_000_000, 1_700_000_000.25, 1e300, 5e-324])
+def test_a_moment(value: float) -> None:
+    assert parse_solved_at(value) == value
+    assert type(parse_solved_at(value)) is float
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(None, True, False, 0, 0.0, -0.0, -1, -1.5, math.nan, math.inf, -math.inf, 10**400),
+        *("", "now", "1700000000", b"1", [1.0], (1.0,), {"at": 1.0}, 1j, object()),
+    ],
+    ids=lambda value: f"{type(value).__name__}-{value!r:.12}",
+)
+def test_no_moment(value: Any) -> None:
+    assert parse_solved_at(value) is None
+
+
+@pytest.mark.parametrize("suffix", ["", "Proxyless"])
+@pytest.mark.parametrize("name", VENDORS_TYPES)
+def test_each_of_the_vendors_types(name: str, suffix: str) -> None:
+    written = name + suffix
+    for spelling in (written, written.lower(), written.upper(), f" {written}\n"):
+        known = task_type({"taskType": spelling})
+        assert known is not None
+        assert (known.kind, known.lifetime) == VENDORS_TYPES[name]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_each_kind_is_a_type_too(name: str) -> None:
+    known = task_type({"taskType": name})
+    assert known is not None
+    assert (known.kind, known.lifetime) == KINDS[name]
+    assert known.kind is Kind(name)
+
+
+def test_no_type_is_left_out_of_the_tables_above() -> None:
+    assert set(TASK_TYPES) == {name.lower() for name in VENDORS_TYPES} | set(KINDS)
+
+
+NO_TYPES: list[Any] = [
+    *(None, "", " ", "Proxyless", "Task", "NewTask", "TurnstileTaskProxylessProxyless"),
+    *("Turnstile Task", "turnstile", "İmage", 1, True, 1.5, b"TurnstileTask", ["image"], {}),
+    *(("image",), Kind, object(), "x" * 100_000),
+]
+
+
+@pytest.mark.parametrize("value", NO_TYPES, ids=lambda value: f"{value!r:.30}")
+def test_an_unknown_type_leaves_it_to_the_rule(value: Any) -> None:
+    assert task_type({"taskType": value}) is None
+    assert read_task({"taskType": value}, 7, 5.0).kind is Kind.TOKEN
+    for kind in Kind:
+        task = read_task({"taskType": value}, 7, 5.0, kind)
+        assert (task.kind, task.lifetime) == KINDS[kind.value]
+
+
+def test_a_member_of_kind_is_a_type() -> None:
+    assert read_task({"taskType": Kind.IMAGE}, 7, 5.0).kind is Kind.IMAGE
+
+
+@pytest.mark.parametrize("fallback", [None, *Kind])
+def test_a_known_type_is_stronger_than_the_rule(fallback: Kind | None) -> None:
+    meta = {"taskType": "TurnstileTaskProxyless"}
+    task = read_task(meta, 7, 5.0, fallback)
+    assert task == (7, Kind.TOKEN, "TurnstileTaskProxyless", 5.0, 300)
+
+
+@pytest.mark.parametrize(
+    ("meta", "expected"),
+    [({}, None), ({"taskType": None}, None), ({"taskType": 7}, None), ({"taskType": "New"}, "New")],
+)
+def test_the_type_is_kept_as_it_was_written(meta: dict[str, Any], expected: str | None) -> None:
+    assert read_task(meta, 7, 5.0).type == expected
+
+
+# -- captcha_meta ----------------------------------------------------------------------------------
+
+
+def test_captcha_meta_of_an_answer_that_is_ready_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.time", lambda: 1_700_000_000.5)
+    assert captcha_meta(7) == {"taskId": 7, "taskSolvedAt": 1_700_000_000.5}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((7, None, 5.0), {"taskId": 7, "taskSolvedAt": 5.0}),
+        (("7", None, 0), {"taskId": "7", "taskSolvedAt": 0}),
+        (
+            (7, "TurnstileTask", 5.0),
+            {"taskId": 7, "taskSolvedAt": 5.0, "taskType": "TurnstileTask"},
+        ),
+        (
+            (7, "NewTask", 5.0),
+            {"taskId": 7, "taskSolvedAt": 5.0, "taskType": "NewTask"},
+        ),
+    ],
+)
+def test_captcha_meta(arguments: tuple[Any, ...], expected: dict[str, Any]) -> None:
+    assert captcha_meta(*arguments) == expected
