@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 TRACE: Final = "_capmonster_report"
 
+_NEVER: Final = 1e12
+"""Seconds since the epoch that no clock shows; what JSON makes of ``inf`` is not less."""
+
 NO_TASK: Final = 0
 """The task of a trace that only says which history is older than any answer."""
 
@@ -62,10 +65,19 @@ def stored_trace(meta: Mapping[str, Any]) -> Trace | None:
     value = meta.get(TRACE)
     if not isinstance(value, (tuple, list)) or len(value) != len(Trace._fields):
         return None
-    # Plain numbers all (sent_at may be missing): whoever wrote anything else did not mean us.
-    if any(not isinstance(part, (int, float)) and part is not None for part in value):
-        return None
-    return Trace._make(value)
+    trace = Trace._make(value)
+    moments = (trace.solved_at, trace.solved_at if trace.sent_at is None else trace.sent_at)
+    counts = (*trace[:1], *trace[2:7], *trace[8:])
+    return trace if all(map(_is_moment, moments)) and all(map(_is_count, counts)) else None
+
+
+# Whoever wrote anything but plain numbers did not mean us.
+def _is_moment(value: object) -> bool:
+    return isinstance(value, (int, float)) and 0 <= value < _NEVER
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and value >= 0
 
 
 def history(meta: Mapping[str, Any]) -> tuple[int, int]:

@@ -153,7 +153,7 @@ WRONG: list[tuple[str, list[Any], str]] = [
     *((name, NO_COUNT, WHOLE) for name in COUNTS),
     *((name, [*NO_SECONDS, 0, 0.0, -0.0, "0"], MORE_THAN_0) for name in POSITIVE),
     (CLOSE_TIMEOUT, NO_SECONDS, ZERO_OR_MORE),
-    ("CAPMONSTER_REPORT_LEDGER", [0, 1, False, True, b"", [], {}, object()], STR),
+    ("CAPMONSTER_REPORT_LEDGER", [0, 1, False, True, b"", [], {}, ...], STR),
     (
         API_URL,
         [
@@ -170,7 +170,7 @@ WRONG: list[tuple[str, list[Any], str]] = [
             *("http://evil.example#@127.0.0.1", "http://evil.example?@127.0.0.1"),
             *("http://[::1]evil.example", "http://[::1].evil.example:80", "http://[::1%25lo]"),
             *("http://localhost。evil.example", "http://127.0.0.1%2eevil.example"),
-            *(0, 1, True, b"https://a", ["https://a"], {}, object()),
+            *(0, 1, True, b"https://a", ["https://a"], {}, ...),
         ],
         LIKE,
     ),

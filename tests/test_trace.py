@@ -172,7 +172,7 @@ def with_(**fields: Any) -> tuple[Any, ...]:
 
 
 HOSTILE: list[Any] = [
-    *(None, 0, 7, 1.5, True, "", "_capmonster_report", b"1234567890", object(), Trace),
+    *(None, 0, 7, 1.5, True, "", "_capmonster_report", b"1234567890", ..., Trace),
     *([], (), {}, set(), [7], (7,), tuple(GOOD)[:-1], (*GOOD, 0), [GOOD], GOOD._asdict()),
     *("1234567890", dict.fromkeys(range(10)), range(10), [[]] * 10, ["7"] * 10, [None] * 10),
     *(with_(**{name: None}) for name in Trace._fields if name != "sent_at"),
