@@ -16,7 +16,7 @@ from . import signals, stats
 from .clock import SteadyClock
 from .delivery import Delivery, ReportApi
 from .fairness import Evidence, objection
-from .ledger import MemoryLedger
+from .ledger import open_ledger
 from .outcome import Outcome
 from .redirects import RedirectWatch
 from .report import Report
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     # typing.Self requires Python 3.11
     from typing_extensions import Self
 
-    from .ledger import Ledger
+    from .ledger import Inheritance
     from .rules import Rule, Rules
     from .task import Kind
 
@@ -94,7 +94,15 @@ class CapMonsterReportMiddleware:
         # Trips of other processes that share a ledger have other numbers.
         self._next_trip = itertools.count(random_source.getrandbits(60) + 1).__next__
         self._redirects = RedirectWatch(crawler, self._redirect_refused)
-        self._ledger: Ledger = MemoryLedger(clock.now)
+        self._ledger = open_ledger(
+            settings,
+            job_dir=crawler.settings.get("JOBDIR"),
+            spider=crawler.spider.name if crawler.spider else "",
+            clock=clock,
+            reactor=reactor,
+            on_lost=lambda: self._stats.count(stats.LEDGER_FALLBACK),
+            log_extra=self._log_extra,
+        )
         self._api = ReportApi(
             reactor,
             base_url=settings.api_url,
@@ -204,7 +212,7 @@ class CapMonsterReportMiddleware:
             return
         trace = self._trace(request.meta)
         if trace is not None:
-            self._note_use(request, trace)
+            self._note_use(request, trace, passed=False)
 
     def reject(self, request: Request, reason: str = "") -> None:
         """Say that the site refused the answer that *request* submitted.
@@ -247,7 +255,7 @@ class CapMonsterReportMiddleware:
         if rule is None:
             self._stats.count(stats.PASSED)
             if trace is not None and not trace.cached:
-                self._note_use(request, trace)
+                self._note_use(request, trace, passed=True)
             return
         if REJECTED_FLAG not in response.flags:
             response.flags.append(REJECTED_FLAG)
@@ -259,9 +267,10 @@ class CapMonsterReportMiddleware:
         now = self._clock.now()
         return now - latency if isinstance(latency, float) and latency > 0 else now
 
-    def _note_use(self, request: Request, trace: Trace) -> None:
+    def _note_use(self, request: Request, trace: Trace, *, passed: bool) -> None:
         task = read_task(request.meta, trace.task, trace.solved_at)
-        self._ledger.used(task, trace.trip, _site(request))
+        sent_at = trace.sent_at or self._clock.now()
+        self._ledger.used(task, trace.trip, _site(request), sent_at=sent_at, passed=passed)
 
     def _rule_failed(self, rule: Rule, error: Exception) -> None:
         self._stats.count(stats.RULE_ERROR.format(name=rule.name))
@@ -302,6 +311,7 @@ class CapMonsterReportMiddleware:
             self._withheld(request, Outcome.INVALID_TASK, rule, reason)
             return
         now = self._clock.now()
+        sent_at = trace.sent_at or now
         used_by = self._ledger.used_by(task.id)
         outcome = objection(
             Evidence(
@@ -309,19 +319,25 @@ class CapMonsterReportMiddleware:
                 cached=trace.cached,
                 claimed=self._ledger.is_claimed(task.id),
                 used_before=trace.retried or used_by not in (None, trace.trip),
-                sent_at=trace.sent_at or now,
+                sent_at=sent_at,
                 now=now,
             ),
             max_age=self.settings.max_age,
             report_reused=self.settings.report_reused,
         )
         report = Report(
-            task, trace.trip, task.solved_at + self.settings.max_age, rule, _site(request)
+            task,
+            trace.trip,
+            expires_at=task.solved_at + self.settings.max_age,
+            rule=rule,
+            site=_site(request),
+            sent_at=sent_at,
         )
         if outcome is None and self.settings.dry_run:
             self._ledger.claim(report)
             outcome = Outcome.DRY_RUN
         if outcome is not None:
+            self._ledger.withheld(report, outcome)
             self._withheld(request, outcome, rule, reason)
             return
         logger.debug(
@@ -368,6 +384,7 @@ class CapMonsterReportMiddleware:
     # -- the crawl's beginning and end ---------------------------------------------------------
 
     def _spider_opened(self) -> None:
+        self._ledger.open().addCallback(self._inherit)
         names = ", ".join(rule.name for rule in self._rules)
         logger.info(
             "Refused captcha answers are %s CapMonster Cloud (%s); rules: %s",
@@ -378,6 +395,15 @@ class CapMonsterReportMiddleware:
             names,
             extra=self._log_extra,
         )
+
+    def _inherit(self, inheritance: Inheritance) -> None:
+        """Take over what earlier crawls left; the crawl did not wait for this."""
+        if count := len(inheritance.reports) + inheritance.expired:
+            self._stats.count(stats.RESUMED, count)
+        if inheritance.expired:
+            expired = stats.RESUMED_OUTCOME.format(outcome=Outcome.EXPIRED.value)
+            self._stats.count(expired, inheritance.expired)
+        self._delivery.resume(inheritance.reports)
 
     async def _spider_closed(self) -> None:
         await maybe_deferred_to_future(self._delivery.close(self.settings.close_timeout))

@@ -19,6 +19,7 @@ class Report:
         expires_at: when the service has forgotten the task, by :class:`~.clock.SteadyClock`.
         rule: the name of the rule that matched.
         site: the host that refused it.
+        sent_at: when the answer was sent to the site, by :class:`~.clock.SteadyClock`.
         resumed: taken over from an earlier crawl's ledger.
         attempts: how often it was sent.
     """
@@ -28,5 +29,6 @@ class Report:
     expires_at: float
     rule: str = ""
     site: str = ""
+    sent_at: float = 0.0
     resumed: bool = False
     attempts: int = 0

@@ -68,6 +68,11 @@ def invalid(name: str, value: object, allowed: str) -> ValueError:
     return ValueError(f"The value of the {name} setting ({value!r}) is invalid. {allowed}")
 
 
+def without_secrets(url: str) -> str:
+    """*url* as a message may show it: without user, password, query and fragment."""
+    return _SECRETS.sub(r"\g<scheme>…", url)
+
+
 @dataclass(frozen=True)
 class ReportSettings:
     """The settings of one crawl; the README says what each of them means.
@@ -157,8 +162,8 @@ class _Reader:
         if value is not None and not isinstance(value, str):
             # Not the value: whatever it is, it may be the key.
             raise ValueError(
-                f"The value of the {CLIENT_KEY} setting (of type {type(value).__name__}) is invalid. "
-                "It must be a str: the account key."
+                f"The value of the {CLIENT_KEY} setting (of type {type(value).__name__}) is "
+                "invalid. It must be a str: the account key."
             )
         key = (value or "").strip() or environ.get(CLIENT_KEY, "").strip()
         if not key:
@@ -178,7 +183,7 @@ class _Reader:
 
     def api_url(self) -> str:
         value = self.value(API_URL)
-        shown = _SECRETS.sub(r"\g<scheme>…", value) if isinstance(value, str) else value
+        shown = without_secrets(value) if isinstance(value, str) else value
         url = _URL.fullmatch(value.strip()) if isinstance(value, str) else None
         if url is None or not _can_be_reached(url["ipv6"], url["port"]):
             allowed = (

@@ -117,17 +117,14 @@ class Delivery:
             self._enqueue(report)
 
     def _claimed(self, objection: Outcome | None, report: Report) -> None:
-        if report not in self._claiming:
-            return  # given up meanwhile
         del self._claiming[report]
         if objection is not None:
             self._finish(report, objection)
-            self._check_drained()
         elif self._is_hopeless(report):
             self._finish(report, Outcome.BREAKER)
-            self._check_drained()
         else:
             self._enqueue(report)
+        self._check_drained()
 
     def _enqueue(self, report: Report) -> None:
         if self._closed:
@@ -268,7 +265,8 @@ class Delivery:
     def close(self, timeout: float) -> Deferred[None]:
         """Send what can be sent within *timeout* seconds, and account for the rest.
 
-        May be called again; the Deferred fires when all is done, and never fails.
+        May be called again; the Deferred fires when nothing more is sent, and never fails.
+        Reports that the ledger is still claiming by then get their outcome when it answers.
         """
         done: Deferred[None] = Deferred()
         self._on_drained.append(done)
@@ -291,7 +289,9 @@ class Delivery:
             return
         if self._waiting and not self._under_way and self._gate.opens_at >= self._gives_up_at:
             self._give_up()  # nothing more can be sent in time
-        elif not (self._claiming or self._waiting or self._under_way or self._sleeping):
+        elif self._closed or not (
+            self._claiming or self._waiting or self._under_way or self._sleeping
+        ):
             self._closed = True
             self._cancel(self._giving_up)
             self._cancel(self._wake_up)
@@ -305,8 +305,7 @@ class Delivery:
         for call in sleeping.values():
             call.cancel()
         under_way, self._under_way = self._under_way, {}
-        left = [*under_way, *self._claiming, *self._waiting, *sleeping]
-        self._claiming.clear()
+        left = [*under_way, *self._waiting, *sleeping]
         self._waiting.clear()
         for report in left:
             self._give_up_on(report)

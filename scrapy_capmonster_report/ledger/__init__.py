@@ -4,6 +4,20 @@ from __future__ import annotations
 
 from .base import Inheritance, Ledger
 from .choose import open_ledger
+from .entries import AGES, PASSED, PENDING, Alert, Count
+from .history import History, read_history
 from .memory import MemoryLedger
 
-__all__ = ["Inheritance", "Ledger", "MemoryLedger", "open_ledger"]
+__all__ = [
+    "AGES",
+    "PASSED",
+    "PENDING",
+    "Alert",
+    "Count",
+    "History",
+    "Inheritance",
+    "Ledger",
+    "MemoryLedger",
+    "open_ledger",
+    "read_history",
+]

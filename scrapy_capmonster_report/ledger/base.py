@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from twisted.internet.defer import Deferred
 
     from ..outcome import Outcome
     from ..report import Report
     from ..task import Task
+    from .entries import Alert
 
 
 class Inheritance(NamedTuple):
-    """What earlier crawls left: reports that are still fresh, and how many are not."""
+    """What earlier crawls left.
+
+    Args:
+        reports: those that are still fresh.
+        expired: how many others were not.
+        sites: how many answers each site took and refused lately.
+    """
 
     reports: Sequence[Report] = ()
     expired: int = 0
+    sites: Mapping[str, tuple[int, int]] = MappingProxyType({})
 
 
 class Ledger(Protocol):
@@ -40,8 +49,16 @@ class Ledger(Protocol):
     def is_claimed(self, task_id: int) -> bool:
         """Whether the task was reported or is being reported, as far as this process knows."""
 
-    def used(self, task: Task, trip: int, site: str) -> None:
-        """Note that the answer went to *site* on *trip* and was not refused."""
+    def used(self, task: Task, trip: int, site: str, *, sent_at: float, passed: bool) -> None:
+        """Note that the answer went to *site* on *trip* and was not refused.
+
+        Args:
+            sent_at: when it was sent, by :class:`~.clock.SteadyClock`.
+            passed: whether the site responded, and so took it.
+        """
+
+    def withheld(self, report: Report, outcome: Outcome) -> None:
+        """Note that an answer was refused, and that fairness objects to reporting it."""
 
     def claim(self, report: Report) -> Deferred[Outcome | None] | None:
         """Claim the task for *report*, and keep the report until it is finished.
@@ -49,11 +66,14 @@ class Ledger(Protocol):
         Returns:
             ``None`` where nobody else could claim it; otherwise a Deferred of the outcome that
             forbids sending it (somebody else reports it, or used the answer before), or of
-            ``None``.
+            ``None``. It fires before :meth:`close` is done, at the latest.
         """
 
     def finished(self, report: Report, outcome: Outcome, code: str | None) -> None:
         """Note what became of *report*; with ``Outcome.KEPT`` it stays for a later crawl."""
+
+    def alert(self, alert: Alert) -> None:
+        """Note that a site's rejection rate changed."""
 
     def open(self) -> Deferred[Inheritance]:
         """Open the home, and take over what earlier crawls left there."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ..settings import LEDGER, invalid
+from ..settings import LEDGER, invalid, without_secrets
 from .journal import JournalLedger
 from .memory import MemoryLedger
 from .sqlite import SQLiteHome
@@ -25,6 +25,7 @@ def open_ledger(
     settings: ReportSettings,
     *,
     job_dir: str | None,
+    spider: str,
     clock: SteadyClock,
     reactor: Any,
     on_lost: Callable[[], None],
@@ -37,6 +38,7 @@ def open_ledger(
 
     Args:
         job_dir: where Scrapy keeps the state of a crawl that may be resumed, if it does.
+        spider: the spider's name.
         on_lost: called if the ledger's home fails, and the ledger goes on in memory.
 
     Raises:
@@ -50,6 +52,7 @@ def open_ledger(
         clock=clock,
         timer=reactor,
         max_age=settings.max_age,
+        spider=spider,
         on_lost=on_lost,
         log_extra=log_extra,
     )
@@ -66,7 +69,8 @@ def _home(settings: ReportSettings, job_dir: str | None, reactor: Any) -> Home |
         return SQLiteHome(path, reactor=reactor, report_reused=settings.report_reused)
     if scheme in ("redis", "rediss") and path.startswith("//"):
         return _redis_home(settings, reactor)
-    raise invalid(LEDGER, where, "It must be '' (memory), 'sqlite:PATH' or 'redis://HOST:PORT/DB'.")
+    shown = without_secrets(where)
+    raise invalid(LEDGER, shown, "It must be '' (memory), 'sqlite:PATH' or 'redis://HOST:PORT/DB'.")
 
 
 def _redis_home(settings: ReportSettings, reactor: Any) -> Home:

@@ -5,31 +5,69 @@ A later crawl, or another machine, reads them; so nothing here depends on a proc
 
 from __future__ import annotations
 
-from typing import NamedTuple, Union
+from bisect import bisect_right
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+PASSED: Final = "passed"
+"""The fate of a task whose answer the site took."""
+
+PENDING: Final = "pending"
+"""The fate of a task whose answer was refused, until its report has an ``Outcome``."""
+
+HOUR_SECONDS: Final = 3600
+
+AGES: Final = (0, 10, 20, 30, 45, 60, 90, 120, 180, 240, 300, 600)
+"""Seconds between solving and use, as the history tells them apart: the lower bounds."""
 
 
-class Use(NamedTuple):
-    """An answer went to a site and was not refused."""
+class Sighting(NamedTuple):
+    """An answer went to a site.
+
+    Args:
+        task_id: the ``taskId``.
+        trip: the number of the trip to the site (see ``trace``).
+        site: the host.
+        spider: the spider's name.
+        type: the ``taskType``, ``""`` where the request had none.
+        age: seconds between solving and use, as one of :data:`AGES`.
+        at: when the site's response was looked at.
+    """
 
     task_id: int
     trip: int
-    type: str | None
     site: str
+    spider: str
+    type: str
+    age: int
     at: float
+
+
+class Use(NamedTuple):
+    """An answer was not refused: the site took it, or nobody knows."""
+
+    sighting: Sighting
+    passed: bool
 
 
 class Claim(NamedTuple):
     """An answer was refused, and this crawl wants to report it."""
 
-    task_id: int
-    trip: int
-    kind: str
-    type: str | None
+    sighting: Sighting
     rule: str
-    site: str
+    kind: str
     solved_at: float
     expires_at: float
-    at: float
+
+
+class Refusal(NamedTuple):
+    """An answer was refused, and for the reason in ``outcome`` nobody wants to report it."""
+
+    sighting: Sighting
+    rule: str
+    outcome: str
 
 
 class Finish(NamedTuple):
@@ -37,7 +75,7 @@ class Finish(NamedTuple):
 
     task_id: int
     outcome: str
-    code: str | None
+    code: str
     at: float
 
 
@@ -47,11 +85,72 @@ class Release(NamedTuple):
     task_id: int
 
 
-Entry = Union[Use, Claim, Finish, Release]
+class Alert(NamedTuple):
+    """A site's rejection rate changed, and not by chance.
+
+    Args:
+        at: when it was noticed.
+        site: the host.
+        before: the rate it had, from 0 to 1.
+        after: the rate it has.
+        answers: how many answers the new rate was seen over.
+    """
+
+    at: float
+    site: str
+    before: float
+    after: float
+    answers: int
+
+
+Entry: TypeAlias = Use | Claim | Refusal | Finish | Release | Alert
+
+
+class Count(NamedTuple):
+    """How many tasks had the same fate; a task counts once, under the fate it has last.
+
+    Args:
+        hour: when the hour began in which the answers were used, seconds since the epoch.
+        site: the host.
+        spider: the spider's name.
+        type: the ``taskType``, ``""`` where the requests had none.
+        age: seconds between solving and use, as one of :data:`AGES`.
+        rule: the name of the rule that matched, ``""`` if none did.
+        fate: :data:`PASSED`, :data:`PENDING`, or the value of an ``Outcome``.
+        code: the ``errorCode`` of a report that the service refused, else ``""``.
+        tasks: how many.
+    """
+
+    hour: int
+    site: str
+    spider: str
+    type: str
+    age: int
+    rule: str
+    fate: str
+    code: str
+    tasks: int
 
 
 class Left(NamedTuple):
-    """What earlier crawls left in a home: the fresh claims, now ours, and how many expired."""
+    """What earlier crawls left in a home.
 
-    claims: list[Claim]
+    Args:
+        claims: the fresh claims, now ours, the oldest first.
+        expired: how many other claims were too old.
+        sites: how many answers each site took and refused lately.
+    """
+
+    claims: Sequence[Claim]
     expired: int
+    sites: Mapping[str, tuple[int, int]]
+
+
+def age_between(solved_at: float, used_at: float) -> int:
+    """The one of :data:`AGES` for an answer that was used so long after it was solved."""
+    return AGES[max(0, bisect_right(AGES, used_at - solved_at) - 1)]
+
+
+def hour_of(at: float) -> int:
+    """When the hour of *at* began."""
+    return int(at // HOUR_SECONDS) * HOUR_SECONDS

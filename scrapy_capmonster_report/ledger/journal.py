@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from twisted.internet import error
 from twisted.internet.defer import Deferred
-from twisted.internet.error import TimeoutError
 
 from ..outcome import Outcome
 from ..report import Report
 from ..task import Kind, Task
 from .base import Inheritance
-from .entries import Claim, Finish, Release, Use
+from .entries import Claim, Finish, Refusal, Release, Sighting, Use, age_between
 from .memory import MemoryLedger
 
 if TYPE_CHECKING:
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from ..clock import SteadyClock
-    from .entries import Entry, Left
+    from .entries import Alert, Entry, Left
+
+    _Written = tuple[Entry, Deferred[Outcome | None] | None]
+    """An entry, and who waits to hear that it is written."""
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +38,9 @@ PATIENCE_SECONDS: Final = 5.0
 CLOSING_SECONDS: Final = 0.8
 """What closing may take on top of delivery's time. What is not written then is found as the
 claim of a crawl that ended."""
+
+LONGEST_NAME: Final = 100
+"""Characters of a ``taskType`` or a spider's name that are kept; users may write anything."""
 
 
 class Home(Protocol):
@@ -70,6 +76,7 @@ class JournalLedger:
         clock: tells the time.
         timer: for the home's time limit.
         max_age: seconds after solving when a report expires.
+        spider: the spider's name.
         on_lost: called once if the home fails.
         log_extra: what log records carry.
     """
@@ -81,6 +88,7 @@ class JournalLedger:
         clock: SteadyClock,
         timer: IReactorTime,
         max_age: float,
+        spider: str,
         on_lost: Callable[[], None],
         log_extra: dict[str, Any],
     ) -> None:
@@ -88,12 +96,13 @@ class JournalLedger:
         self._clock = clock
         self._timer = timer
         self._max_age = max_age
+        self._spider = _storable(spider)
         self._on_lost = on_lost
         self._log_extra = log_extra
         self._memory = MemoryLedger(clock.now)
-        self._unwritten: list[tuple[Entry, Deferred[Outcome | None] | None]] = []
+        self._unwritten: list[_Written] = []
+        self._being_written: list[_Written] = []
         self._is_open = False
-        self._is_writing = False
         self._lost = False
         self._on_written: Deferred[None] | None = None
 
@@ -111,37 +120,57 @@ class JournalLedger:
 
     # -- written down ---------------------------------------------------------------------------
 
-    def used(self, task: Task, trip: int, site: str) -> None:
-        self._memory.used(task, trip, site)
-        self._write(Use(task.id, trip, task.type, site, self._clock.wall()))
+    def used(self, task: Task, trip: int, site: str, *, sent_at: float, passed: bool) -> None:
+        self._memory.used(task, trip, site, sent_at=sent_at, passed=passed)
+        self._write(Use(self._sighting(task, trip, site, sent_at), passed))
+
+    def withheld(self, report: Report, outcome: Outcome) -> None:
+        # Neither says anything that the history does not know: the site was not asked, or the
+        # task is in it already.
+        if outcome not in (Outcome.CACHED, Outcome.DUPLICATE):
+            self._write_refusal(report, outcome)
 
     def claim(self, report: Report) -> Deferred[Outcome | None] | None:
         self._memory.claim(report)
         if self._lost:
             return None
-        task = report.task
         answer: Deferred[Outcome | None] = Deferred()
-        self._write(
-            Claim(
-                task.id,
-                report.trip,
-                task.kind.value,
-                task.type,
-                report.rule,
-                report.site,
-                self._clock.to_wall(task.solved_at),
-                self._clock.to_wall(report.expires_at),
-                self._clock.wall(),
-            ),
-            answer,
+        claim = Claim(
+            self._sighting(report.task, report.trip, report.site, report.sent_at),
+            report.rule,
+            report.task.kind.value,
+            self._clock.to_wall(report.task.solved_at),
+            self._clock.to_wall(report.expires_at),
         )
+        self._write(claim, answer)
         return answer
 
     def finished(self, report: Report, outcome: Outcome, code: str | None) -> None:
+        task_id = report.task.id
         if outcome is Outcome.KEPT:
-            self._write(Release(report.task.id))
-        elif outcome.group != "withheld" and self._memory.is_claimed(report.task.id):
-            self._write(Finish(report.task.id, outcome.value, code, self._clock.wall()))
+            self._write(Release(task_id))
+        elif not self._memory.is_claimed(task_id):
+            self._write_refusal(report, outcome)  # it was dropped before it could be claimed
+        elif outcome.group != "withheld":  # or somebody else has the claim
+            self._write(Finish(task_id, outcome.value, code or "", self._clock.wall()))
+
+    def alert(self, alert: Alert) -> None:
+        self._write(alert)
+
+    def _write_refusal(self, report: Report, outcome: Outcome) -> None:
+        sighting = self._sighting(report.task, report.trip, report.site, report.sent_at)
+        self._write(Refusal(sighting, report.rule, outcome.value))
+
+    def _sighting(self, task: Task, trip: int, site: str, sent_at: float) -> Sighting:
+        return Sighting(
+            task.id,
+            trip,
+            site,
+            self._spider,
+            _storable(task.type or ""),
+            age_between(task.solved_at, sent_at),
+            self._clock.wall(),
+        )
 
     def _write(self, entry: Entry, answer: Deferred[Outcome | None] | None = None) -> None:
         if not self._lost:
@@ -149,23 +178,21 @@ class JournalLedger:
             self._flush()
 
     def _flush(self) -> None:
-        if self._is_writing or not self._is_open or self._lost:
+        if self._being_written or not self._is_open or self._lost:
             return
         if not self._unwritten:
             self._all_is_written()
             return
         batch, self._unwritten = self._unwritten[:MOST_AT_ONCE], self._unwritten[MOST_AT_ONCE:]
-        self._is_writing = True
+        self._being_written = batch
         writing = self._limited(self._home.write([entry for entry, _ in batch]))
-        writing.addCallback(self._flushed, batch)
-        writing.addErrback(self._lose, "writing to", batch)
+        writing.addCallback(self._flushed)
+        writing.addErrback(self._lose, "writing to")
 
-    def _flushed(
-        self,
-        objections: list[Outcome | None],
-        batch: list[tuple[Entry, Deferred[Outcome | None] | None]],
-    ) -> None:
-        self._is_writing = False
+    def _flushed(self, objections: list[Outcome | None]) -> None:
+        if self._lost:
+            return  # nobody waited for it any longer
+        batch, self._being_written = self._being_written, []
         for (_, answer), objection in zip(batch, objections, strict=True):
             if answer is not None:
                 answer.callback(objection)
@@ -178,18 +205,25 @@ class JournalLedger:
         return opening.addCallbacks(self._opened, self._lose, errbackArgs=("opening",))
 
     def _opened(self, left: Left) -> Inheritance:
+        if self._lost:
+            return Inheritance()
         self._is_open = True
         reports = [self._report(claim) for claim in left.claims]
         for report in reports:
             self._memory.claim(report)
         self._flush()
-        return Inheritance(reports, left.expired)
+        return Inheritance(reports, left.expired, left.sites)
 
     def _report(self, claim: Claim) -> Report:
-        solved_at = self._clock.at(claim.solved_at)
-        task = Task(claim.task_id, Kind(claim.kind), claim.type, solved_at, lifetime=None)
-        expires_at = solved_at + self._max_age
-        return Report(task, claim.trip, expires_at, claim.rule, claim.site, resumed=True)
+        seen, solved_at = claim.sighting, self._clock.at(claim.solved_at)
+        return Report(
+            Task(seen.task_id, Kind(claim.kind), seen.type or None, solved_at, lifetime=None),
+            seen.trip,
+            expires_at=solved_at + self._max_age,
+            rule=claim.rule,
+            site=seen.site,
+            resumed=True,
+        )
 
     def close(self) -> Deferred[None]:
         written: Deferred[None] = Deferred()
@@ -198,16 +232,20 @@ class JournalLedger:
             self._all_is_written()
         else:
             self._flush()
-        closing: Deferred[Any] = written.addCallback(lambda _: self._home.close())
+        closing: Deferred[Any] = written.addCallback(lambda _: self._let_go())
         closing.addTimeout(CLOSING_SECONDS, self._timer)
-        return closing.addErrback(self._log_unclosed)
+        return closing.addErrback(self._not_closed)
 
     def _all_is_written(self) -> None:
         if self._on_written is not None:
             waiting, self._on_written = self._on_written, None
             waiting.callback(None)
 
-    def _log_unclosed(self, failure: Failure) -> None:
+    def _let_go(self) -> Deferred[None]:
+        self._is_open = False
+        return self._home.close()
+
+    def _not_closed(self, failure: Failure) -> None:
         logger.warning(
             "The ledger %s could not be closed in time (%s); what it misses is taken for "
             "unfinished by the next crawl",
@@ -215,6 +253,10 @@ class JournalLedger:
             type(failure.value).__name__,
             extra=self._log_extra,
         )
+        if self._on_written is not None:  # it was still writing
+            self._on_written = None
+            self._abandon()
+            self._let_go().addErrback(lambda _: None)  # when it can
 
     # -- a home that fails ----------------------------------------------------------------------
 
@@ -227,18 +269,15 @@ class JournalLedger:
                 call.cancel()
                 limited.callback(result)  # errbacks, if it is a Failure
 
-        call = self._timer.callLater(PATIENCE_SECONDS, lambda: limited.errback(TimeoutError()))
+        call = self._timer.callLater(
+            PATIENCE_SECONDS, lambda: limited.errback(error.TimeoutError())
+        )
         work.addBoth(settle)
         return limited
 
-    def _lose(
-        self,
-        failure: Failure,
-        doing: str,
-        batch: Sequence[tuple[Entry, Deferred[Outcome | None] | None]] = (),
-    ) -> Inheritance:
-        self._lost = True
-        self._is_writing = False
+    def _lose(self, failure: Failure, doing: str) -> Inheritance:
+        if self._lost:
+            return Inheritance()
         logger.warning(
             "%s the ledger %s failed (%s: %s). The crawl goes on with a ledger in memory: reports "
             "that are not sent when it ends are lost, and other crawls do not know of its reports",
@@ -249,9 +288,20 @@ class JournalLedger:
             extra=self._log_extra,
         )
         self._on_lost()
-        unwritten, self._unwritten = self._unwritten, []
-        for _, answer in (*batch, *unwritten):
-            if answer is not None:
-                answer.callback(None)
+        self._abandon()
         self._all_is_written()
         return Inheritance()
+
+    def _abandon(self) -> None:
+        """Go on without the home; whoever waits for it need not any longer."""
+        self._lost = True
+        waiting = [*self._being_written, *self._unwritten]
+        self._being_written, self._unwritten = [], []
+        for _, answer in waiting:
+            if answer is not None:
+                answer.callback(None)
+
+
+def _storable(name: str) -> str:
+    """*name* as every home can keep it: whole characters, not too many."""
+    return name[:LONGEST_NAME].encode("utf-8", "replace").decode()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..outcome import Outcome
     from ..report import Report
     from ..task import Task
+    from .entries import Alert
 
 REMEMBERED_TASKS = 200_000
 """Tasks remembered at most; 100,000 of them for certain (about 150 bytes each)."""
@@ -62,13 +63,13 @@ class MemoryLedger:
     def is_claimed(self, task_id: int) -> bool:
         return bool(self._entry(task_id) & 1)
 
-    def used(self, task: Task, trip: int, site: str) -> None:
-        self.remember_use(task.id, trip)
-
-    def remember_use(self, task_id: int, trip: int) -> None:
+    def used(self, task: Task, trip: int, site: str, *, sent_at: float, passed: bool) -> None:
         """Note the first use of an answer, or renew the memory of it."""
-        entry = self._entry(task_id)
-        self._write(task_id, entry if entry >> 1 else entry | trip << 1)
+        entry = self._entry(task.id)
+        self._write(task.id, entry if entry >> 1 else entry | trip << 1)
+
+    def withheld(self, report: Report, outcome: Outcome) -> None:
+        """Nothing to do: the next refusal of the same answer is judged by itself."""
 
     def claim(self, report: Report) -> Deferred[Outcome | None] | None:
         self._write(report.task.id, self._entry(report.task.id) | 1)
@@ -76,6 +77,9 @@ class MemoryLedger:
 
     def finished(self, report: Report, outcome: Outcome, code: str | None) -> None:
         """Nothing to do: the claim stands, so that the task is not reported again."""
+
+    def alert(self, alert: Alert) -> None:
+        """Nothing to do: who comes later finds no history here."""
 
     def open(self) -> Deferred[Inheritance]:
         return succeed(Inheritance())

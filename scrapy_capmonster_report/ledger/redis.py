@@ -14,10 +14,23 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 
 from ..outcome import Outcome
-from .entries import Claim, Finish, Left, Use
+from .entries import (
+    PASSED,
+    PENDING,
+    Alert,
+    Claim,
+    Count,
+    Finish,
+    Left,
+    Refusal,
+    Release,
+    Sighting,
+    Use,
+    hour_of,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 
     from redis.asyncio.client import Pipeline
 
@@ -29,9 +42,22 @@ _PENDING: Final = _PREFIX + "pending"
 """Hash: taskId → the claim as JSON."""
 _OWNERS: Final = _PREFIX + "owners"
 """Hash: taskId → the run that holds the claim."""
+_TOTALS: Final = _PREFIX + "totals:"
+"""Hash for each day: the members of a ``Count`` as JSON, but the last → how many tasks."""
+ALERTS: Final = _PREFIX + "alerts"
+"""List: each ``Alert`` as JSON."""
 
 KEEP_SECONDS: Final = 24 * 3600
 """How long a task is remembered after it was last heard of."""
+
+DAY_SECONDS: Final = 24 * 3600
+KEEP_DAYS: Final = 90
+"""How long totals and alerts are kept."""
+
+LATELY_DAYS: Final = 7
+"""How far back a new crawl looks to know what is usual for a site."""
+
+MOSTALERTS: Final = 1000
 
 ALIVE_SECONDS: Final = 10
 """A worker that has not said for so long that it is alive is taken for dead."""
@@ -41,16 +67,60 @@ SAY_ALIVE_EVERY: Final = 3.0
 SOCKET_SECONDS: Final = 3.0
 """Less than ``journal.PATIENCE_SECONDS``, so that the log names the cause."""
 
-# KEYS: task, pending, owners. ARGV: taskId, trip, report reused?, claim, run, seconds to keep.
-_CLAIM: Final = """
+# A task is a hash: used_by, state ('pending', 'finished'), fate, history (its field in the totals
+# of its day), totals (their key). The totals are kept up with each change.
+_SEE: Final = f"""
+local function see(task, totals, history, fate)
+    local old = redis.call('HGET', task, 'history')
+    if old then redis.call('HINCRBY', redis.call('HGET', task, 'totals'), old, -1) end
+    redis.call('HSET', task, 'history', history, 'totals', totals, 'fate', fate)
+    redis.call('EXPIRE', task, {KEEP_SECONDS})
+    redis.call('HINCRBY', totals, history, 1)
+    redis.call('EXPIRE', totals, {KEEP_DAYS * DAY_SECONDS})
+end
+"""
+
+# KEYS: task, totals. ARGV: trip, passed?, history.
+_USE: Final = f"""{_SEE}
+redis.call('HSETNX', KEYS[1], 'used_by', ARGV[1])
+redis.call('EXPIRE', KEYS[1], {KEEP_SECONDS})
+if ARGV[2] == '1' and redis.call('HEXISTS', KEYS[1], 'fate') == 0 then
+    see(KEYS[1], KEYS[2], ARGV[3], '{PASSED}')
+end
+"""
+
+# KEYS: task, totals. ARGV: trip, history, outcome.
+# Of several verdicts on a task the first stands, unless reject() revised that very one.
+_REFUSE: Final = f"""{_SEE}
+local fate = redis.call('HGET', KEYS[1], 'fate')
+local revised = fate == '{PASSED}' and redis.call('HGET', KEYS[1], 'used_by') == ARGV[1]
+if not fate or revised then see(KEYS[1], KEYS[2], ARGV[2], ARGV[3]) end
+"""
+
+# KEYS: task, totals, pending, owners. ARGV: taskId, trip, report reused?, history, claim, run.
+_CLAIM: Final = f"""{_SEE}
 local used_by = redis.call('HGET', KEYS[1], 'used_by')
 if redis.call('HEXISTS', KEYS[1], 'state') == 1 then return 'duplicate' end
 if used_by and used_by ~= ARGV[2] and ARGV[3] == '0' then return 'reused' end
 redis.call('HSET', KEYS[1], 'state', 'pending')
-redis.call('EXPIRE', KEYS[1], ARGV[6])
-redis.call('HSET', KEYS[2], ARGV[1], ARGV[4])
 redis.call('HSET', KEYS[3], ARGV[1], ARGV[5])
+redis.call('HSET', KEYS[4], ARGV[1], ARGV[6])
+see(KEYS[1], KEYS[2], ARGV[4], '{PENDING}')
 return false
+"""
+
+# KEYS: task, pending, owners. ARGV: taskId, outcome, code.
+_FINISH: Final = f"""{_SEE}
+redis.call('HDEL', KEYS[2], ARGV[1])
+redis.call('HDEL', KEYS[3], ARGV[1])
+redis.call('HSET', KEYS[1], 'state', 'finished')
+redis.call('EXPIRE', KEYS[1], {KEEP_SECONDS})
+local history = redis.call('HGET', KEYS[1], 'history')
+if history then
+    history = cjson.decode(history)
+    history[7], history[8] = ARGV[2], ARGV[3]
+    see(KEYS[1], redis.call('HGET', KEYS[1], 'totals'), cjson.encode(history), ARGV[2])
+end
 """
 
 # KEYS: pending, owners. ARGV: run, prefix of the keys that say who is alive.
@@ -67,6 +137,13 @@ end
 return taken
 """
 
+# KEYS: alerts. ARGV: alert.
+_ALERT: Final = f"""
+redis.call('RPUSH', KEYS[1], ARGV[1])
+redis.call('LTRIM', KEYS[1], {-MOSTALERTS}, -1)
+redis.call('EXPIRE', KEYS[1], {KEEP_DAYS * DAY_SECONDS})
+"""
+
 _OBJECTIONS: Final = {b"duplicate": Outcome.DUPLICATE, b"reused": Outcome.REUSED}
 
 
@@ -80,14 +157,21 @@ class RedisHome:
     """
 
     def __init__(self, url: str, *, reactor: Any, report_reused: bool) -> None:
-        parts = urlsplit(url)
-        self.name = f"{parts.scheme}://{parts.hostname}:{parts.port or 6379}{parts.path}"
+        self.name = shown(url)
         self._report_reused = report_reused
         self._run = secrets.token_hex(8)
         self._redis: Redis = Redis.from_url(
             url, socket_timeout=SOCKET_SECONDS, socket_connect_timeout=SOCKET_SECONDS
         )
-        self._claim = self._redis.register_script(_CLAIM)
+        self._scripts = {
+            kind: self._redis.register_script(script)
+            for kind, script in (
+                (Use, _USE),
+                (Refusal, _REFUSE),
+                (Claim, _CLAIM),
+                (Finish, _FINISH),
+            )
+        }
         self._sign_of_life = LoopingCall(self._say_alive)
         self._sign_of_life.clock = reactor
 
@@ -108,55 +192,65 @@ class RedisHome:
         taken = await self._redis.register_script(_TAKE_OVER)(
             keys=[_PENDING, _OWNERS], args=[self._run, _PREFIX + "alive:"]
         )
-        claims = [Claim(**json.loads(text)) for text in taken]
+        claims = [_claim_from(json.loads(text)) for text in taken]
         expired = [
-            Finish(claim.task_id, Outcome.EXPIRED.value, None, now)
+            Finish(claim.sighting.task_id, Outcome.EXPIRED.value, "", now)
             for claim in claims
             if claim.expires_at <= now
         ]
         if expired:
             await self._write(expired)
         fresh = [claim for claim in claims if claim.expires_at > now]
-        return Left(sorted(fresh, key=lambda claim: claim.at), len(expired))
+        fresh.sort(key=lambda claim: claim.sighting.at)
+        return Left(fresh, len(expired), await self._rates(now))
+
+    async def _rates(self, now: float) -> dict[str, tuple[int, int]]:
+        rates: dict[str, tuple[int, int]] = {}
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for key in totals_keys(now, LATELY_DAYS):
+                pipe.hgetall(key)
+            for count in counts_from(await pipe.execute()):
+                passed, refused = rates.get(count.site, (0, 0))
+                if count.fate == PASSED:
+                    rates[count.site] = passed + count.tasks, refused
+                else:
+                    rates[count.site] = passed, refused + count.tasks
+        return rates
 
     async def _write(self, entries: Sequence[Entry]) -> list[Outcome | None]:
-        results: list[Outcome | None] = []
         async with self._redis.pipeline(transaction=False) as pipe:
-            # How many replies each entry has; an objection is in the first of them.
-            replies = [await self._add(pipe, entry) for entry in entries]
-            answers = iter(await pipe.execute())
-        for count in replies:
-            first, *_ = (next(answers) for _ in range(count))
-            results.append(_OBJECTIONS.get(first) if isinstance(first, bytes) else None)
-        return results
+            for entry in entries:
+                await self._add(pipe, entry)  # one command each
+            replies = await pipe.execute()
+        return [_OBJECTIONS.get(reply) if isinstance(reply, bytes) else None for reply in replies]
 
-    async def _add(self, pipe: Pipeline, entry: Entry) -> int:
-        """Add the commands that write *entry*; returns how many they are."""
-        key = f"{_PREFIX}task:{entry.task_id}"
-        if isinstance(entry, Claim):
-            await self._claim(
-                keys=[key, _PENDING, _OWNERS],
-                args=[
-                    entry.task_id,
-                    entry.trip,
-                    int(self._report_reused),
-                    json.dumps(entry._asdict()),
-                    self._run,
-                    KEEP_SECONDS,
-                ],
-                client=pipe,
+    async def _add(self, pipe: Pipeline, entry: Entry) -> None:
+        keys: list[str]
+        args: list[Any]
+        if isinstance(entry, Release):
+            pipe.hdel(_OWNERS, str(entry.task_id))
+            return
+        if isinstance(entry, Alert):
+            await self._redis.register_script(_ALERT)(
+                keys=[ALERTS], args=[json.dumps(entry)], client=pipe
             )
-            return 1
-        if isinstance(entry, Use):
-            pipe.hsetnx(key, "used_by", entry.trip).expire(key, KEEP_SECONDS)
-            return 2
+            return
         if isinstance(entry, Finish):
-            pipe.hset(key, mapping={"state": entry.outcome, "code": entry.code or ""})
-            pipe.expire(key, KEEP_SECONDS)
-            pipe.hdel(_PENDING, entry.task_id).hdel(_OWNERS, entry.task_id)
-            return 4
-        pipe.hdel(_OWNERS, entry.task_id)
-        return 1
+            keys = [_task_key(entry.task_id), _PENDING, _OWNERS]
+            args = [entry.task_id, entry.outcome, entry.code]
+        else:
+            seen = entry.sighting
+            keys = [_task_key(seen.task_id), _totals_key(hour_of(seen.at))]
+            if isinstance(entry, Use):
+                args = [seen.trip, int(entry.passed), _history(seen, "", PASSED)]
+            elif isinstance(entry, Refusal):
+                args = [seen.trip, _history(seen, entry.rule, entry.outcome), entry.outcome]
+            else:
+                keys += [_PENDING, _OWNERS]
+                history = _history(seen, entry.rule, PENDING)
+                reused = int(self._report_reused)
+                args = [seen.task_id, seen.trip, reused, history, json.dumps(entry), self._run]
+        await self._scripts[type(entry)](keys=keys, args=args, client=pipe)
 
     async def _close(self) -> None:
         try:
@@ -177,6 +271,45 @@ class RedisHome:
         except RedisError:
             # The next entry that is written meets the same trouble and says so.
             return
+
+
+def shown(url: str) -> str:
+    """*url* without its credentials."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname}:{parts.port or 6379}{parts.path}"
+
+
+def totals_keys(now: float, days: int) -> list[str]:
+    """The keys of the totals of the last *days* days, the oldest first."""
+    return [_totals_key(now - day * DAY_SECONDS) for day in reversed(range(days))]
+
+
+def counts_from(totals: Iterable[Mapping[bytes, bytes]]) -> Iterator[Count]:
+    """The counts in the hashes that stand under :func:`totals_keys`."""
+    for day in totals:
+        for history, tasks in day.items():
+            hour, site, spider, kind, age, rule, fate, code = json.loads(history)
+            if int(tasks) > 0:
+                yield Count(int(hour), site, spider, kind, int(age), rule, fate, code, int(tasks))
+
+
+def _history(seen: Sighting, rule: str, fate: str) -> str:
+    # Strings all: the script takes them apart and Lua's numbers would not come back the same.
+    hour, age = str(hour_of(seen.at)), str(seen.age)
+    return json.dumps([hour, seen.site, seen.spider, seen.type, age, rule, fate, ""])
+
+
+def _claim_from(fields: list[Any]) -> Claim:
+    sighting, *others = fields
+    return Claim(Sighting._make(sighting), *others)
+
+
+def _task_key(task_id: int) -> str:
+    return f"{_PREFIX}task:{task_id}"
+
+
+def _totals_key(at: float) -> str:
+    return f"{_TOTALS}{int(at // DAY_SECONDS)}"
 
 
 def _deferred(work: Coroutine[Any, Any, Any]) -> Deferred[Any]:

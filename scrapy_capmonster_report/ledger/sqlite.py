@@ -12,7 +12,18 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.threads import deferToThreadPool
 
 from ..outcome import Outcome
-from .entries import Claim, Finish, Left, Use
+from .entries import (
+    PASSED,
+    PENDING,
+    Claim,
+    Finish,
+    Left,
+    Refusal,
+    Release,
+    Sighting,
+    Use,
+    hour_of,
+)
 
 if TYPE_CHECKING:
     import sqlite3
@@ -30,31 +41,57 @@ LOCK_SECONDS: Final = 4.0
 KEEP_USED_SECONDS: Final = 24 * 3600.0
 """How long to remember an answer that was used and never refused."""
 
-KEEP_REPORTED_SECONDS: Final = 30 * 24 * 3600.0
-"""How long to remember what became of a report."""
+KEEP_REFUSED_SECONDS: Final = 30 * 24 * 3600.0
+"""How long to remember what became of an answer that was refused."""
 
-# state: NULL, used only; 'pending', claimed by the crawl in owner (NULL: by none); else an outcome.
+KEEP_TOTALS_SECONDS: Final = 90 * 24 * 3600.0
+"""How long to keep the totals of an hour."""
+
+LATELY_SECONDS: Final = 7 * 24 * 3600.0
+"""How far back a new crawl looks to know what is usual for a site."""
+
+# A row for each task, and the totals of what the rows say (``entries.Count``), kept up with each
+# change: reading them must not take longer the more tasks there are.
+# state: NULL, never claimed; 'pending', claimed by the run in owner (NULL: by none); 'finished'.
 _SCHEMA: Final = (
     """
-    CREATE TABLE IF NOT EXISTS task (
+    CREATE TABLE task (
         id INTEGER PRIMARY KEY,
         used_by INTEGER,
         state TEXT,
         owner TEXT,
-        code TEXT,
         trip INTEGER,
         kind TEXT,
-        type TEXT,
-        rule TEXT,
-        site TEXT,
         solved_at REAL,
         expires_at REAL,
-        changed_at REAL NOT NULL
+        changed_at REAL NOT NULL,
+        hour INTEGER,
+        site TEXT,
+        spider TEXT,
+        type TEXT,
+        age INTEGER,
+        rule TEXT,
+        fate TEXT,
+        code TEXT
     )
     """,
-    "CREATE INDEX IF NOT EXISTS task_pending ON task (owner) WHERE state = 'pending'",
-    "CREATE INDEX IF NOT EXISTS task_changed ON task (changed_at)",
+    "CREATE INDEX task_pending ON task (owner) WHERE state = 'pending'",
+    "CREATE INDEX task_changed ON task (changed_at)",
+    """
+    CREATE TABLE total (
+        hour INTEGER, site TEXT, spider TEXT, type TEXT, age INTEGER, rule TEXT, fate TEXT,
+        code TEXT, tasks INTEGER NOT NULL,
+        PRIMARY KEY (hour, site, spider, type, age, rule, fate, code)
+    ) WITHOUT ROWID
+    """,
+    "CREATE TABLE alert (at REAL, site TEXT, before REAL, after REAL, answers INTEGER)",
     f"PRAGMA user_version = {SCHEMA_VERSION}",
+)
+
+_HISTORY: Final = "hour, site, spider, type, age, rule, fate, code"
+_COUNT: Final = (
+    f"INSERT INTO total ({_HISTORY}, tasks) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    f" ON CONFLICT ({_HISTORY}) DO UPDATE SET tasks = tasks + excluded.tasks"
 )
 
 
@@ -96,7 +133,8 @@ class SQLiteHome:
         return self._work.addCallback(self._checkpoint).addBoth(self._let_go)
 
     def _done_before_closing(self, work: Deferred[Any]) -> Deferred[Any]:
-        self._work = done = Deferred()
+        done: Deferred[None] = Deferred()
+        self._work = done
 
         def pass_on(result: Any) -> Any:
             done.callback(None)
@@ -117,13 +155,15 @@ class SQLiteHome:
             cp_reactor=self._reactor,
             cp_openfun=_use_wal,
         )
-        return self._pool.runInteraction(self._take_over, now)
+        left: Deferred[Left] = self._pool.runInteraction(self._take_over, now)
+        return left
 
     def _checkpoint(self, _: None) -> Deferred[None] | None:
         """Empty the write-ahead log in the thread, or closing would do it in the reactor's."""
         if self._pool is None:
             return None
-        return self._pool.runWithConnection(_checkpoint)
+        emptied: Deferred[None] = self._pool.runWithConnection(_checkpoint)
+        return emptied
 
     def _let_go(self, _: object) -> Deferred[None]:
         if self._pool is not None:
@@ -157,34 +197,30 @@ class SQLiteHome:
     def _take_over(self, txn: Transaction, now: float) -> Left:
         _begin(txn)
         _make_schema(txn)
-        txn.execute(
-            "DELETE FROM task WHERE changed_at < ? AND (state IS NULL OR changed_at < ?)"
-            " AND state IS NOT 'pending'",
-            (now - KEEP_USED_SECONDS, now - KEEP_REPORTED_SECONDS),
-        )
+        _forget(txn, now)
         owners = txn.execute("SELECT DISTINCT owner FROM task WHERE state = 'pending'").fetchall()
         claims: list[Claim] = []
         expired = 0
         for (owner,) in owners:
             if owner is not None and self._is_running(owner):
                 continue
-            txn.execute(
-                "UPDATE task SET state = ?, owner = NULL, changed_at = ?"
-                " WHERE state = 'pending' AND owner IS ? AND expires_at <= ?",
-                (Outcome.EXPIRED.value, now, owner, now),
-            )
-            expired += txn.rowcount
             rows = txn.execute(
-                "SELECT id, trip, kind, type, rule, site, solved_at, expires_at, changed_at"
-                " FROM task WHERE state = 'pending' AND owner IS ? ORDER BY changed_at",
+                "SELECT id, trip, site, spider, type, age, changed_at, rule, kind, solved_at,"
+                " expires_at FROM task WHERE state = 'pending' AND owner IS ? ORDER BY changed_at",
                 (owner,),
-            )
-            claims += map(Claim._make, rows.fetchall())
+            ).fetchall()
+            for row in rows:
+                claim = Claim(Sighting._make(row[:7]), *row[7:])
+                if claim.expires_at > now:
+                    claims.append(claim)
+                else:
+                    expired += 1
+                    _finish(txn, Finish(claim.sighting.task_id, Outcome.EXPIRED.value, "", now))
             txn.execute(
                 "UPDATE task SET owner = ? WHERE state = 'pending' AND owner IS ?",
                 (self._run, owner),
             )
-        return Left(claims, expired)
+        return Left(claims, expired, _rates(txn, now - LATELY_SECONDS))
 
     def _write(self, txn: Transaction, entries: Sequence[Entry]) -> list[Outcome | None]:
         _begin(txn)
@@ -194,36 +230,111 @@ class SQLiteHome:
         if isinstance(entry, Claim):
             return self._claim(txn, entry)
         if isinstance(entry, Use):
-            txn.execute(
-                "INSERT INTO task (id, used_by, type, site, changed_at) VALUES (?, ?, ?, ?, ?)"
-                " ON CONFLICT (id) DO UPDATE SET used_by = coalesce(used_by, excluded.used_by),"
-                " changed_at = excluded.changed_at",
-                entry,
-            )
+            _use(txn, entry)
+        elif isinstance(entry, Refusal):
+            _refuse(txn, entry)
         elif isinstance(entry, Finish):
-            txn.execute(
-                "UPDATE task SET state = ?, code = ?, owner = NULL, changed_at = ? WHERE id = ?",
-                (entry.outcome, entry.code, entry.at, entry.task_id),
-            )
-        else:
+            _finish(txn, entry)
+        elif isinstance(entry, Release):
             txn.execute("UPDATE task SET owner = NULL WHERE id = ? AND state = 'pending'", entry)
+        else:
+            txn.execute("INSERT INTO alert VALUES (?, ?, ?, ?, ?)", entry)
         return None
 
     def _claim(self, txn: Transaction, claim: Claim) -> Outcome | None:
-        row = txn.execute(
-            "SELECT used_by, state FROM task WHERE id = ?", (claim.task_id,)
-        ).fetchone()
-        used_by, state = row or (None, None)
+        seen = claim.sighting
+        used_by, state = _row(txn, "used_by, state", seen.task_id) or (None, None)
         if state is not None:
             return Outcome.DUPLICATE
-        if used_by not in (None, claim.trip) and not self._report_reused:
+        if used_by not in (None, seen.trip) and not self._report_reused:
             return Outcome.REUSED
+        _see(txn, seen, claim.rule, PENDING)
         txn.execute(
-            "INSERT OR REPLACE INTO task (id, trip, kind, type, rule, site, solved_at, expires_at,"
-            " changed_at, used_by, state, owner) VALUES (?,?,?,?,?,?,?,?,?,?,'pending',?)",
-            (*claim, used_by, self._run),
+            "UPDATE task SET state = 'pending', owner = ?, trip = ?, kind = ?, solved_at = ?,"
+            " expires_at = ? WHERE id = ?",
+            (self._run, seen.trip, claim.kind, claim.solved_at, claim.expires_at, seen.task_id),
         )
         return None
+
+
+def _use(txn: Transaction, use: Use) -> None:
+    seen = use.sighting
+    txn.execute(
+        "INSERT INTO task (id, used_by, changed_at) VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE"
+        " SET used_by = coalesce(used_by, excluded.used_by), changed_at = excluded.changed_at",
+        (seen.task_id, seen.trip, seen.at),
+    )
+    if use.passed and _row(txn, "fate", seen.task_id) == (None,):
+        _see(txn, seen, "", PASSED)
+
+
+def _refuse(txn: Transaction, refusal: Refusal) -> None:
+    seen = refusal.sighting
+    used_by, fate = _row(txn, "used_by, fate", seen.task_id) or (None, None)
+    # Of several verdicts on a task the first stands, unless reject() revised that very one.
+    if fate is None or (fate == PASSED and used_by == seen.trip):
+        _see(txn, seen, refusal.rule, refusal.outcome)
+
+
+def _see(txn: Transaction, seen: Sighting, rule: str, fate: str) -> None:
+    """Make *fate* the task's, in its row and in the totals."""
+    _uncount(txn, seen.task_id)
+    history = (hour_of(seen.at), seen.site, seen.spider, seen.type, seen.age, rule, fate, "")
+    txn.execute(
+        f"INSERT INTO task (id, changed_at, {_HISTORY}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (id) DO UPDATE SET changed_at = excluded.changed_at, hour = excluded.hour,"
+        " site = excluded.site, spider = excluded.spider, type = excluded.type,"
+        " age = excluded.age, rule = excluded.rule, fate = excluded.fate, code = excluded.code",
+        (seen.task_id, seen.at, *history),
+    )
+    txn.execute(_COUNT, (*history, 1))
+
+
+def _finish(txn: Transaction, finish: Finish) -> None:
+    history = _uncount(txn, finish.task_id)
+    txn.execute(
+        "UPDATE task SET state = 'finished', owner = NULL, fate = ?, code = ?, changed_at = ?"
+        " WHERE id = ?",
+        (finish.outcome, finish.code, finish.at, finish.task_id),
+    )
+    if history is not None:
+        txn.execute(_COUNT, (*history[:6], finish.outcome, finish.code, 1))
+
+
+def _uncount(txn: Transaction, task_id: int) -> tuple[Any, ...] | None:
+    """Take the task out of the totals; gives its history, ``None`` if it has none."""
+    history = _row(txn, _HISTORY, task_id)
+    if history is None or history[0] is None:
+        return None
+    txn.execute(_COUNT, (*history, -1))
+    return history
+
+
+def _row(txn: Transaction, columns: str, task_id: int) -> tuple[Any, ...] | None:
+    row: tuple[Any, ...] | None = txn.execute(
+        f"SELECT {columns} FROM task WHERE id = ?", (task_id,)
+    ).fetchone()
+    return row
+
+
+def _rates(txn: Transaction, since: float) -> dict[str, tuple[int, int]]:
+    rows = txn.execute(
+        "SELECT site, sum(CASE fate WHEN ? THEN tasks ELSE 0 END),"
+        " sum(CASE fate WHEN ? THEN 0 ELSE tasks END) FROM total WHERE hour >= ? GROUP BY site",
+        (PASSED, PASSED, since),
+    )
+    return {site: (passed, refused) for site, passed, refused in rows.fetchall()}
+
+
+def _forget(txn: Transaction, now: float) -> None:
+    """Let go of what is old, but for the totals of it."""
+    txn.execute(
+        "DELETE FROM task WHERE state IS NOT 'pending' AND changed_at < ?"
+        " AND (coalesce(fate, ?) = ? OR changed_at < ?)",
+        (now - KEEP_USED_SECONDS, PASSED, PASSED, now - KEEP_REFUSED_SECONDS),
+    )
+    txn.execute("DELETE FROM total WHERE hour < ? OR tasks = 0", (now - KEEP_TOTALS_SECONDS,))
+    txn.execute("DELETE FROM alert WHERE at < ?", (now - KEEP_TOTALS_SECONDS,))
 
 
 def _begin(txn: Transaction) -> None:
