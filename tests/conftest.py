@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_twisted
+from misbehaving import MisbehavingServer, hangs
 from support import CLIENT_KEY, LoopbackServer, RecordingApi
+from wired import WiredDesk, delayed_calls, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,6 +39,48 @@ def api(serve: Any) -> Callable[..., RecordingApi]:
         return recording
 
     return start
+
+
+@pytest_twisted.async_yield_fixture
+async def misbehave() -> Any:
+    """Start services that misbehave: ``server = misbehave(hangs)``; they stop with the test."""
+    servers: list[MisbehavingServer] = []
+
+    def start(behave: Any = hangs, **options: Any) -> MisbehavingServer:
+        servers.append(MisbehavingServer(behave, **options))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        await server.stop()
+
+
+@pytest_twisted.async_yield_fixture
+async def wire(misbehave: Any) -> Any:
+    """Deliver to a service that misbehaves: ``desk = wire(hangs, timeout=0.2)``.
+
+    It is in ``desk.server``. After the test everything is closed: each report has one outcome, and
+    no socket and no delayed call is left behind.
+    """
+    before = delayed_calls()
+    desks: list[WiredDesk] = []
+    servers: list[MisbehavingServer] = []
+
+    def start(
+        behave: Any = hangs, *, deaf: bool = False, url: str | None = None, **options: Any
+    ) -> WiredDesk:
+        servers.append(misbehave(behave, deaf=deaf))
+        desks.append(WiredDesk(url or servers[-1].url, **options))
+        desks[-1].server = servers[-1]
+        return desks[-1]
+
+    yield start
+    for desk in desks:
+        await desk.shut()
+        assert sorted(desk.outcomes) == sorted(desk.submitted)
+        assert {len(outcomes) for outcomes in desk.outcomes.values()} <= {1}
+    await until(lambda: not any(server.connections for server in servers))
+    await until(lambda: delayed_calls() <= before)
 
 
 @pytest.fixture(autouse=True)

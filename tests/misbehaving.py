@@ -224,6 +224,11 @@ class MisbehavingServer(Factory):
         for connection, arrival in held:
             self.behave(connection, arrival)
 
+    def hear_at_last(self) -> None:
+        """Read what came while deaf, also that clients hung up."""
+        for connection in self.connections:
+            connection.transport.resumeProducing()
+
     def task_ids(self) -> list[int]:
         return [arrival.task_id for arrival in self.arrivals]
 

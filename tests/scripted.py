@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -89,6 +89,8 @@ class Desk:
         script: as for :class:`ScriptedApi`.
         now: what ages reports, if not the clock itself.
         random: the jitter, from 0 to 1.
+        clock: a reactor, where time is not told by hand.
+        api: sends for real, where the network is not a script.
     """
 
     def __init__(
@@ -101,11 +103,13 @@ class Desk:
         durable: bool = False,
         now: Callable[[], float] | None = None,
         random: Callable[[], float] = lambda: 0.0,
+        clock: Any = None,
+        api: Any = None,
     ) -> None:
-        self.clock = Clock()
+        self.clock = clock or Clock()
         self.now = now or self.clock.seconds
         self.max_age = max_age
-        self.api = ScriptedApi(self.clock, script)
+        self.api = api or ScriptedApi(self.clock, script)
         self.ledger = (DurableLedger if durable else MemoryLedger)(self.now)
         self.submitted: list[int] = []
         self.outcomes: dict[int, list[Outcome]] = defaultdict(list)
@@ -114,7 +118,7 @@ class Desk:
         self.listener: Callable[[Report], None] = lambda report: None
         self.closed: list[float] = []
         self.delivery = Delivery(
-            self.api,  # type: ignore[arg-type]
+            self.api,
             self.ledger,
             concurrency=concurrency,
             queue_size=queue_size,
@@ -136,9 +140,7 @@ class Desk:
             self.delivery.submit(Report(task, 1, solved_at + self.max_age))
 
     def close(self, timeout: float) -> None:
-        self.delivery.close(timeout).addCallback(
-            lambda _: self.closed.append(self.clock.seconds())
-        )
+        self.delivery.close(timeout).addCallback(lambda _: self.closed.append(self.clock.seconds()))
 
     def pass_time(self, seconds: float) -> None:
         """Let time pass as it does, each delayed call at its moment."""
@@ -162,5 +164,3 @@ class Desk:
 
     def _sent_again(self) -> None:
         self.retried += 1
-
-

@@ -28,9 +28,7 @@ NOW = 784111777.0
 
 def read(status: int, body: Any, retry_after: str | None = None) -> Answer:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return read_answer(
-        status, content, retry_after=retry_after, wall_now=NOW, secret=CLIENT_KEY
-    )
+    return read_answer(status, content, retry_after=retry_after, wall_now=NOW, secret=CLIENT_KEY)
 
 
 def refused(code: str, reaction: Reaction = Reaction.NONE) -> Answer:

@@ -208,7 +208,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[int, str]]:
     ("answer", "level", "words"),
     [
         (STOP, logging.ERROR, ["rest of this crawl", "CAPMONSTER_CLIENT_KEY"]),
-        (coded("ERROR_IP_NOT_ALLOWED"), logging.ERROR, ["rest of this crawl", "account's settings"]),
+        (coded("ERROR_IP_NOT_ALLOWED"), logging.ERROR, ["this crawl", "account's settings"]),
         (BAN, logging.ERROR, ["600 seconds", "ERROR_IP_BANNED"]),
         (STRIKE, logging.WARNING, ["60 seconds", "WRONG_CAPTCHA_ID", "createTask"]),
         (coded("ERROR_ZERO_BALANCE"), logging.WARNING, ["60 seconds", "top it up"]),

@@ -210,17 +210,21 @@ class _Endpoints:
         return _CountedEndpoint(endpoint, self)
 
     def connected(self, protocol: Any) -> Any:
-        self._connections = {known for known in self._connections if known.transport.connected}
-        self._connections.add(protocol)
+        self._connections = {*self._still_open(), protocol}
         return protocol
 
     def abort_connections(self) -> Deferred[list[None]]:
-        closing = [protocol.abort() for protocol in self._connections]
-        for protocol in self._connections:
+        closing = []
+        for protocol in self._still_open():
+            closing.append(protocol.abort())
             # abort() says goodbye first, and a TLS server may take its time to answer that.
             protocol.transport.abortConnection()
         self._connections.clear()
         return gatherResults(closing)
+
+    def _still_open(self) -> list[Any]:
+        # Not by transport.connected: over TLS that stays true.
+        return [known for known in self._connections if known.state != "CONNECTION_LOST"]
 
 
 @implementer(IStreamClientEndpoint)
@@ -272,10 +276,12 @@ class _CappedBody(Protocol):
 
 
 def _decompressed(body: bytes) -> bytes:
-    """The *body*, or what a server compressed though it was told not to, as far as the cap."""
+    """The *body*, or what a server compressed though it was told not to; capped all the same."""
     if not body.startswith(b"\x1f\x8b"):
         return body
+    unzip = zlib.decompressobj(wbits=31)
     try:
-        return zlib.decompressobj(wbits=31).decompress(body, MAX_ANSWER_BYTES)
+        content = unzip.decompress(body, MAX_ANSWER_BYTES)
     except zlib.error:
         return b""
+    return content if unzip.eof else b""
