@@ -11,6 +11,7 @@ from scrapy import signals as scrapy_signals
 from scrapy.exceptions import IgnoreRequest, NotConfigured
 from scrapy.utils.defer import maybe_deferred_to_future
 from scrapy.utils.httpobj import urlparse_cached
+from twisted.internet.defer import Deferred, succeed
 
 from . import signals, stats
 from .clock import SteadyClock
@@ -87,6 +88,7 @@ class CapMonsterReportMiddleware:
         self.crawler = crawler
         self.settings = settings
         self._rules = rules
+        self._reactor = reactor
         self._clock = clock
         self._stats = Stats(crawler)
         self._log_extra = {"spider": crawler.spider}
@@ -111,6 +113,7 @@ class CapMonsterReportMiddleware:
             timeout=settings.timeout,
             wall=clock.wall,
         )
+        self._ledger_opened: Deferred[None] = succeed(None)
         self._delivery = Delivery(
             self._api,
             self._ledger,
@@ -384,7 +387,7 @@ class CapMonsterReportMiddleware:
     # -- the crawl's beginning and end ---------------------------------------------------------
 
     def _spider_opened(self) -> None:
-        self._ledger.open().addCallback(self._inherit)
+        self._ledger_opened = self._ledger.open(self._inherit)
         names = ", ".join(rule.name for rule in self._rules)
         logger.info(
             "Refused captcha answers are %s CapMonster Cloud (%s); rules: %s",
@@ -397,7 +400,7 @@ class CapMonsterReportMiddleware:
         )
 
     def _inherit(self, inheritance: Inheritance) -> None:
-        """Take over what earlier crawls left; the crawl did not wait for this."""
+        """Take over what other crawls left; this one did not wait for it."""
         if count := len(inheritance.reports) + inheritance.expired:
             self._stats.count(stats.RESUMED, count)
         if inheritance.expired:
@@ -406,7 +409,14 @@ class CapMonsterReportMiddleware:
         self._delivery.resume(inheritance.reports)
 
     async def _spider_closed(self) -> None:
-        await maybe_deferred_to_future(self._delivery.close(self.settings.close_timeout))
+        closes_at = self._clock.now() + self.settings.close_timeout
+        # A short crawl, too, sends what another one left.
+        self._ledger_opened.addTimeout(
+            self.settings.close_timeout, self._reactor, onTimeoutCancel=lambda *_: None
+        )
+        await maybe_deferred_to_future(self._ledger_opened)
+        timeout = max(0.0, closes_at - self._clock.now())
+        await maybe_deferred_to_future(self._delivery.close(timeout))
         await maybe_deferred_to_future(self._ledger.close())
         await maybe_deferred_to_future(self._api.close())
         logger.info("Captcha answers: %s", self._stats.closing_line(), extra=self._log_extra)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from scrapy.crawler import CrawlerRunner
-from twisted.internet.defer import Deferred
 from twisted.protocols.policies import WrappingFactory
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
     from scrapy import Spider
     from scrapy.crawler import Crawler
+    from twisted.internet.defer import Deferred
 
 CLIENT_KEY = "d2f0c1a84b7e4f6f9a3e5c7b1d9e8f60"
 """An account key that no log, stat, repr, traceback or file of any test may contain."""

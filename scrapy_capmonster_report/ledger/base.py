@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from twisted.internet.defer import Deferred
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 class Inheritance(NamedTuple):
-    """What earlier crawls left.
+    """What other crawls left.
 
     Args:
         reports: those that are still fresh.
         expired: how many others were not.
-        sites: how many answers each site took and refused lately.
+        sites: how many answers each site took and refused lately; when the home is opened.
     """
 
     reports: Sequence[Report] = ()
@@ -75,8 +75,16 @@ class Ledger(Protocol):
     def alert(self, alert: Alert) -> None:
         """Note that a site's rejection rate changed."""
 
-    def open(self) -> Deferred[Inheritance]:
-        """Open the home, and take over what earlier crawls left there."""
+    def open(self, inherit: Callable[[Inheritance], None]) -> Deferred[None]:
+        """Open the home, and take over what other crawls left there.
+
+        Args:
+            inherit: called with what was found when the home is open, and again whenever another
+                crawl on the same home has died since.
+
+        Returns:
+            A Deferred that fires once *inherit* was told what was there.
+        """
 
     def close(self) -> Deferred[None]:
         """Write what is not yet written and let go of the home."""

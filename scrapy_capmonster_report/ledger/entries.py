@@ -9,7 +9,7 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 PASSED: Final = "passed"
 """The fate of a task whose answer the site took."""
@@ -133,17 +133,10 @@ class Count(NamedTuple):
 
 
 class Left(NamedTuple):
-    """What earlier crawls left in a home.
-
-    Args:
-        claims: the fresh claims, now ours, the oldest first.
-        expired: how many other claims were too old.
-        sites: how many answers each site took and refused lately.
-    """
+    """What ended crawls left in a home: the fresh claims, now ours, and how many were too old."""
 
     claims: Sequence[Claim]
     expired: int
-    sites: Mapping[str, tuple[int, int]]
 
 
 def age_between(solved_at: float, used_at: float) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twisted.internet import error
 from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
 
 from ..outcome import Outcome
 from ..report import Report
@@ -16,7 +17,7 @@ from .entries import Claim, Finish, Refusal, Release, Sighting, Use, age_between
 from .memory import MemoryLedger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from twisted.internet.interfaces import IReactorTime
     from twisted.python.failure import Failure
@@ -35,6 +36,9 @@ MOST_AT_ONCE: Final = 500
 PATIENCE_SECONDS: Final = 5.0
 """A home that takes longer than this for anything is given up: reports would grow old waiting."""
 
+LOOK_EVERY_SECONDS: Final = 5.0
+"""How often to look for the claims of crawls that died meanwhile."""
+
 CLOSING_SECONDS: Final = 0.8
 """What closing may take on top of delivery's time. What is not written then is found as the
 claim of a crawl that ended."""
@@ -50,8 +54,14 @@ class Home(Protocol):
     def name(self) -> str:
         """What the log calls it, without credentials."""
 
-    def open(self, now: float) -> Deferred[Left]:
-        """Get ready; take over the claims that ended crawls left (*now* by the wall clock)."""
+    def open(self, now: float) -> Deferred[Mapping[str, tuple[int, int]]]:
+        """Get ready (*now* by the wall clock).
+
+        Gives how many answers each site took and refused lately.
+        """
+
+    def take_over(self, now: float) -> Deferred[Left]:
+        """Take over the claims that ended crawls left (*now* by the wall clock)."""
 
     def write(self, entries: Sequence[Entry]) -> Deferred[list[Outcome | None]]:
         """Write *entries* in order, and atomically as seen from other processes.
@@ -103,8 +113,13 @@ class JournalLedger:
         self._unwritten: list[_Written] = []
         self._being_written: list[_Written] = []
         self._is_open = False
+        self._is_busy = False
+        self._looking = LoopingCall(self._look)
+        self._looking.clock = timer
+        self._is_to_look = False
         self._lost = False
-        self._on_written: Deferred[None] | None = None
+        self._on_looked: list[Deferred[None]] = []
+        self._on_written: list[Deferred[None]] = []
 
     @property
     def durable(self) -> bool:
@@ -178,41 +193,61 @@ class JournalLedger:
             self._flush()
 
     def _flush(self) -> None:
-        if self._being_written or not self._is_open or self._lost:
+        """Have the home do the next thing, if it is not busy."""
+        if self._is_busy or not self._is_open or self._lost:
             return
-        if not self._unwritten:
-            self._all_is_written()
-            return
-        batch, self._unwritten = self._unwritten[:MOST_AT_ONCE], self._unwritten[MOST_AT_ONCE:]
-        self._being_written = batch
-        writing = self._limited(self._home.write([entry for entry, _ in batch]))
-        writing.addCallback(self._flushed)
-        writing.addErrback(self._lose, "writing to")
+        if self._is_to_look:
+            self._is_to_look = False
+            self._do(self._home.take_over(self._clock.wall()), self._took_over, "reading")
+        elif self._unwritten:
+            batch, rest = self._unwritten[:MOST_AT_ONCE], self._unwritten[MOST_AT_ONCE:]
+            self._being_written, self._unwritten = batch, rest
+            self._do(self._home.write([entry for entry, _ in batch]), self._written, "writing to")
+        else:
+            _fire(self._on_written)
 
-    def _flushed(self, objections: list[Outcome | None]) -> None:
-        if self._lost:
-            return  # nobody waited for it any longer
+    def _do(self, work: Deferred[Any], then: Callable[[Any], None], doing: str) -> None:
+        self._is_busy = True
+        self._limited(work).addCallback(self._done, then).addErrback(self._lose, doing)
+
+    def _done(self, result: Any, then: Callable[[Any], None]) -> None:
+        if not self._lost:  # else nobody waits for it any longer
+            self._is_busy = False
+            then(result)
+            self._flush()
+
+    def _written(self, objections: list[Outcome | None]) -> None:
         batch, self._being_written = self._being_written, []
         for (_, answer), objection in zip(batch, objections, strict=True):
             if answer is not None:
                 answer.callback(objection)
-        self._flush()
 
     # -- beginning and end ----------------------------------------------------------------------
 
-    def open(self) -> Deferred[Inheritance]:
-        opening = self._limited(self._home.open(self._clock.wall()))
-        return opening.addCallbacks(self._opened, self._lose, errbackArgs=("opening",))
+    def open(self, inherit: Callable[[Inheritance], None]) -> Deferred[None]:
+        looked: Deferred[None] = Deferred()
+        self._inherit = inherit
+        self._on_looked.append(looked)
+        self._do(self._home.open(self._clock.wall()), self._opened, "opening")
+        return looked
 
-    def _opened(self, left: Left) -> Inheritance:
-        if self._lost:
-            return Inheritance()
+    def _opened(self, sites: Mapping[str, tuple[int, int]]) -> None:
         self._is_open = True
+        self._inherit(Inheritance(sites=sites))
+        if not self._on_written:  # not yet closing
+            self._looking.start(LOOK_EVERY_SECONDS)
+
+    def _look(self) -> None:
+        self._is_to_look = True
+        self._flush()
+
+    def _took_over(self, left: Left) -> None:
         reports = [self._report(claim) for claim in left.claims]
         for report in reports:
             self._memory.claim(report)
-        self._flush()
-        return Inheritance(reports, left.expired, left.sites)
+        if reports or left.expired:
+            self._inherit(Inheritance(reports, left.expired))
+        _fire(self._on_looked)
 
     def _report(self, claim: Claim) -> Report:
         seen, solved_at = claim.sighting, self._clock.at(claim.solved_at)
@@ -226,20 +261,21 @@ class JournalLedger:
         )
 
     def close(self) -> Deferred[None]:
+        self._stop_looking()
         written: Deferred[None] = Deferred()
-        self._on_written = written
         if self._lost:
-            self._all_is_written()
+            written.callback(None)
         else:
+            self._on_written.append(written)
             self._flush()
         closing: Deferred[Any] = written.addCallback(lambda _: self._let_go())
         closing.addTimeout(CLOSING_SECONDS, self._timer)
         return closing.addErrback(self._not_closed)
 
-    def _all_is_written(self) -> None:
-        if self._on_written is not None:
-            waiting, self._on_written = self._on_written, None
-            waiting.callback(None)
+    def _stop_looking(self) -> None:
+        self._is_to_look = False
+        if self._looking.running:
+            self._looking.stop()
 
     def _let_go(self) -> Deferred[None]:
         self._is_open = False
@@ -253,8 +289,7 @@ class JournalLedger:
             type(failure.value).__name__,
             extra=self._log_extra,
         )
-        if self._on_written is not None:  # it was still writing
-            self._on_written = None
+        if self._on_written:  # it was still writing
             self._abandon()
             self._let_go().addErrback(lambda _: None)  # when it can
 
@@ -275,9 +310,9 @@ class JournalLedger:
         work.addBoth(settle)
         return limited
 
-    def _lose(self, failure: Failure, doing: str) -> Inheritance:
+    def _lose(self, failure: Failure, doing: str) -> None:
         if self._lost:
-            return Inheritance()
+            return
         logger.warning(
             "%s the ledger %s failed (%s: %s). The crawl goes on with a ledger in memory: reports "
             "that are not sent when it ends are lost, and other crawls do not know of its reports",
@@ -289,17 +324,23 @@ class JournalLedger:
         )
         self._on_lost()
         self._abandon()
-        self._all_is_written()
-        return Inheritance()
 
     def _abandon(self) -> None:
         """Go on without the home; whoever waits for it need not any longer."""
         self._lost = True
+        self._stop_looking()
         waiting = [*self._being_written, *self._unwritten]
         self._being_written, self._unwritten = [], []
         for _, answer in waiting:
             if answer is not None:
                 answer.callback(None)
+        _fire(self._on_looked)
+        _fire(self._on_written)
+
+
+def _fire(waiting: list[Deferred[None]]) -> None:
+    while waiting:
+        waiting.pop().callback(None)
 
 
 def _storable(name: str) -> str:

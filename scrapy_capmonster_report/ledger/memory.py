@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, succeed
 
-from .base import Inheritance
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..outcome import Outcome
     from ..report import Report
     from ..task import Task
+    from .base import Inheritance
     from .entries import Alert
 
 REMEMBERED_TASKS = 200_000
@@ -81,8 +80,9 @@ class MemoryLedger:
     def alert(self, alert: Alert) -> None:
         """Nothing to do: who comes later finds no history here."""
 
-    def open(self) -> Deferred[Inheritance]:
-        return succeed(Inheritance())
+    def open(self, inherit: Callable[[Inheritance], None]) -> Deferred[None]:
+        """Nothing to do: nobody left anything here."""
+        return succeed(None)
 
     def close(self) -> Deferred[None]:
         return succeed(None)

@@ -59,10 +59,10 @@ LATELY_DAYS: Final = 7
 
 MOSTALERTS: Final = 1000
 
-ALIVE_SECONDS: Final = 10
+ALIVE_SECONDS: Final = 30
 """A worker that has not said for so long that it is alive is taken for dead."""
 
-SAY_ALIVE_EVERY: Final = 3.0
+SAY_ALIVE_EVERY: Final = 5.0
 
 SOCKET_SECONDS: Final = 3.0
 """Less than ``journal.PATIENCE_SECONDS``, so that the log names the cause."""
@@ -129,7 +129,8 @@ local taken = {}
 local pending = redis.call('HGETALL', KEYS[1])
 for i = 1, #pending, 2 do
     local owner = redis.call('HGET', KEYS[2], pending[i])
-    if not owner or redis.call('EXISTS', ARGV[2] .. owner) == 0 then
+    local gone = not owner or redis.call('EXISTS', ARGV[2] .. owner) == 0
+    if gone and owner ~= ARGV[1] then
         redis.call('HSET', KEYS[2], pending[i], ARGV[1])
         table.insert(taken, pending[i + 1])
     end
@@ -175,8 +176,11 @@ class RedisHome:
         self._sign_of_life = LoopingCall(self._say_alive)
         self._sign_of_life.clock = reactor
 
-    def open(self, now: float) -> Deferred[Left]:
+    def open(self, now: float) -> Deferred[Mapping[str, tuple[int, int]]]:
         return _deferred(self._open(now))
+
+    def take_over(self, now: float) -> Deferred[Left]:
+        return _deferred(self._take_over(now))
 
     def write(self, entries: Sequence[Entry]) -> Deferred[list[Outcome | None]]:
         return _deferred(self._write(entries))
@@ -186,9 +190,12 @@ class RedisHome:
             self._sign_of_life.stop()
         return _deferred(self._close())
 
-    async def _open(self, now: float) -> Left:
+    async def _open(self, now: float) -> dict[str, tuple[int, int]]:
         await self._redis.set(self._alive_key, 1, ex=ALIVE_SECONDS)
         self._sign_of_life.start(SAY_ALIVE_EVERY, now=False)
+        return await self._rates(now)
+
+    async def _take_over(self, now: float) -> Left:
         taken = await self._redis.register_script(_TAKE_OVER)(
             keys=[_PENDING, _OWNERS], args=[self._run, _PREFIX + "alive:"]
         )
@@ -202,7 +209,7 @@ class RedisHome:
             await self._write(expired)
         fresh = [claim for claim in claims if claim.expires_at > now]
         fresh.sort(key=lambda claim: claim.sighting.at)
-        return Left(fresh, len(expired), await self._rates(now))
+        return Left(fresh, len(expired))
 
     async def _rates(self, now: float) -> dict[str, tuple[int, int]]:
         rates: dict[str, tuple[int, int]] = {}

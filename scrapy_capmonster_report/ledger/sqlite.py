@@ -27,7 +27,7 @@ from .entries import (
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from twisted.enterprise.adbapi import Transaction
 
@@ -118,11 +118,15 @@ class SQLiteHome:
     def name(self) -> str:
         return f"sqlite:{self._path}"
 
-    def open(self, now: float) -> Deferred[Left]:
+    def open(self, now: float) -> Deferred[Mapping[str, tuple[int, int]]]:
         made = deferToThreadPool(
             self._reactor, self._reactor.getThreadPool(), self._make_folder_and_lock
         )
         return self._done_before_closing(made.addCallback(self._connect, now))
+
+    def take_over(self, now: float) -> Deferred[Left]:
+        assert self._pool is not None
+        return self._done_before_closing(self._pool.runInteraction(self._take_over, now))
 
     def write(self, entries: Sequence[Entry]) -> Deferred[list[Outcome | None]]:
         assert self._pool is not None
@@ -142,7 +146,7 @@ class SQLiteHome:
 
         return work.addBoth(pass_on)
 
-    def _connect(self, _: None, now: float) -> Deferred[Left]:
+    def _connect(self, _: None, now: float) -> Deferred[Mapping[str, tuple[int, int]]]:
         self._pool = ConnectionPool(
             "sqlite3",
             str(self._path),
@@ -155,8 +159,8 @@ class SQLiteHome:
             cp_reactor=self._reactor,
             cp_openfun=_use_wal,
         )
-        left: Deferred[Left] = self._pool.runInteraction(self._take_over, now)
-        return left
+        sites: Deferred[Mapping[str, tuple[int, int]]] = self._pool.runInteraction(_open, now)
+        return sites
 
     def _checkpoint(self, _: None) -> Deferred[None] | None:
         """Empty the write-ahead log in the thread, or closing would do it in the reactor's."""
@@ -196,13 +200,11 @@ class SQLiteHome:
 
     def _take_over(self, txn: Transaction, now: float) -> Left:
         _begin(txn)
-        _make_schema(txn)
-        _forget(txn, now)
         owners = txn.execute("SELECT DISTINCT owner FROM task WHERE state = 'pending'").fetchall()
         claims: list[Claim] = []
         expired = 0
         for (owner,) in owners:
-            if owner is not None and self._is_running(owner):
+            if owner is not None and (owner == self._run or self._is_running(owner)):
                 continue
             rows = txn.execute(
                 "SELECT id, trip, site, spider, type, age, changed_at, rule, kind, solved_at,"
@@ -220,7 +222,7 @@ class SQLiteHome:
                 "UPDATE task SET owner = ? WHERE state = 'pending' AND owner IS ?",
                 (self._run, owner),
             )
-        return Left(claims, expired, _rates(txn, now - LATELY_SECONDS))
+        return Left(claims, expired)
 
     def _write(self, txn: Transaction, entries: Sequence[Entry]) -> list[Outcome | None]:
         _begin(txn)
@@ -255,6 +257,13 @@ class SQLiteHome:
             (self._run, seen.trip, claim.kind, claim.solved_at, claim.expires_at, seen.task_id),
         )
         return None
+
+
+def _open(txn: Transaction, now: float) -> dict[str, tuple[int, int]]:
+    _begin(txn)
+    _make_schema(txn)
+    _forget(txn, now)
+    return _rates(txn, now - LATELY_SECONDS)
 
 
 def _use(txn: Transaction, use: Use) -> None:
