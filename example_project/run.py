@@ -83,7 +83,7 @@ class Stage:
         crawler = process.create_crawler("shop")
         progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=18),
             MofNCompleteColumn(),
             TextColumn("[dim]{task.fields[answers]}"),
             TimeElapsedColumn(),
