@@ -17,6 +17,7 @@ from . import signals, stats
 from .clock import SteadyClock
 from .delivery import Delivery, ReportApi
 from .fairness import Evidence, objection
+from .insight import CrawlInsight
 from .ledger import open_ledger
 from .outcome import Outcome
 from .redirects import RedirectWatch
@@ -103,6 +104,13 @@ class CapMonsterReportMiddleware:
             clock=clock,
             reactor=reactor,
             on_lost=lambda: self._stats.count(stats.LEDGER_FALLBACK),
+            log_extra=self._log_extra,
+        )
+        self._insight = CrawlInsight(
+            crawler,
+            self._ledger,
+            self._stats,
+            wall=clock.wall,
             log_extra=self._log_extra,
         )
         self._api = ReportApi(
@@ -273,7 +281,10 @@ class CapMonsterReportMiddleware:
     def _note_use(self, request: Request, trace: Trace, *, passed: bool) -> None:
         task = read_task(request.meta, trace.task, trace.solved_at)
         sent_at = trace.sent_at or self._clock.now()
-        self._ledger.used(task, trace.trip, _site(request), sent_at=sent_at, passed=passed)
+        site = _site(request)
+        self._ledger.used(task, trace.trip, site, sent_at=sent_at, passed=passed)
+        if passed:
+            self._insight.passed(task.id, trace.trip, site)
 
     def _rule_failed(self, rule: Rule, error: Exception) -> None:
         self._stats.count(stats.RULE_ERROR.format(name=rule.name))
@@ -339,6 +350,7 @@ class CapMonsterReportMiddleware:
         if outcome is None and self.settings.dry_run:
             self._ledger.claim(report)
             outcome = Outcome.DRY_RUN
+        self._insight.rejected(report, request.url, outcome)
         if outcome is not None:
             self._ledger.withheld(report, outcome)
             self._withheld(request, outcome, rule, reason)
@@ -406,6 +418,7 @@ class CapMonsterReportMiddleware:
         if inheritance.expired:
             expired = stats.RESUMED_OUTCOME.format(outcome=Outcome.EXPIRED.value)
             self._stats.count(expired, inheritance.expired)
+        self._insight.learn(inheritance.sites)
         self._delivery.resume(inheritance.reports)
 
     async def _spider_closed(self) -> None:
@@ -420,6 +433,7 @@ class CapMonsterReportMiddleware:
         await maybe_deferred_to_future(self._ledger.close())
         await maybe_deferred_to_future(self._api.close())
         logger.info("Captcha answers: %s", self._stats.closing_line(), extra=self._log_extra)
+        self._insight.log_table()
 
 
 def _site(request: Request) -> str:

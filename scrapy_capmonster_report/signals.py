@@ -8,9 +8,14 @@
 ``report_finished(task, outcome, spider)``
     What became of a report that was handed to delivery. ``outcome`` is an
     :class:`~scrapy_capmonster_report.outcome.Outcome`.
+
+``rejection_rate_changed(site, before, after, answers, spider)``
+    A site refuses more answers than it used to, and not by chance. ``before`` and ``after`` are
+    rates from 0 to 1; the new one was seen over so many ``answers``.
 """
 
 from __future__ import annotations
 
 captcha_rejected = object()
 report_finished = object()
+rejection_rate_changed = object()

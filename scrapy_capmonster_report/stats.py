@@ -25,6 +25,7 @@ REFUSED_WITH_CODE: Final = "sent/refused/{errorCode}"
 RESUMED: Final = "resumed"
 RESUMED_OUTCOME: Final = "resumed/{outcome}"
 LEDGER_FALLBACK: Final = "ledger_fallback"
+ALERT: Final = "alert/{site}"
 
 _GROUP_WORDS: Final = {"withheld": "withheld", "dropped": "not delivered"}
 

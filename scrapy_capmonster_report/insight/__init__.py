@@ -1,0 +1,27 @@
+"""What the fates of tasks say about sites and captcha types, while crawling and afterwards."""
+
+from __future__ import annotations
+
+from .crawl import CrawlInsight
+from .figures import (
+    SITE_KEYS,
+    Figures,
+    SiteFigures,
+    as_json,
+    by_site,
+    interval,
+    percent,
+    worst_first,
+)
+
+__all__ = [
+    "SITE_KEYS",
+    "CrawlInsight",
+    "Figures",
+    "SiteFigures",
+    "as_json",
+    "by_site",
+    "interval",
+    "percent",
+    "worst_first",
+]
