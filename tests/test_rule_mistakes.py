@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scrapy import Request, Spider
 from scrapy.http import HtmlResponse
 
-from scrapy_capmonster_report.rules import SETTING, compile_rules
+from scrapy_capmonster_report.rules import PRESETS, SETTING, compile_rules
 from scrapy_capmonster_report.rules.conditions import CONDITIONS
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def mistake(value: object, spider: Spider | None = None) -> str:
         (
             [{"status": 403}, "mediawki"],
             "rule 2: there is no preset 'mediawki'. Allowed: a rule (a dict), or one of the "
-            "presets django-recaptcha, mediawiki. Did you mean 'mediawiki'?",
+            f"presets {', '.join(PRESETS)}. Did you mean 'mediawiki'?",
         ),
         (
             [{"status": 403}, 7],

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from .compile import SETTING, compile_rules
+from .compile import IN_THE_SETTING, SETTING, compile_rules
 from .presets import PRESETS
 from .rule import Explanation, Finding, Rule, Rules
 
-__all__ = ["PRESETS", "SETTING", "Explanation", "Finding", "Rule", "Rules", "compile_rules"]
+__all__ = [
+    "IN_THE_SETTING",
+    "PRESETS",
+    "SETTING",
+    "Explanation",
+    "Finding",
+    "Rule",
+    "Rules",
+    "compile_rules",
+]

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from scrapy import Spider
 
 SETTING: Final = "CAPMONSTER_REPORT_RULES"
+IN_THE_SETTING: Final = f"The value of the {SETTING} setting is invalid: "
+"""How every message about a mistake begins; who read the rules elsewhere says where instead."""
 
 _LABELS: Final = ("name", "kind")
 _RULE: Final = f"a dict of {', '.join((*_LABELS, *CONDITIONS))}, or the name of a preset"
@@ -45,7 +47,7 @@ def compile_rules(value: object, *, spider: Spider | None = None) -> Rules:
             for rule in _compile_entry(entry, position, spider)
         )
     except RuleError as mistake:
-        raise ValueError(f"The value of the {SETTING} setting is invalid: {mistake}") from None
+        raise ValueError(f"{IN_THE_SETTING}{mistake}") from None
 
 
 def _read(value: object) -> Sequence[object]:

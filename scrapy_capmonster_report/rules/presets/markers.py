@@ -23,11 +23,16 @@ _QUOTED: Final = "ancestor::*[{}]".format(
     " or ".join(
         f"self::{name}"
         for name in (
-            *("script", "style", "template", "title", "textarea", "option"),
+            *("script", "style", "template", "noscript", "title", "textarea", "option"),
             *("blockquote", "cite", "code", "dfn", "em", "i", "kbd", "pre", "q", "samp", "a"),
         )
     )
 )
+_UNSEEN: Final = (
+    r"ancestor::*[@hidden or re:test(@style, 'display:\s*none', 'i')"
+    r" or re:test(@class, '(^|\s)(d-none|hidden|hide|ng-hide)(\s|$)')]"
+)
+"""Messages that a script of the page would show; the site says nothing with them."""
 
 LABEL: Final = 24
 """The most characters that may stand beside a message, for a label such as ``Error:``."""
@@ -55,7 +60,7 @@ def shown(message: str, *, beside: int = LABEL) -> str:
     longest = len(message) + beside
     return (
         f"//text()[contains(., '{message}')][string-length(normalize-space(.)) <= {longest}]"
-        f"[not({_QUOTED})][{_ERROR}]"
+        f"[{_ERROR}][not({_QUOTED})][not({_UNSEEN})]"
     )
 
 
@@ -71,7 +76,7 @@ def error_about(*topics: str, but: str | None = None) -> str:
     length = "string-length(normalize-space(.))"
     return (
         f"//text()[{length} >= {_SHORTEST} and {length} <= {_LONGEST}]{about}{other}"
-        f"[not({_QUOTED})][{_ERROR}]"
+        f"[{_ERROR}][not({_QUOTED})][not({_UNSEEN})]"
     )
 
 

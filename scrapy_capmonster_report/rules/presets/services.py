@@ -8,30 +8,34 @@ from .markers import coded, error_about, shown
 from .preset import Preset
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-_OUT_OF_THE_CLIENTS_HANDS: Final = (
+_NOT_THE_ANSWER: Final = (
     *("missing-input-secret", "invalid-input-secret", "missing-input-response", "bad-request"),
-    "timeout-or-duplicate",
+    *("timeout-or-duplicate", "internal-error"),
+    *("expired-input-response", "already-seen-response", "sitekey-secret-mismatch"),
+    *("missing-remoteip", "invalid-remoteip", "not-using-dummy-passcode"),
 )
+"""The codes that speak of the answer's age, of its reuse, of the site's keys or of the service.
+
+Those of all services: JSON does not say whose codes it relays.
+"""
 
 
-def _siteverify(
-    widget: str, refused: Sequence[str], nobodys: Sequence[str]
-) -> tuple[Mapping[str, Any], ...]:
+def _siteverify(widget: str, *refused: str) -> tuple[Mapping[str, Any], ...]:
     """The rules for a service whose verdict is a list of codes.
+
+    One of the codes that are not about the answer leaves it alone, also beside one of *refused*.
 
     Args:
         widget: the CSS selector of its widget on a page.
         refused: the codes that speak of the answer.
-        nobodys: the codes that speak of its age, of its reuse or of the site's keys; one of them
-            beside a code of *refused* leaves the answer alone.
     """
-    one_of_them = f"(?<![a-z-])({'|'.join(nobodys)})(?![a-z-])"
+    one_of_them = f"(?<![a-z-])({'|'.join(_NOT_THE_ANSWER)})(?![a-z-])"
     return (
         {
             "jmespath": [coded(code) for code in refused],
-            "unless": {"jmespath": [coded(code) for code in nobodys]},
+            "unless": {"jmespath": [coded(code) for code in _NOT_THE_ANSWER]},
             "kind": "token",
         },
         {
@@ -50,10 +54,10 @@ RECAPTCHA: Final = Preset(
     leaves_out="`timeout-or-duplicate`, `missing-input-…`, `invalid-input-secret`, `bad-request`, "
     "also beside the code that it reports; low scores",
     source="Google, Verifying the user's response",
-    rules=_siteverify(".g-recaptcha", ["invalid-input-response"], _OUT_OF_THE_CLIENTS_HANDS),
+    rules=_siteverify(".g-recaptcha", "invalid-input-response"),
 )
 
-_INVALID: Final = "[tokenProperties, *.tokenProperties][][?valid == `false`].invalidReason"
+_INVALID: Final = "[tokenProperties, *.tokenProperties][] | [?valid == `false`].invalidReason"
 
 RECAPTCHA_ENTERPRISE: Final = Preset(
     "recaptcha-enterprise",
@@ -76,11 +80,7 @@ TURNSTILE: Final = Preset(
     leaves_out="`timeout-or-duplicate`, `internal-error`, `missing-input-…`, "
     "`invalid-input-secret`, `bad-request`, also beside the code that it reports",
     source="Cloudflare, Validate the token",
-    rules=_siteverify(
-        ".cf-turnstile",
-        ["invalid-input-response"],
-        (*_OUT_OF_THE_CLIENTS_HANDS, "internal-error"),
-    ),
+    rules=_siteverify(".cf-turnstile", "invalid-input-response"),
 )
 
 HCAPTCHA: Final = Preset(
@@ -91,43 +91,43 @@ HCAPTCHA: Final = Preset(
     "other faults of keys and addresses. The first code also means a second use: the ledger "
     "knows of those it has seen",
     source="hCaptcha, Siteverify error codes; public issue threads (`captcha_key`)",
-    rules=_siteverify(
-        ".h-captcha",
-        ["invalid-or-already-seen-response", "invalid-input-response"],
-        (
-            *_OUT_OF_THE_CLIENTS_HANDS,
-            *("expired-input-response", "already-seen-response", "sitekey-secret-mismatch"),
-            *("missing-remoteip", "invalid-remoteip", "not-using-dummy-passcode"),
-        ),
-    ),
+    rules=_siteverify(".h-captcha", "invalid-or-already-seen-response", "invalid-input-response"),
 )
 
-_FAILED: Final = "[@, *][][?result == 'fail' && type(reason) == 'string' && reason].reason"
-_ERROR_CODES: Final = "[@, *][][?status == 'error' || result == 'fail'].error_code"
+_ITS_PARAMETERS: Final = ("pass_token", "captcha_output", "lot_number", "gen_time", "sign_token")
+_FROM_GEETEST: Final = " || ".join(
+    ("captcha_args", *(f"contains(reason, '{name}')" for name in _ITS_PARAMETERS))
+)
+"""Many an API says ``fail`` and why; GeeTest sends its arguments along, or names a parameter."""
+
+_FAILED: Final = (
+    "[@, *][] | [?result == 'fail' && type(reason) == 'string' && reason && "
+    f"({_FROM_GEETEST})].reason"
+)
+_WRONG_ANSWER: Final = (
+    "[@, *][] | [?status == 'error' || result == 'fail'].error_code | contains(@, 'error_14')",
+    "[geetest.error_code, *.geetest.error_code][] | (contains(@, `14`) || contains(@, '14'))",
+)
 
 GEETEST: Final = Preset(
     "geetest",
-    reports="v4 `result: fail` with a `reason`; v3 error code 14 (wrong answer)",
+    reports="v4 `result: fail` with a `reason` that is GeeTest's; v3 `error_14` (wrong answer), or "
+    "14 in a member `geetest`",
     leaves_out="v4 reasons that speak of an expired or reused answer, `status: error`; v3 codes 02 "
-    "and 11 (duplicate)",
+    "and 11 (duplicate); failures with reasons of another service",
     source="GeeTest, v4 Server API; v3 error codes",
     rules=(
         {
             "jmespath": _FAILED,
             "unless": {
                 "jmespath": [
-                    f"{_FAILED}[?contains(@, '{word}')]"
+                    f"{_FAILED} | [?contains(@, '{word}')]"
                     for word in ("expire", "used", "repeat", "duplicate", "timeout")
                 ]
             },
             "kind": "token",
         },
-        {
-            "jmespath": [
-                f"contains({_ERROR_CODES}, {code})" for code in ("'14'", "'error_14'", "`14`")
-            ],
-            "kind": "token",
-        },
+        {"jmespath": list(_WRONG_ANSWER), "kind": "token"},
     ),
 )
 
