@@ -72,13 +72,21 @@ class Command(ScrapyCommand):
             subcommand.add_arguments(subparser)
             super().add_options(subparser)
 
+    def process_options(self, args: list[str], opts: argparse.Namespace) -> None:
+        super().process_options(args, opts)
+        assert self.settings is not None
+        # The answer goes to standard output; a project may send that to its log.
+        self.settings.set("LOG_STDOUT", False, priority="cmdline")
+
     def run(self, args: list[str], opts: argparse.Namespace) -> None:
+        from .options import one_line
+
         try:
             if args:
                 raise UsageError(f"unrecognized arguments: {' '.join(args)}")
             self.exitcode = subcommands()[opts.subcommand].run(self, opts)
         except UsageError as error:
-            print(f"{_PROG} {opts.subcommand}: {error}", file=sys.stderr)
+            print(one_line(f"{_PROG} {opts.subcommand}: {error}"), file=sys.stderr)
             self.exitcode = 2
 
 

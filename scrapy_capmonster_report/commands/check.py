@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import asdict
 from pathlib import Path
@@ -16,15 +17,16 @@ from scrapy_capmonster_report.rules.presets import CATALOGUE
 from .fetch import fetch
 from .options import add_rule_arguments, read_rules
 from .pages import Decompressor, read_page
-from .tables import cell, output
+from .tables import cell, output, shortened
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Collection, Mapping
 
     from rich.console import Console
-    from scrapy.settings import BaseSettings
+    from scrapy.settings import Settings
 
-    from scrapy_capmonster_report.rules import Explanation, Rules
+    from scrapy_capmonster_report.rules import Explanation
 
     from . import Command
     from .pages import SavedPage
@@ -38,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SOURCE",
         nargs="*",
         help="saved page (.html, .json, .txt; NAME.meta.json beside it may say more), or URL, "
-        "which is fetched with the project's settings",
+        "which is fetched with the project's settings; without any, --preset NAME is described",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
     parser.add_argument("--list-presets", action="store_true", help="list the presets")
@@ -47,11 +49,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(command: Command, args: argparse.Namespace) -> int:
     if args.list_presets:
-        _list_presets(as_json=args.json)
+        _show_presets([preset.name for preset in CATALOGUE], as_json=args.json, rules=False)
         return 0
-    if not args.sources:
+    if not (args.sources or args.preset):
         raise UsageError("say what to check: a saved page or a URL")
     rules, settings = read_rules(command, args)
+    if not args.sources:
+        _show_presets(args.preset, as_json=args.json, rules=True)
+        return 0
     console = output()
     for page in _read(args.sources, settings):
         explanations = rules.explain(page.response, page.request, redirects=page.redirects)
@@ -62,7 +67,7 @@ def run(command: Command, args: argparse.Namespace) -> int:
     return 0
 
 
-def _read(sources: list[str], settings: BaseSettings) -> list[SavedPage]:
+def _read(sources: list[str], settings: Settings) -> list[SavedPage]:
     """All pages, before anything is printed: one that cannot be read spoils no output."""
     decompress = Decompressor(settings)
     urls = [source for source in sources if re.match("https?://", source, re.IGNORECASE)]
@@ -70,7 +75,7 @@ def _read(sources: list[str], settings: BaseSettings) -> list[SavedPage]:
     for source in sources:
         if source in urls:
             continue
-        if Path(source).is_dir():
+        if os.path.isdir(source):
             raise UsageError(f"{source} is a folder; try: scrapy capmonster replay {source}")
         pages[source] = read_page(Path(source), decompress)
     if urls:
@@ -103,7 +108,7 @@ def _show(console: Console, page: SavedPage, explanations: list[Explanation]) ->
             table.add_row(
                 cell(name, "green" if explanation.matched else ""),
                 cell(finding.key),
-                cell(json.dumps(finding.value, ensure_ascii=False)),
+                cell(shortened(finding.value)),
                 cell("yes" if finding.holds else "no", "green" if finding.holds else "red"),
                 cell("" if finding.found is None else finding.found),
             )
@@ -112,14 +117,28 @@ def _show(console: Console, page: SavedPage, explanations: list[Explanation]) ->
     console.print(table)
 
 
-def _list_presets(*, as_json: bool) -> None:
-    columns = ("name", "reports", "leaves_out", "source")
-    rows = [{column: getattr(preset, column) for column in columns} for preset in CATALOGUE]
+def _show_presets(names: Collection[str], *, as_json: bool, rules: bool) -> None:
+    chosen = [preset for preset in CATALOGUE if preset.name in names]
     if as_json:
-        print(json.dumps({"presets": rows}))
+        print(json.dumps({"presets": [asdict(preset) for preset in chosen]}))
         return
+    console = output()
+    columns = ("name", "reports", "leaves_out", "source")
     table = Table(*(column.replace("_", " ") for column in columns))
-    for row in rows:
-        table.add_row(*(cell(value.replace("`", "")) for value in row.values()))
+    for preset in chosen:
+        table.add_row(*(cell(getattr(preset, column).replace("`", "")) for column in columns))
         table.add_section()
-    output().print(table)
+    console.print(table)
+    if rules:
+        console.print(_rules_table([rule for preset in chosen for rule in preset.rules]))
+
+
+def _rules_table(rules: Collection[Mapping[str, Any]]) -> Table:
+    table = Table("rule", "key", "value")
+    for number, rule in enumerate(rules, 1):
+        name = str(number)
+        for key, value in rule.items():
+            table.add_row(name, cell(key), cell(shortened(value)))
+            name = ""
+        table.add_section()
+    return table

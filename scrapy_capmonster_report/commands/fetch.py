@@ -16,13 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
     from scrapy.http import Response
-    from scrapy.settings import BaseSettings
+    from scrapy.settings import Settings
     from twisted.python.failure import Failure
 
 _OURS: Final = {
     # Nothing of the project's own crawls is touched, and nothing is reported.
     "CAPMONSTER_REPORT_ENABLED": False,
-    "CLOSESPIDER_ITEMCOUNT": 0,
     "FEEDS": {},
     "ITEM_PIPELINES": {},
     "JOBDIR": None,
@@ -65,10 +64,10 @@ class _FetchSpider(Spider):
         if isinstance(failure.value, HttpError):
             self.fetched(failure.value.response, source)
         else:
-            self.pages[source] = f"{failure.type.__name__}: {failure.getErrorMessage()}"
+            self.pages[source] = f"{type(failure.value).__name__}: {failure.getErrorMessage()}"
 
 
-def fetch(urls: Iterable[str], settings: BaseSettings) -> dict[str, SavedPage]:
+def fetch(urls: Iterable[str], settings: Settings) -> dict[str, SavedPage]:
     """Fetch *urls* in a crawl with *settings*; runs the reactor, so only once in a process.
 
     Raises:
@@ -78,11 +77,13 @@ def fetch(urls: Iterable[str], settings: BaseSettings) -> dict[str, SavedPage]:
     settings.setdict(_OURS, priority="cmdline")
     pages: dict[str, SavedPage | str] = {}
     process = CrawlerProcess(settings)
-    process.crawl(_FetchSpider, urls=urls, pages=pages)
+    failures: list[Failure] = []
+    process.crawl(_FetchSpider, urls=urls, pages=pages).addErrback(failures.append)
     process.start()
+    problem = failures[0].getErrorMessage() if failures else "the crawl ended early"
     fetched = {}
     for url in urls:
-        page = pages.get(url, "the crawl ended early")
+        page = pages.get(url, problem)
         if isinstance(page, str):
             raise UsageError(f"cannot fetch {url}: {page}")
         fetched[url] = page

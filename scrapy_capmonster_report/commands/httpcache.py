@@ -8,14 +8,15 @@ Like Scrapy's, this reading unpickles: a cache from somebody else can run code.
 
 from __future__ import annotations
 
-import ast
 import dbm
 import gzip
-from collections.abc import Iterable
+import os
+import pickle
 from contextlib import closing
 from importlib import import_module
+from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from scrapy import Request
 from scrapy.exceptions import UsageError
@@ -23,10 +24,8 @@ from scrapy.extensions.httpcache import DbmCacheStorage, FilesystemCacheStorage
 from scrapy.settings import BaseSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from scrapy import Spider
     from scrapy.http import Response
 
 ENTRY_FILE: Final = "pickled_meta"
@@ -43,22 +42,24 @@ class FilesystemEntries:
     """Reads the folders of ``FilesystemCacheStorage``."""
 
     def __init__(self) -> None:
-        self._storages: dict[tuple[Path, str, bool], FilesystemCacheStorage] = {}
+        self._storages: dict[tuple[str, bool], _Storage] = {}
 
-    def read(self, folder: Path) -> tuple[Request, Response]:
+    def read(self, folder: str) -> tuple[Request, Response]:
         """The request and the response, still compressed, that *folder* keeps.
 
         Raises:
             UsageError: it cannot be read.
         """
-        fingerprint, cache, spider = folder.name, folder.parents[2], folder.parents[1].name
         try:
-            zipped = _is_gzip(folder / ENTRY_FILE)
-            key = (cache, spider, zipped)
-            if key not in self._storages:
-                self._storages[key] = _open(FilesystemCacheStorage, cache, spider, zipped=zipped)
-            method = _method(folder / "meta", zipped)
-            return _retrieve(self._storages[key], spider, fingerprint, method)
+            group, fingerprint = os.path.split(os.path.abspath(folder))
+            metadata, zipped = _metadata(os.path.join(folder, ENTRY_FILE))
+            place = (os.path.dirname(group), zipped)
+            if place not in self._storages:
+                self._storages[place] = _Storage(
+                    FilesystemCacheStorage, Path(place[0]), {"HTTPCACHE_GZIP": zipped}
+                )
+            response = self._storages[place].retrieve(fingerprint)
+            return Request(response.url, method=metadata["method"]), response
         except Exception as error:  # unpickling may raise anything
             raise UsageError(
                 f"{folder} is no entry of an HTTP cache that can be read: "
@@ -80,14 +81,27 @@ class DbmEntries:
     def __init__(self, path: Path, module: str) -> None:
         self._path = path
         try:
-            self._storage = _open(DbmCacheStorage, path.parent, path.stem, module=module)
+            self._storage = _Storage(
+                DbmCacheStorage, path.with_suffix(""), {"HTTPCACHE_DBM_MODULE": module}
+            )
         except Exception as error:  # each dbm has an error of its own
             raise UsageError(f"cannot open {path}: {error}") from error
 
     def __iter__(self) -> Iterator[str]:
-        """The fingerprint of each entry; the database is closed at the end."""
-        with closing(self._storage.db) as database:
-            for key in _keys(database):
+        """The fingerprint of each entry; the database is closed at the end.
+
+        Raises:
+            UsageError: it cannot be read.
+        """
+        with closing(self._storage.database) as database:
+            keys = _keys(database)
+            while True:
+                try:
+                    key = next(keys, None)
+                except Exception as error:  # each dbm has an error of its own
+                    raise UsageError(f"cannot read {self._path}: {error}") from error
+                if key is None:
+                    return
                 name = key.decode("ascii", "replace")
                 if name.endswith(_DATA):
                     yield name.removesuffix(_DATA)
@@ -99,7 +113,8 @@ class DbmEntries:
             UsageError: it cannot be read.
         """
         try:
-            return _retrieve(self._storage, self._path.stem, fingerprint, "GET")
+            response = self._storage.retrieve(fingerprint)
+            return Request(response.url), response
         except Exception as error:  # unpickling may raise anything
             raise UsageError(
                 f"{self._path}: the entry {fingerprint} cannot be read: "
@@ -118,52 +133,53 @@ def database_of(path: Path) -> Path | None:
     return None
 
 
-def _open(
-    kind: type[Any], cache: Path, spider: str, *, zipped: bool = False, module: str = "dbm"
-) -> Any:
-    storage = kind(
-        BaseSettings(
-            {
-                "HTTPCACHE_DIR": str(cache.absolute()),
-                "HTTPCACHE_EXPIRATION_SECS": 0,  # however old
-                "HTTPCACHE_GZIP": zipped,
-                "HTTPCACHE_DBM_MODULE": module,
-            }
+class _Storage:
+    """One of Scrapy's storages, asked for entries by their fingerprints.
+
+    Args:
+        kind: its class.
+        place: where it keeps what it has for a spider, whose name is the last part.
+        settings: its own settings.
+    """
+
+    def __init__(self, kind: type[Any], place: Path, settings: Mapping[str, Any]) -> None:
+        fingerprinter = SimpleNamespace(fingerprint=lambda request: request.meta[_FINGERPRINT])
+        crawler = SimpleNamespace(request_fingerprinter=fingerprinter)
+        self._spider = SimpleNamespace(name=place.name, crawler=crawler)
+        self._lookup = Request("data:,")
+        self._storage = kind(
+            BaseSettings(
+                {
+                    "HTTPCACHE_DIR": str(place.parent.absolute()),
+                    "HTTPCACHE_DBM_MODULE": "dbm",
+                    "HTTPCACHE_EXPIRATION_SECS": 0,  # however old
+                    **settings,
+                }
+            )
         )
-    )
-    # Scrapy's storage would open a database for writing, and make one where there is none.
-    database = import_module(module)
-    storage.dbmodule = SimpleNamespace(open=lambda path, flag: database.open(path, "r"))
-    storage.open_spider(_spider(spider))
-    return storage
+        # Scrapy's storage would open a database for writing, and make one where there is none.
+        dbm_module = import_module(settings.get("HTTPCACHE_DBM_MODULE", "dbm"))
+        self._storage.dbmodule = SimpleNamespace(open=lambda path, _: dbm_module.open(path, "r"))
+        self._storage.open_spider(self._spider)
+
+    @property
+    def database(self) -> Any:
+        return self._storage.db
+
+    def retrieve(self, fingerprint: str) -> Response:
+        self._lookup.meta[_FINGERPRINT] = bytes.fromhex(fingerprint)
+        response: Response | None = self._storage.retrieve_response(self._spider, self._lookup)
+        if response is None:
+            raise LookupError("it is not filed under its fingerprint")
+        return response
 
 
-def _spider(name: str) -> Spider:
-    fingerprinter = SimpleNamespace(fingerprint=lambda request: request.meta[_FINGERPRINT])
-    crawler = SimpleNamespace(request_fingerprinter=fingerprinter)
-    return cast("Spider", SimpleNamespace(name=name, crawler=crawler))
-
-
-def _retrieve(storage: Any, spider: str, fingerprint: str, method: str) -> tuple[Request, Response]:
-    lookup = Request("data:,", meta={_FINGERPRINT: bytes.fromhex(fingerprint)})
-    response = storage.retrieve_response(_spider(spider), lookup)
-    if response is None:
-        raise LookupError("it is not filed under its fingerprint")
-    return Request(response.url, method=method), response
-
-
-def _is_gzip(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(2) == _GZIP_MAGIC
-
-
-def _method(path: Path, zipped: bool) -> str:
-    content = path.read_bytes()
-    text = (gzip.decompress(content) if zipped else content).decode()
-    method = ast.literal_eval(text)["method"]
-    if not isinstance(method, str):
-        raise TypeError("the method is no str")
-    return method
+def _metadata(path: str) -> tuple[dict[str, Any], bool]:
+    """What Scrapy noted of an entry, and whether the entry is compressed."""
+    with open(path, "rb") as file:
+        content = file.read()
+    zipped = content.startswith(_GZIP_MAGIC)
+    return pickle.loads(gzip.decompress(content) if zipped else content), zipped
 
 
 def _keys(database: Any) -> Iterator[bytes]:

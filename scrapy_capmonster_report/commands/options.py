@@ -5,16 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scrapy import Spider
 from scrapy.crawler import Crawler
 from scrapy.exceptions import UsageError
 from scrapy.utils.misc import load_object
 
-from scrapy_capmonster_report.rules import SETTING, Rules, compile_rules
+from scrapy_capmonster_report.rules import IN_THE_SETTING, SETTING, Rules, compile_rules
 
 if TYPE_CHECKING:
     import argparse
 
-    from scrapy.settings import BaseSettings
+    from scrapy.settings import Settings
 
     from . import Command
 
@@ -41,40 +42,29 @@ def add_rule_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def read_rules(command: Command, args: argparse.Namespace) -> tuple[Rules, BaseSettings]:
+def read_rules(command: Command, args: argparse.Namespace) -> tuple[Rules, Settings]:
     """The rules to work with, and the settings of the project or of the spider.
+
+    The settings are those before addons change them, as a crawl takes them.
 
     Raises:
         UsageError: there are none, or something is wrong with them.
     """
-    crawler = _crawler(command, args.spider) if args.spider else None
-    settings = crawler.settings if crawler else command.settings
-    assert settings is not None
-    spider = None
-    if crawler:
-        try:
-            spider = crawler.spidercls.from_crawler(crawler)
-        except Exception as error:  # a spider may do anything, and may want arguments
-            raise UsageError(
-                f"the spider {args.spider!r} cannot be made: {type(error).__name__}: {error}"
-            ) from error
-    values: list[tuple[str, object]] = []
-    if args.rules:
-        values.append((f"{args.rules}: ", _read_text(args.rules)))
-    if args.preset:
-        values.append(("", args.preset))
-    rules: list[Rules] = []
-    for where, value in values or [("", settings.get(SETTING))]:
-        try:
-            rules.append(compile_rules(value, spider=spider))
-        except ValueError as error:
-            raise UsageError(one_line(f"{where}{error}")) from error
-    if not any(rules):
+    crawler = _crawler(command, args.spider)
+    spider = _spider(crawler, args.spider) if args.spider else None
+    settings = crawler.settings.copy()
+    if args.rules or args.preset:
+        in_file = _compile(_read_text(args.rules), spider, f"{args.rules}: ") if args.rules else ()
+        rules = Rules((*in_file, *_compile(args.preset, spider, "--preset: ")))
+    else:
+        _load_addons(crawler)
+        rules = _compile(crawler.settings.get(SETTING), spider)
+    if not rules:
         raise UsageError(
             f"there are no rules. Set {SETTING} in a project, or give --rules FILE.json or "
             "--preset NAME."
         )
-    return Rules(rule for some in rules for rule in some), settings
+    return rules, settings
 
 
 def one_line(text: str) -> str:
@@ -82,15 +72,45 @@ def one_line(text: str) -> str:
     return "".join(char if char.isprintable() else " " for char in text)
 
 
-def _crawler(command: Command, name: str) -> Crawler:
-    assert command.settings is not None
-    settings = command.settings
-    loader = load_object(settings["SPIDER_LOADER_CLASS"]).from_settings(settings.frozencopy())
+def _compile(value: object, spider: Spider | None, where: str = IN_THE_SETTING) -> Rules:
     try:
-        return Crawler(loader.load(name), settings)
-    except KeyError:
-        known = ", ".join(loader.list()) or "none"
-        raise UsageError(f"there is no spider {name!r} here; there is: {known}") from None
+        return compile_rules(value, spider=spider)
+    except ValueError as error:
+        raise UsageError(where + str(error).removeprefix(IN_THE_SETTING)) from error
+
+
+def _crawler(command: Command, name: str | None) -> Crawler:
+    settings = command.settings
+    assert settings is not None
+    if name is None:
+        return Crawler(Spider, settings)
+    try:
+        loader = load_object(settings["SPIDER_LOADER_CLASS"]).from_settings(settings.frozencopy())
+        names = loader.list()
+        if name in names:
+            return Crawler(loader.load(name), settings)
+    except Exception as error:  # loading spiders imports them
+        raise UsageError(_failed(f"the spider {name!r} cannot be loaded", error)) from error
+    raise UsageError(f"there is no spider {name!r} here; there is: {', '.join(names) or 'none'}")
+
+
+def _spider(crawler: Crawler, name: str) -> Spider:
+    try:
+        return crawler.spidercls.from_crawler(crawler)
+    except Exception as error:  # a spider may do anything, and may want arguments
+        raise UsageError(_failed(f"the spider {name!r} cannot be made", error)) from error
+
+
+def _load_addons(crawler: Crawler) -> None:
+    """Let addons set the rules, as they may in a crawl."""
+    try:
+        crawler.addons.load_settings(crawler.settings)
+    except Exception as error:  # addons may do anything
+        raise UsageError(_failed("the addons cannot be loaded", error)) from error
+
+
+def _failed(what: str, error: Exception) -> str:
+    return f"{what}: {type(error).__name__}: {error}"
 
 
 def _read_text(path: Path) -> str:

@@ -65,8 +65,7 @@ class Decompressor:
             return response
         try:
             return cast(
-                "Response",
-                self._process(request=request, response=response.copy(), **self._arguments),
+                "Response", self._process(request=request, response=response, **self._arguments)
             )
         except Exception:  # each compression has exceptions of its own
             return response

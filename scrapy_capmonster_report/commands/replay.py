@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections import Counter
 from dataclasses import dataclass, field
@@ -38,9 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "source",
         metavar="SOURCE",
         type=Path,
-        help="folder of saved pages, or HTTP cache (folder or .db file). Pages under refused/ "
-        "must match, under accepted/ must not: if one is wrong, the exit code is 1. A cache is "
-        "unpickled, so it must be your own",
+        help="folder of saved pages, or HTTP cache (folder or .db file, or the value of "
+        "HTTPCACHE_DIR). Pages under refused/ must match, under accepted/ must not: if one is "
+        "wrong, the exit code is 1. A cache is unpickled, so it must be your own",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_rule_arguments(parser)
@@ -49,11 +50,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(command: Command, args: argparse.Namespace) -> int:
     rules, settings = read_rules(command, args)
     source = Source(args.source, settings)
-    replay = Replay(args.source, rules)
+    replay = Replay(Expectations(source.path), rules)
     for page in _with_progress(source):
         replay.add(page)
     if not replay.responses:
-        raise UsageError(f"{args.source} has no saved pages and is no HTTP cache")
+        raise UsageError(f"{source.path} has no saved pages and is no HTTP cache")
     if args.json:
         print(json.dumps(replay.result()))
     else:
@@ -61,16 +62,37 @@ def run(command: Command, args: argparse.Namespace) -> int:
     return 1 if replay.wrong else 0
 
 
+class Expectations:
+    """What the nearest folder says of a page.
+
+    Args:
+        root: what is replayed; folders above it say nothing.
+    """
+
+    def __init__(self, root: Path) -> None:
+        folder = root if root.is_dir() else root.parent
+        self._above = len(folder.parts)
+        self._outermost = folder.resolve().name
+
+    def __call__(self, source: str) -> str | None:
+        """What to expect of the page *source*, a path below the root: one of the names above."""
+        inside = source.split(os.sep)[self._above : -1]
+        for name in (*reversed(inside), self._outermost):
+            if name in (REFUSED, ACCEPTED):
+                return name
+        return None
+
+
 @dataclass
 class Replay:
     """What the rules said of pages.
 
     Args:
-        root: what is replayed; folders above it say nothing of what to expect.
+        expected: what to expect of a page, by its source.
         rules: the rules.
     """
 
-    root: Path
+    expected: Expectations
     rules: Rules
     responses: int = 0
     by_rule: Counter[str] = field(default_factory=Counter)
@@ -85,7 +107,7 @@ class Replay:
         )
         if rule is not None:
             self.by_rule[rule.name] += 1
-        expected = expectation(self.root, page.source)
+        expected = self.expected(page.source)
         if expected is not None and (expected == REFUSED) is not (rule is not None):
             name = rule.name if rule else None
             self.wrong.append({"source": page.source, "expected": expected, "rule": name})
@@ -121,16 +143,6 @@ class Replay:
             self._failed.add(rule.name)
             message = f"the callback of {rule.name!r} failed: {type(error).__name__}: {error}"
             print(one_line(message), file=sys.stderr)
-
-
-def expectation(root: Path, source: str) -> str | None:
-    """What the nearest folder says of the page *source*, *root* itself being the outermost."""
-    folder = root if root.is_dir() else root.parent
-    inside = Path(source).relative_to(folder).parent.parts
-    for name in (*reversed(inside), folder.resolve().name):
-        if name in (REFUSED, ACCEPTED):
-            return name
-    return None
 
 
 def _with_progress(source: Source) -> Iterator[SavedPage]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from scrapy.exceptions import UsageError
+from scrapy.exceptions import NotConfigured, UsageError
+from scrapy.utils.project import data_path
 
 from .httpcache import ENTRY_FILE, DbmEntries, FilesystemEntries, database_of
 from .pages import Decompressor, SavedPage, is_page, read_page
@@ -27,30 +29,35 @@ class Source:
     """A saved page, a folder of them, or an HTTP cache.
 
     Args:
-        path: the file or the folder.
+        path: the file or the folder; where there is none, the name of a cache as the setting
+            ``HTTPCACHE_DIR`` gives it, below the project's ``.scrapy``.
         settings: those of the project, for its way with compression and with caches.
+
+    Attributes:
+        path: where it is.
 
     Raises:
         UsageError: there is nothing at *path*.
     """
 
     def __init__(self, path: Path, settings: BaseSettings) -> None:
-        self._path = path
         self._decompress = Decompressor(settings)
         self._dbm_module: str = settings.get("HTTPCACHE_DBM_MODULE", "dbm")
         self._filesystem = FilesystemEntries()
-        if not path.exists() and database_of(path) is None:
+        found = next(filter(_is_there, _places(path)), None)
+        if found is None:
             raise UsageError(f"there is no {path}")
+        self.path = found
 
     def __iter__(self) -> Iterator[Reader]:
         """A reader for each page, in the order of names; no page is held."""
-        if not self._path.is_dir():
-            yield from self._in_files([self._path])
+        if not self.path.is_dir():
+            yield from self._in_files([self.path])
             return
-        for folder, subfolders, names in os.walk(self._path, onerror=_unreadable):
+        for folder, subfolders, names in os.walk(self.path, onerror=_unreadable):
             subfolders.sort()
             if ENTRY_FILE in names:
-                yield partial(self._read_entry, Path(folder))
+                yield partial(self._read_entry, folder)
             else:
                 yield from self._in_files([Path(folder, name) for name in sorted(names)])
 
@@ -66,14 +73,24 @@ class Source:
             for fingerprint in entries:
                 yield partial(self._read_record, database, entries, fingerprint)
 
-    def _read_entry(self, folder: Path) -> SavedPage:
-        return self._page(str(folder), *self._filesystem.read(folder))
+    def _read_entry(self, folder: str) -> SavedPage:
+        return self._page(folder, *self._filesystem.read(folder))
 
     def _read_record(self, database: Path, entries: DbmEntries, fingerprint: str) -> SavedPage:
         return self._page(f"{database}#{fingerprint}", *entries.read(fingerprint))
 
     def _page(self, source: str, request: Request, response: Response) -> SavedPage:
         return SavedPage(source, self._decompress(request, response), request)
+
+
+def _places(path: Path) -> Iterator[Path]:
+    yield path
+    with suppress(NotConfigured):  # a project without scrapy.cfg has no folder for its data
+        yield Path(data_path(str(path)))
+
+
+def _is_there(path: Path) -> bool:
+    return os.path.exists(path) or database_of(path) is not None
 
 
 def _unreadable(error: OSError) -> None:

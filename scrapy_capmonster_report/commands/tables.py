@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
+
+from scrapy_capmonster_report.rules.snippets import cut
 
 from .options import one_line
 
@@ -24,3 +28,8 @@ def output() -> Console:
 def cell(value: str, style: str = "") -> Text:
     """*value* as it is: no markup, and nothing that a terminal would obey."""
     return Text(one_line(value), style=style, overflow="fold")
+
+
+def shortened(value: Any) -> str:
+    """The *value* of a condition as JSON, as much of it as a table has room for."""
+    return cut(json.dumps(value, ensure_ascii=False))
