@@ -279,8 +279,8 @@ async def test_a_server_that_cannot_prove_who_it_is_does_not_get_the_key(
 @pytest_twisted.ensureDeferred
 @pytest.mark.parametrize(
     "behave",
-    [says(), in_turn(drips, says()), in_turn(hangs, says())],
-    ids=["accepts", "drips", "hangs"],
+    [says(), *(in_turn(fault, says()) for fault in (drips, hangs, resets))],
+    ids=["accepts", "drips", "hangs", "resets"],
 )
 async def test_over_tls_all_is_as_without(
     behave: Any, wire: Any, misbehave: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -112,10 +112,12 @@ class Refused(scrapy.Spider):
 
 
 def lines(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
-    """What this package logged at *level*."""
+    """What this package logged at *level*, but for what it says about sites."""
     records: list[logging.LogRecord] = caplog.get_records("call")
     return [
         record.getMessage()
         for record in records
-        if record.levelno == level and record.name.startswith("scrapy_capmonster_report")
+        if record.levelno == level
+        and record.name.startswith("scrapy_capmonster_report")
+        and ".insight." not in record.name
     ]

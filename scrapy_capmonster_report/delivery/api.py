@@ -13,6 +13,7 @@ from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Protocol
 from twisted.internet.ssl import optionsForClientTLS
+from twisted.protocols.policies import WrappingFactory
 from twisted.python.reflect import qual
 from twisted.web.client import (
     Agent,
@@ -197,45 +198,68 @@ class _Endpoints:
     def __init__(self, reactor: Any, timeout: float) -> None:
         self._reactor = reactor
         self._timeout = timeout
-        self._connections: set[Any] = set()
+        self._open: set[IProtocol] = set()
+        self._all_lost: Deferred[None] | None = None
         self.opened = 0
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
         host = uri.host.decode("ascii")
-        endpoint: IStreamClientEndpoint = HostnameEndpoint(
-            self._reactor, host, uri.port, timeout=self._timeout
+        # Below TLS, because a goodbye over TLS takes as long as the server likes.
+        endpoint: IStreamClientEndpoint = _WatchedEndpoint(
+            HostnameEndpoint(self._reactor, host, uri.port, timeout=self._timeout), self
         )
         if uri.scheme == b"https":
             endpoint = wrapClientTLS(optionsForClientTLS(host), endpoint)
-        return _CountedEndpoint(endpoint, self)
+        return endpoint
 
-    def connected(self, protocol: Any) -> Any:
-        self._connections = {*self._still_open(), protocol}
-        return protocol
+    def made(self, connection: IProtocol) -> None:
+        self._open.add(connection)
 
-    def abort_connections(self) -> Deferred[list[None]]:
-        closing = []
-        for protocol in self._still_open():
-            closing.append(protocol.abort())
-            # abort() says goodbye first, and a TLS server may take its time to answer that.
-            protocol.transport.abortConnection()
-        self._connections.clear()
-        return gatherResults(closing)
+    def lost(self, connection: IProtocol) -> None:
+        self._open.discard(connection)
+        if self._all_lost is not None and not self._open:
+            all_lost, self._all_lost = self._all_lost, None
+            all_lost.callback(None)
 
-    def _still_open(self) -> list[Any]:
-        # Not by transport.connected: over TLS that stays true.
-        return [known for known in self._connections if known.state != "CONNECTION_LOST"]
+    def abort_connections(self) -> Deferred[None]:
+        if not self._open:
+            return succeed(None)
+        self._all_lost = self._all_lost or Deferred()
+        for connection in list(self._open):
+            connection.transport.abortConnection()
+        return self._all_lost
 
 
 @implementer(IStreamClientEndpoint)
-class _CountedEndpoint:
+class _WatchedEndpoint:
     def __init__(self, endpoint: IStreamClientEndpoint, endpoints: _Endpoints) -> None:
         self._endpoint = endpoint
         self._endpoints = endpoints
 
     def connect(self, factory: Any) -> Deferred[IProtocol]:
         self._endpoints.opened += 1
-        return self._endpoint.connect(factory).addCallback(self._endpoints.connected)
+        watched = self._endpoint.connect(_WatchedFactory(factory, self._endpoints))
+        return watched.addCallback(lambda wrapper: wrapper.wrappedProtocol)
+
+
+class _WatchedFactory(WrappingFactory):
+    """Tells when a connection is made and lost, before those above it hear of its loss.
+
+    They go on at once, and may be the last to wait for: whoever then closes must not wait for a
+    connection that is gone (and whose ``HTTP11ClientProtocol.abort()`` would wait for ever).
+    """
+
+    noisy = False
+
+    def __init__(self, factory: Any, endpoints: _Endpoints) -> None:
+        super().__init__(factory)
+        self._endpoints = endpoints
+
+    def registerProtocol(self, p: Any) -> None:
+        self._endpoints.made(p)
+
+    def unregisterProtocol(self, p: Any) -> None:
+        self._endpoints.lost(p)
 
 
 def _read_capped(response: IResponse) -> Deferred[bytes]:

@@ -1,0 +1,212 @@
+"""The end of a crawl, whatever the service is doing. The numbers are the rows of the matrix."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+import pytest_twisted
+from misbehaving import by_task, drips, hangs, in_turn, resets, says, stalls
+from scripted import HANG, LOST, OK, Desk, coded, throttled
+from support import crawl, report_stats, start_crawl
+from wired import WRONG, Refused, delayed_calls, lines, until
+
+from scrapy_capmonster_report import CapMonsterReportMiddleware
+from scrapy_capmonster_report.outcome import Outcome
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_slow_service_slows_nothing_down_and_closing_waits_for_the_reports(
+    serve: Any, misbehave: Any
+) -> None:
+    """Nothing is answered before the spider has seen its last page."""
+    server = misbehave(says())
+    server.hold()
+    story: list[Any] = []
+
+    def at_last(spider: Refused) -> None:
+        story.append(f"parsed {spider.parsed}")
+        story.append(f"unanswered {server.in_flight}")
+
+    def at_close(spider: Refused) -> None:
+        story.append("closing")
+        server.release()
+
+    stats = await crawl(
+        Refused,
+        {"CAPMONSTER_API_URL": server.url, "CAPMONSTER_REPORT_CONCURRENCY": 5},
+        base=serve(lambda _: WRONG).url,
+        tasks=range(1, 41),
+        at_last=at_last,
+        at_close=at_close,
+    )
+    assert story == ["parsed 40", "unanswered 5", "closing"]
+    assert stats["sent/accepted"] == len(server.arrivals) == 40
+
+
+# -- row 19: queued, in flight, backing off -------------------------------------------------------
+
+
+def busy_desk(durable: bool) -> Desk:
+    """Task 1 has had an answer, 2 backs off, 3 and 4 are in flight, 5 to 9 wait."""
+    script = {1: OK, 2: LOST}
+    desk = Desk(
+        lambda task_id, earlier: script.get(task_id, HANG),
+        concurrency=2,
+        durable=durable,
+    )
+    desk.reject(1, 2)
+    desk.pass_time(0.1)
+    desk.reject(*range(3, 10))
+    return desk
+
+
+@pytest.mark.parametrize(("durable", "left"), [(False, Outcome.SHUTDOWN), (True, Outcome.KEPT)])
+@pytest.mark.parametrize("timeout", [0.0, 0.2, 30.0])
+def test_what_cannot_be_sent_in_time_is_kept_or_dropped(
+    timeout: float, durable: bool, left: Outcome
+) -> None:
+    """Row 19."""
+    desk = busy_desk(durable)
+    closing_at = desk.clock.seconds()
+    desk.close(timeout)
+    desk.pass_time(timeout)
+    assert desk.closed == [closing_at + timeout]
+    assert desk.outcomes == {1: [Outcome.ACCEPTED], **{n: [left] for n in range(2, 10)}}
+    assert desk.clock.getDelayedCalls() == []
+    assert desk.api.in_flight == 0
+
+
+def test_closing_wakes_what_is_backing_off() -> None:
+    """Row 19."""
+    desk = Desk(lambda task_id, earlier: OK if earlier >= 12 else LOST, concurrency=4)
+    desk.reject(1, 2)
+    desk.pass_time(10.0)  # by now there are 8 seconds between two attempts
+    assert len(desk.api.sent) == 10
+    desk.api.script = lambda task_id, earlier: OK
+    desk.close(30.0)
+    assert desk.api.moments()[-2:] == [desk.clock.seconds()] * 2
+    desk.pass_time(0.1)
+    assert desk.closed
+    assert desk.count(Outcome.ACCEPTED) == 2
+    assert desk.clock.getDelayedCalls() == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (throttled("100"), Outcome.SHUTDOWN),
+        (coded("ERROR_IP_BANNED"), Outcome.BREAKER),
+        (coded("ERROR_KEY_DOES_NOT_EXIST"), Outcome.BREAKER),
+    ],
+    ids=["throttled", "banned", "wrong key"],
+)
+def test_closing_does_not_wait_for_what_will_not_happen_in_time(
+    answer: Any, outcome: Outcome
+) -> None:
+    """Row 19."""
+    desk = Desk(lambda task_id, earlier: answer, concurrency=1)
+    desk.reject(1, 2, 3)
+    desk.pass_time(1.0)
+    desk.close(30.0)
+    assert desk.closed == [1.0]
+    assert desk.outcomes[2] == desk.outcomes[3] == [outcome]
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_socket_is_left_behind_whatever_the_service_was_doing(wire: Any) -> None:
+    """Row 19: the fixture looks for delayed calls, too."""
+    behaviours = [says(), resets, hangs, stalls, drips, in_turn(resets, hangs)]
+    desk = wire(by_task(dict(enumerate(behaviours * 4))), concurrency=8)
+    desk.reject(*range(1, 24))
+    await until(lambda: desk.server.most_in_flight == 8 and desk.delivery._sleeping)
+    await desk.shut(0.3)
+    assert desk.finished() == 23
+    await until(lambda: desk.server.open_sockets() == 0)
+
+
+# -- row 20: a service that hangs -----------------------------------------------------------------
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("behave", [hangs, drips, resets])
+@pytest.mark.parametrize("timeout", [0, 0.5])
+async def test_a_crawl_ends_within_its_close_timeout(
+    timeout: float, behave: Any, serve: Any, misbehave: Any
+) -> None:
+    """Row 20."""
+    from twisted.internet import reactor
+
+    server = misbehave(behave)
+    closing_at: list[float] = []
+    site = serve(lambda _: WRONG)
+    before = delayed_calls()
+    stats = await crawl(
+        Refused,
+        {
+            "CAPMONSTER_API_URL": server.url,
+            "CAPMONSTER_REPORT_CLOSE_TIMEOUT": timeout,
+            "CAPMONSTER_REPORT_CONCURRENCY": 4,
+        },
+        base=site.url,
+        tasks=range(1, 31),
+        at_close=lambda spider: closing_at.append(reactor.seconds()),
+    )
+    assert reactor.seconds() - closing_at[0] < timeout + 1.0
+    assert stats["dropped/shutdown"] == 30
+    await until(lambda: server.open_sockets() == 0)
+    await until(lambda: delayed_calls() <= before)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_refusal_found_while_closing_and_after_it_is_accounted_for(
+    serve: Any, misbehave: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Row 20."""
+    server = misbehave(hangs)
+
+    def reject(spider: Refused, *task_ids: int) -> None:
+        reporter = spider.crawler.get_downloader_middleware(CapMonsterReportMiddleware)
+        for task_id in task_ids:
+            reporter.reject(spider.request.replace(meta={"taskId": task_id}))
+
+    class Late(Refused):
+        def parse(self, response: Any) -> None:
+            self.request = response.request
+
+    crawler = await start_crawl(
+        Late,
+        {"CAPMONSTER_API_URL": server.url, "CAPMONSTER_REPORT_CLOSE_TIMEOUT": 0.1},
+        base=serve(lambda _: WRONG).url,
+        tasks=[1],
+        at_close=lambda spider: reject(spider, 100, 101),
+    )
+    assert report_stats(crawler)["dropped/shutdown"] == 3
+    reject(crawler.spider, 200, 201)
+    assert report_stats(crawler)["dropped/shutdown"] == 5
+    assert sorted(server.task_ids()) == [1, 100, 101]
+    await until(lambda: server.open_sockets() == 0)
+    assert lines(caplog, logging.ERROR) == []
+
+
+def test_closing_twice_is_closing_once() -> None:
+    """Row 20."""
+    desk = busy_desk(durable=False)
+    closing_at = desk.clock.seconds()
+    desk.close(0.5)
+    desk.pass_time(0.1)
+    desk.close(30.0)
+    desk.pass_time(0.4)
+    assert desk.closed == [closing_at + 0.5] * 2
+    desk.close(30.0)
+    assert len(desk.closed) == 3
+    assert {len(outcomes) for outcomes in desk.outcomes.values()} == {1}
+
+
+def test_closing_with_nothing_to_send_is_done_at_once() -> None:
+    """Row 20."""
+    desk = Desk()
+    desk.close(30.0)
+    assert desk.closed == [0.0]
+    assert desk.clock.getDelayedCalls() == []
