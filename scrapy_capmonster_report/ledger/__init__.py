@@ -5,7 +5,7 @@ from __future__ import annotations
 from .base import Inheritance, Ledger
 from .choose import open_ledger
 from .entries import AGES, PASSED, PENDING, Alert, Count
-from .history import History, read_history
+from .history import History, Query, read_history
 from .memory import MemoryLedger
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Inheritance",
     "Ledger",
     "MemoryLedger",
+    "Query",
     "open_ledger",
     "read_history",
 ]

@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+from collections import Counter
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from .entries import Alert, Count
+from .entries import Alert, Count, hour_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
+
+_KEYS: Final = Count._fields[:-1]
+_BLANK: Final[dict[str, Any]] = {"hour": 0, "age": 0}
+"""What stands in a ``Count`` for a key that was not asked for; else ``""``."""
 
 
 class History(NamedTuple):
@@ -22,12 +28,69 @@ class History(NamedTuple):
     alerts: list[Alert]
 
 
-def read_history(ledger: str, *, now: Callable[[], float] = time.time) -> History:
+@dataclass(frozen=True)
+class Query:
+    """Which part of a history is wanted.
+
+    Args:
+        since: only what happened since then, tasks to the hour; seconds since the epoch.
+        site: only this site.
+        spider: only the tasks of this spider, and the alerts of the sites these were for.
+        keys: the members of ``Count`` by which to tell tasks apart. Fewer are read faster.
+    """
+
+    since: float | None = None
+    site: str | None = None
+    spider: str | None = None
+    keys: Sequence[str] = _KEYS
+
+    def conditions(self) -> dict[str, Any]:
+        """What must hold of a count, as SQL and its argument."""
+        conditions = {
+            "hour >= ?": None if self.since is None else hour_of(self.since),
+            "site = ?": self.site,
+            "spider = ?": self.spider,
+        }
+        return {sql: value for sql, value in conditions.items() if value is not None}
+
+    def counts(self, counts: Iterable[Count]) -> list[Count]:
+        """Those of *counts* that are wanted, added up where the keys do not tell them apart."""
+        first = 0 if self.since is None else hour_of(self.since)
+        left_out = {key: _BLANK.get(key, "") for key in _KEYS if key not in self.keys}
+        sums: Counter[Count] = Counter()
+        for count in counts:
+            if (
+                count.hour >= first
+                and self.site in (None, count.site)
+                and self.spider in (None, count.spider)
+            ):
+                sums[count._replace(tasks=0, **left_out)] += count.tasks
+        return [count._replace(tasks=tasks) for count, tasks in sorted(sums.items())]
+
+    def history(self, counts: list[Count], alerts: Iterable[Alert]) -> History:
+        """*counts*, with the *alerts* that are wanted beside them."""
+        sites = {count.site for count in counts} if self.spider is not None else None
+        return History(
+            counts,
+            [
+                alert
+                for alert in alerts
+                if alert.at >= (self.since or 0)
+                and self.site in (None, alert.site)
+                and (sites is None or alert.site in sites)
+            ],
+        )
+
+
+def read_history(
+    ledger: str, query: Query | None = None, *, now: Callable[[], float] = time.time
+) -> History:
     """Read the history in a ledger; blocks, so not for a crawl.
 
     Args:
         ledger: as ``CAPMONSTER_REPORT_LEDGER`` names it: ``sqlite:PATH``, ``redis://…``,
             ``rediss://…``; or the path of a SQLite file.
+        query: which part of it; all of it by default.
         now: seconds since the epoch.
 
     Raises:
@@ -35,29 +98,34 @@ def read_history(ledger: str, *, now: Callable[[], float] = time.time) -> Histor
     """
     scheme, _, path = ledger.partition(":")
     if scheme in ("redis", "rediss"):
-        return _read_redis(ledger, now())
-    return _read_sqlite(Path(path if scheme == "sqlite" else ledger))
+        return _read_redis(ledger, query or Query(), now())
+    return _read_sqlite(Path(path if scheme == "sqlite" else ledger), query or Query())
 
 
-def _read_sqlite(path: Path) -> History:
+def _read_sqlite(path: Path, query: Query) -> History:
     if not path.is_file():
         raise ValueError(f"there is no ledger {path}")
+    conditions = query.conditions()
+    columns = [key if key in query.keys else repr(_BLANK.get(key, "")) for key in _KEYS]
+    by_key = [key for key in _KEYS if key in query.keys]
     try:
         # Read only: a look must not make a file, nor wait for the crawl that writes it.
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
             counts = database.execute(
-                "SELECT hour, site, spider, type, age, rule, fate, code, tasks FROM total"
-                " WHERE tasks > 0 ORDER BY hour"
+                f"SELECT {', '.join(columns)}, sum(tasks) FROM total"
+                f" WHERE {' AND '.join(['tasks > 0', *conditions])}"
+                f" GROUP BY {', '.join(by_key)} ORDER BY {', '.join(by_key)}",
+                list(conditions.values()),
             )
             alerts = database.execute(
                 "SELECT at, site, before, after, answers FROM alert ORDER BY at"
             )
-            return History([*map(Count._make, counts)], [*map(Alert._make, alerts)])
+            return query.history([*map(Count._make, counts)], map(Alert._make, alerts))
     except sqlite3.Error as error:
         raise ValueError(f"{path} is no ledger that can be read: {error}") from error
 
 
-def _read_redis(url: str, now: float) -> History:
+def _read_redis(url: str, query: Query, now: float) -> History:
     try:
         import redis
 
@@ -74,4 +142,6 @@ def _read_redis(url: str, now: float) -> History:
             alerts = server.lrange(ALERTS, 0, -1)
     except (redis.RedisError, ValueError) as error:
         raise ValueError(f"{shown(url)} cannot be read: {error}") from error
-    return History([*counts_from(totals)], [Alert(*json.loads(alert)) for alert in alerts])
+    return query.history(
+        query.counts(counts_from(totals)), [Alert(*json.loads(alert)) for alert in alerts]
+    )

@@ -282,6 +282,8 @@ class JournalLedger:
         return self._home.close()
 
     def _not_closed(self, failure: Failure) -> None:
+        if self._lost:
+            return  # and that has been said
         logger.warning(
             "The ledger %s could not be closed in time (%s); what it misses is taken for "
             "unfinished by the next crawl",

@@ -183,7 +183,7 @@ class SQLiteHome:
 
     def _make_folder_and_lock(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._alive.acquire()
+        self._alive.acquire(blocking=False)  # nobody else has this one
 
     def _remove_lock(self, lock: FileLock) -> None:
         lock.release()

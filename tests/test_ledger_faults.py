@@ -1,0 +1,281 @@
+"""Row 23: ledgers that are locked, read-only, corrupt, full, down or slow; the crawl goes on."""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import sqlite3
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import pytest_twisted
+from crawl_in_child import Submits
+from redis_server import start_redis
+from scrapy.utils.reactor import is_asyncio_reactor_installed
+from support import accepted, crawl
+from twisted.internet.defer import Deferred
+from wired import until
+
+from scrapy_capmonster_report.ledger import journal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+ASYNCIO = is_asyncio_reactor_installed()
+needs_asyncio = pytest.mark.skipif(not ASYNCIO, reason="a Redis ledger needs the asyncio reactor")
+
+RULES = {"CAPMONSTER_REPORT_RULES": [{"name": "wrong", "text": "Wrong"}]}
+
+
+def refuses(request: Any) -> str:
+    return "<p>Wrong captcha</p>"
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [
+        record.getMessage()
+        for record in caplog.get_records("call")
+        if record.name.startswith("scrapy_capmonster_report.ledger")
+        and record.levelno >= logging.WARNING
+    ]
+
+
+async def crawl_with(ledger: str, serve: Any, cloud: Any, **settings: Any) -> dict[str, Any]:
+    return await crawl(
+        Submits,
+        {
+            **RULES,
+            "CAPMONSTER_API_URL": cloud.url,
+            "CAPMONSTER_REPORT_LEDGER": ledger,
+            **settings,
+        },
+        site=serve(refuses).url,
+        task_ids=range(1, 31),
+    )
+
+
+def assert_went_on_in_memory(
+    stats: dict[str, Any], cloud: Any, caplog: pytest.LogCaptureFixture, *said: str
+) -> None:
+    assert sorted(task_id for _, task_id in cloud.reports) == [*range(1, 31)]
+    assert stats["sent/accepted"] == 30
+    assert stats["ledger_fallback"] == 1
+    (warning,) = warnings_of(caplog)
+    assert "goes on with a ledger in memory" in warning
+    for part in said:
+        assert part in warning
+
+
+# -- SQLite ----------------------------------------------------------------------------------------
+
+
+def is_a_folder(path: Path) -> str:
+    path.mkdir()
+    return "unable to open database file"
+
+
+def is_no_database(path: Path) -> str:
+    path.write_bytes(b"This is a diary, and no database. " * 100)
+    return "file is not a database"
+
+
+def is_damaged(path: Path) -> str:
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE task (id INTEGER)")
+    database.close()
+    content = bytearray(path.read_bytes())
+    content[100:] = os.urandom(len(content) - 100)
+    path.write_bytes(content)
+    return "malformed"
+
+
+def is_of_another_program(path: Path) -> str:
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE task (name TEXT)")
+    database.close()
+    return "table task already exists"
+
+
+def is_of_a_later_release(path: Path) -> str:
+    with sqlite3.connect(path) as database:
+        database.execute("PRAGMA user_version = 99")
+    database.close()
+    return "its schema has version 99, this release reads version 1"
+
+
+def is_in_a_file(path: Path) -> str:
+    path.parent.rmdir()
+    path.parent.write_text("a file where a folder should be")
+    return ""
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        is_a_folder,
+        is_no_database,
+        is_damaged,
+        is_of_another_program,
+        is_of_a_later_release,
+        is_in_a_file,
+    ],
+)
+async def test_a_file_that_cannot_be_a_ledger(
+    spoil: Callable[[Path], str],
+    serve: Any,
+    api: Any,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    path = tmp_path / "folder" / "ledger.sqlite"
+    path.parent.mkdir()
+    said = spoil(path)
+    cloud = api()
+    stats = await crawl_with(f"sqlite:{path}", serve, cloud)
+    assert_went_on_in_memory(stats, cloud, caplog, str(path), said)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_file_system_that_is_read_only(
+    serve: Any, api: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    cloud = api()
+    stats = await crawl_with("sqlite:/proc/ledger.sqlite", serve, cloud)
+    assert_went_on_in_memory(stats, cloud, caplog, "/proc/ledger.sqlite")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_file_that_somebody_has_locked(
+    serve: Any,
+    api: Any,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path, cloud = tmp_path / "ledger.sqlite", api()
+    await crawl_with(f"sqlite:{path}", serve, api())
+    # As long as it takes to see that nobody waits for it: the reports come first.
+    monkeypatch.setattr("scrapy_capmonster_report.ledger.sqlite.LOCK_SECONDS", 0.1)
+    locker = sqlite3.connect(path, isolation_level=None)
+    locker.execute("BEGIN IMMEDIATE")
+    stats = await crawl_with(f"sqlite:{path}", serve, cloud)
+    locker.close()
+    assert_went_on_in_memory(stats, cloud, caplog, "database is locked")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_file_that_is_locked_for_a_moment_is_waited_for(
+    serve: Any, api: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, cloud = tmp_path / "ledger.sqlite", api()
+    await crawl_with(f"sqlite:{path}", serve, api())
+    locker = sqlite3.connect(path, isolation_level=None)
+    locker.execute("BEGIN IMMEDIATE")
+    crawling = Deferred.fromCoroutine(crawl_with(f"sqlite:{path}", serve, cloud))
+    await until(lambda: "Crawled (200)" in caplog.text)
+    locker.close()
+    stats = await crawling
+    # The first crawl reported them all.
+    assert stats["withheld/duplicate"] == 30
+    assert warnings_of(caplog) == cloud.reports == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_disk_that_is_full(
+    serve: Any,
+    api: Any,
+    child_crawl: Any,
+    tmp_path: Path,
+) -> None:
+    """No file of the process may grow beyond some size: the log of the database soon would."""
+    cloud = api()
+    settings = {
+        "CAPMONSTER_API_URL": cloud.url,
+        "CAPMONSTER_REPORT_LEDGER": f"sqlite:{tmp_path / 'ledger.sqlite'}",
+        "LOG_LEVEL": "WARNING",
+    }
+    most = 100_000
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+    try:
+        child = child_crawl(serve(refuses).url, range(1, 1001), settings)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    stats = await child.stats()
+    assert stats["sent/accepted"] == 1000
+    assert sorted(task_id for _, task_id in cloud.reports) == [*range(1, 1001)]
+    assert stats["ledger_fallback"] == 1
+    assert child.log.count("goes on with a ledger in memory") == 1
+
+
+# -- Redis -----------------------------------------------------------------------------------------
+
+
+@needs_asyncio
+@pytest_twisted.ensureDeferred
+async def test_a_redis_that_is_down(serve: Any, api: Any, caplog: pytest.LogCaptureFixture) -> None:
+    cloud = api()
+    stats = await crawl_with("redis://user:pass-word@127.0.0.1:9/0", serve, cloud)
+    assert_went_on_in_memory(stats, cloud, caplog, "redis://127.0.0.1:9/0")
+    assert "pass-word" not in caplog.text
+
+
+@needs_asyncio
+@pytest_twisted.ensureDeferred
+async def test_a_redis_that_wants_another_password(
+    serve: Any, api: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = await start_redis(tmp_path, "--requirepass", "right")
+    cloud = api()
+    stats = await crawl_with(f"redis://:pass-word@127.0.0.1:{server.port}/0", serve, cloud)
+    server.stop()
+    assert_went_on_in_memory(stats, cloud, caplog)
+    assert "pass-word" not in caplog.text
+
+
+@needs_asyncio
+@pytest_twisted.ensureDeferred
+async def test_a_redis_that_never_answers(
+    serve: Any,
+    api: Any,
+    misbehave: Any,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(journal, "PATIENCE_SECONDS", 0.2)
+    silent, cloud = misbehave(deaf=True), api()
+    stats = await crawl_with(f"redis://127.0.0.1:{silent.port}/0", serve, cloud)
+    assert_went_on_in_memory(stats, cloud, caplog, "TimeoutError")
+
+
+@needs_asyncio
+@pytest_twisted.ensureDeferred
+async def test_a_redis_that_goes_away_while_crawling(
+    serve: Any, api: Any, redis_server: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    def answer(endpoint: str, task_id: int, earlier: int) -> Any:
+        if not earlier:
+            redis_server.stop()
+        return accepted()
+
+    cloud = api(answer)
+    stats = await crawl_with(redis_server.url, serve, cloud, CONCURRENT_REQUESTS=1)
+    assert_went_on_in_memory(stats, cloud, caplog, redis_server.url.removesuffix("/0"))
+
+
+@pytest_twisted.ensureDeferred
+async def test_on_another_reactor_a_redis_ledger_is_an_error_that_says_what_to_do(
+    child_crawl: Any,
+) -> None:
+    settings = {
+        "CAPMONSTER_REPORT_LEDGER": "redis://127.0.0.1:9/0",
+        "TWISTED_REACTOR": "twisted.internet.selectreactor.SelectReactor",
+    }
+    child = child_crawl("http://127.0.0.1:9", [], settings)
+    await until(lambda: child.process.poll() is not None)
+    (error,) = (line for line in child.log.splitlines() if line.startswith("ValueError"))
+    assert "CAPMONSTER_REPORT_LEDGER" in error
+    assert "set TWISTED_REACTOR to" in error
