@@ -33,12 +33,13 @@ class Subcommand(Protocol):
 def subcommands() -> Mapping[str, Subcommand]:
     """Every command by its name."""
     # Imported here because Scrapy loads this module for each `scrapy` command there is.
-    from . import check, replay, simulate
+    from . import check, replay, simulate, summary
 
     return {
         "check": check,
         "replay": replay,
         "simulate": simulate,
+        "summary": summary,
     }
 
 

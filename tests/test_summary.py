@@ -1,0 +1,473 @@
+"""What the summary says is what happened: on which site, with which captcha type, since when."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sqlite3
+import time
+from contextlib import closing
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import pytest_twisted
+import scrapy
+from scrapy.settings import Settings
+from scrapy.utils.reactor import is_asyncio_reactor_installed
+from support import Reply, accepted, crawl, refused
+
+from scrapy_capmonster_report.commands import Command
+from scrapy_capmonster_report.commands.summary import since_when
+from scrapy_capmonster_report.insight import Figures, interval, percent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+# The Redis ledger needs the asyncio reactor.
+LEDGERS = ["sqlite", *(["redis"] if is_asyncio_reactor_installed() else [])]
+
+RULES = {"CAPMONSTER_REPORT_RULES": [{"name": "wrong", "text": "Wrong"}]}
+TURNSTILE, IMAGE = "TurnstileTask", "ImageToTextTask"
+NOT_KNOWN = 999
+"""A task that the service says it does not know."""
+
+
+@pytest.fixture(params=LEDGERS)
+def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:{tmp_path / 'ledger.sqlite'}"
+    return request.getfixturevalue("redis_server").url
+
+
+@pytest.fixture
+def summary(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run ``scrapy capmonster summary`` with the arguments; gives exit code, output, errors."""
+
+    def run(*args: str) -> tuple[int, str, str]:
+        command = Command()
+        command.settings = Settings()
+        parser = argparse.ArgumentParser()
+        command.add_options(parser)
+        capfd.readouterr()
+        command.run([], parser.parse_args(["summary", *args]))
+        return command.exitcode, *capfd.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def sites(summary: Any) -> Callable[..., dict[str, Any]]:
+    """The figures that ``summary --json`` gives, by site, in its order."""
+
+    def read(*args: str) -> dict[str, Any]:
+        code, out, err = summary("--json", *args)
+        assert (code, err) == (0, "")
+        return {figures.pop("site"): figures for figures in json.loads(out)["sites"]}
+
+    return read
+
+
+def verdicts(request: Any) -> str:
+    return "<p>Wrong captcha</p>" if b"wrong" in request.path else "<p>Welcome</p>"
+
+
+def service(endpoint: str, task_id: int, earlier: int) -> Any:
+    return refused("ERROR_NO_SUCH_CAPCHA_ID") if task_id == NOT_KNOWN else accepted()
+
+
+class Customer(scrapy.Spider):
+    """Submits answers: ``(task, type, URL, more meta)``, one after another."""
+
+    name = "customer"
+    visits: list[tuple[int, str | None, str, Mapping[str, Any]]]
+    custom_settings = {"CONCURRENT_REQUESTS": 1}
+
+    async def start(self) -> Any:
+        for task_id, kind, url, meta in self.visits:
+            meta = {"taskId": task_id, **({"taskType": kind} if kind else {}), **meta}
+            yield scrapy.Request(url, meta=meta, dont_filter=True)
+
+    def parse(self, response: Any) -> None:
+        pass
+
+
+def figures(passed: int = 0, **rejected: int) -> dict[str, Any]:
+    """What is to be expected; by hand and not by the code that is tested."""
+    pending = rejected.pop("pending", 0)
+    total = sum(rejected.values()) + pending
+    return {
+        "tasks": passed + total,
+        "passed": passed,
+        "rejected": total,
+        **dict.fromkeys(("withheld", "accepted_reports", "refused_reports", "dropped"), 0),
+        **rejected,
+        "rejection_rate": total / (passed + total),
+    }
+
+
+@pytest_twisted.ensureDeferred
+async def test_two_sites_two_types_and_known_refusals(
+    ledger: str, sites: Any, serve: Any, api: Any
+) -> None:
+    settings = {
+        "CAPMONSTER_API_URL": api(service).url,
+        "CAPMONSTER_REPORT_LEDGER": ledger,
+        **RULES,
+    }
+    port = serve(verdicts).port
+    one, two = f"http://127.0.0.1:{port}", f"http://localhost:{port}"
+    long_ago = {"taskSolvedAt": time.time() - 1000}
+
+    await crawl(
+        Customer,
+        settings,
+        visits=[
+            (1, TURNSTILE, f"{one}/fine", {}),
+            (2, TURNSTILE, f"{one}/wrong", {}),
+            (2, TURNSTILE, f"{one}/wrong", {}),  # a duplicate: the task counts once
+            (1, TURNSTILE, f"{one}/wrong", {}),  # used before: it had passed
+            (3, TURNSTILE, f"{one}/wrong", long_ago),
+            (4, IMAGE, f"{one}/fine", {}),
+            (4, IMAGE, f"{one}/fine", {}),
+            (NOT_KNOWN, IMAGE, f"{one}/wrong", {}),
+            (5, None, f"{one}/fine", {}),
+            (6, TURNSTILE, f"{two}/wrong", {}),
+            (7, TURNSTILE, f"{two}/wrong", {}),
+            (8, IMAGE, f"{two}/fine", {}),
+        ],
+    )
+    first = {
+        "localhost": {
+            **figures(passed=1, accepted_reports=2),
+            "types": {
+                TURNSTILE: figures(accepted_reports=2),
+                IMAGE: figures(passed=1),
+            },
+        },
+        "127.0.0.1": {
+            **figures(passed=3, withheld=1, accepted_reports=1, refused_reports=1),
+            "types": {
+                TURNSTILE: figures(passed=1, withheld=1, accepted_reports=1),
+                IMAGE: figures(passed=1, refused_reports=1),
+                "unknown": figures(passed=1),
+            },
+        },
+    }
+    found = sites(ledger)
+    assert found == first
+    assert list(found) == list(first), "the worst first"
+
+    await crawl(
+        Customer,
+        settings,
+        visits=[
+            (2, TURNSTILE, f"{one}/wrong", {}),  # reported by the first crawl
+            (1, TURNSTILE, f"{one}/wrong", {}),  # it had passed in the first crawl
+            (9, IMAGE, f"{two}/wrong", {}),
+            (10, IMAGE, f"{two}/fine", {}),
+        ],
+    )
+    second = {
+        **first,
+        "localhost": {
+            **figures(passed=2, accepted_reports=3),
+            "types": {
+                TURNSTILE: figures(accepted_reports=2),
+                IMAGE: figures(passed=2, accepted_reports=1),
+            },
+        },
+    }
+    assert sites(ledger) == second
+    assert sites(ledger, "--site", "localhost") == {"localhost": second["localhost"]}
+    assert sites(ledger, "--spider", "customer", "--since", "1h") == second
+    assert sites(ledger, "--spider", "somebody") == {}
+
+
+@pytest_twisted.ensureDeferred
+async def test_reports_that_wait_for_the_next_crawl_are_rejections_too(
+    ledger: str, sites: Any, serve: Any, api: Any
+) -> None:
+    settings = {
+        "CAPMONSTER_API_URL": api(lambda *_: refused("ERROR_KEY_DOES_NOT_EXIST")).url,
+        "CAPMONSTER_REPORT_LEDGER": ledger,
+        "CAPMONSTER_REPORT_CLOSE_TIMEOUT": 0,
+        **RULES,
+    }
+    visits = [(task, IMAGE, f"{serve(verdicts).url}/wrong", {}) for task in range(1, 4)]
+    stats = await crawl(Customer, settings, visits=visits)
+    found = sites(ledger)["127.0.0.1"]
+    assert found["rejected"] == found["tasks"] == 3
+    assert found["refused_reports"] == stats.get("sent/refused", 0)
+    reported = sum(n for stat, n in stats.items() if stat.startswith("dropped/"))
+    assert found["dropped"] == reported
+    assert found["withheld"] == found["accepted_reports"] == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_jobdir_is_a_ledger(sites: Any, serve: Any, api: Any, tmp_path: Path) -> None:
+    await crawl(
+        Customer,
+        {"CAPMONSTER_API_URL": api().url, "JOBDIR": str(tmp_path / "job"), **RULES},
+        visits=[(1, IMAGE, f"{serve(verdicts).url}/wrong", {})],
+    )
+    assert sites(str(tmp_path / "job"))["127.0.0.1"]["accepted_reports"] == 1
+    assert sites(str(tmp_path / "job" / "capmonster_report.sqlite"))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_rise_is_told_in_the_log_the_stats_a_signal_and_the_summary(
+    ledger: str, summary: Any, serve: Any, api: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = {
+        "CAPMONSTER_API_URL": api().url,
+        "CAPMONSTER_REPORT_LEDGER": ledger,
+        **RULES,
+    }
+    url = serve(verdicts).url
+    fine = [(task, IMAGE, url, {}) for task in range(1, 101)]
+    wrong = [(task, IMAGE, f"{url}/wrong?{task}", {}) for task in range(101, 141)]
+    stats = await crawl(Hears, settings, visits=fine + wrong)
+
+    assert Hears.heard == [{"site": "127.0.0.1", "before": 0.0, "after": 1 / 3, "answers": 12}]
+    assert stats["alert/127.0.0.1"] == 1
+    assert stats["sent/accepted"] == 40, "an alert withholds nothing"
+    assert warnings(caplog) == [
+        "127.0.0.1 refuses more captcha answers than it used to: 33 % of the last 12, 0 % "
+        "before. Has the site changed, or how the answers are used?",
+        "127.0.0.1 refused each of the last 30 captcha answers. Perhaps the rule matches pages "
+        "that are no refusal, or the site has changed; to see which rule matches, and why: "
+        f"scrapy capmonster check '{url}/wrong?130'",
+    ]
+    _, out, _ = summary(ledger, "--json")
+    (alert,) = json.loads(out)["alerts"]
+    assert time.time() - 60 < alert.pop("at") < time.time()
+    assert alert == Hears.heard[0]
+    _, out, _ = summary(ledger)
+    assert "127.0.0.1: refusals rose from 0 % to 33 % (over 12 answers)" in out
+    for elsewhere in (["--site", "other.example"], ["--spider", "nobody"]):
+        _, out, _ = summary(ledger, "--json", *elsewhere)
+        assert json.loads(out) == {"sites": [], "alerts": []}
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    records = [record for record in caplog.records if ".insight." in record.name]
+    return [record.getMessage() for record in records if record.levelname == "WARNING"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_usual_for_a_site_is_known_from_earlier_crawls(
+    ledger: str, serve: Any, api: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = {
+        "CAPMONSTER_API_URL": api().url,
+        "CAPMONSTER_REPORT_LEDGER": ledger,
+        **RULES,
+    }
+    # The crawl does not wait for the ledger, so that the site must give it some time.
+    url = serve(lambda request: Reply(verdicts(request), delay=0.02)).url
+    await crawl(Customer, settings, visits=[(task, IMAGE, url, {}) for task in range(1, 61)])
+    assert warnings(caplog) == []
+    wrong = [(task, IMAGE, f"{url}/wrong", {}) for task in range(101, 129)]
+    await crawl(Customer, settings, visits=wrong)
+    assert len(warnings(caplog)) == 1
+    assert "refuses more captcha answers than it used to" in warnings(caplog)[0]
+
+
+class Hears(Customer):
+    """Hears of alerts."""
+
+    name = "hears"
+
+    @classmethod
+    def from_crawler(cls, crawler: Any, *args: Any, **kwargs: Any) -> Any:
+        from scrapy_capmonster_report.signals import rejection_rate_changed
+
+        spider = super().from_crawler(crawler, *args, **kwargs)
+        cls.heard: list[dict[str, Any]] = []
+        crawler.signals.connect(spider.hear, signal=rejection_rate_changed)
+        return spider
+
+    def hear(self, spider: Any, **change: Any) -> None:
+        assert spider is self
+        change.pop("signal"), change.pop("sender")
+        self.heard.append(change)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_crawl_ends_with_a_table_of_the_sites_that_refused(
+    serve: Any, api: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    port = serve(verdicts).port
+    settings = {"CAPMONSTER_API_URL": api().url, **RULES}
+    one, two = f"http://127.0.0.1:{port}", f"http://localhost:{port}"
+    fine = [(task, IMAGE, one, {}) for task in range(1, 6)]
+    await crawl(Customer, settings, visits=fine)
+    assert "by site" not in caplog.text
+
+    wrong = [(task, IMAGE, f"{two}/wrong", {}) for task in range(10, 14)]
+    again = [(10, IMAGE, f"{two}/wrong", {}), (1, IMAGE, f"{one}/wrong", {})]
+    mixed = [(20, IMAGE, two, {}), (30, IMAGE, f"{one}/wrong", {})]
+    await crawl(Customer, settings, visits=[*fine, *wrong, *again, *mixed])
+    table = next(r.getMessage() for r in caplog.records if "by site" in r.getMessage())
+    assert table.splitlines() == [
+        "Captcha answers by site:",
+        "site       answers  refused   rate",
+        "localhost        5        4   80 %",
+        "127.0.0.1        6        1   17 %",
+    ]
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_table_at_the_end_has_ten_rows(
+    serve: Any, api: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    port = serve(verdicts).port
+    hosts = [f"127.0.0.{number}" for number in range(1, 13)]
+    server = f"http://127.0.0.1:{port}"
+    await crawl(
+        Customer,
+        # All hosts are the one server: its proxy.
+        {"CAPMONSTER_API_URL": api().url, **RULES},
+        visits=[
+            (number, IMAGE, f"http://{host}/wrong", {"proxy": server})
+            for number, host in enumerate(hosts, 1)
+        ],
+    )
+    table = next(r.getMessage() for r in caplog.records if "by site" in r.getMessage())
+    assert len(table.splitlines()) == 2 + 10 + 1
+    assert table.endswith("\nand 2 more")
+
+
+class Changes(Customer):
+    """Sees only in the callback that an answer was refused."""
+
+    name = "changes"
+
+    def parse(self, response: Any) -> None:
+        from scrapy_capmonster_report import CapMonsterReportMiddleware
+
+        if "empty" in response.url:
+            reporter = self.crawler.get_downloader_middleware(CapMonsterReportMiddleware)
+            reporter.reject(response.request, reason="no items")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_verdict_revised_by_a_callback_counts_once(
+    ledger: str, sites: Any, serve: Any, api: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = serve(verdicts).url
+    await crawl(
+        Changes,
+        {"CAPMONSTER_API_URL": api().url, "CAPMONSTER_REPORT_LEDGER": ledger, **RULES},
+        visits=[(1, IMAGE, f"{url}/empty", {}), (2, IMAGE, url, {}), (3, IMAGE, url, {})],
+    )
+    assert sites(ledger)["127.0.0.1"] == {
+        **figures(passed=2, accepted_reports=1),
+        "types": {IMAGE: figures(passed=2, accepted_reports=1)},
+    }
+    table = next(r.getMessage() for r in caplog.records if "by site" in r.getMessage())
+    assert table.splitlines()[2] == "127.0.0.1        3        1   33 %"
+
+
+def test_what_cannot_be_read_is_said_in_one_line(
+    summary: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = tmp_path / "notes.txt"
+    text.write_text("no ledger\n" * 100)
+    empty = tmp_path / "empty.sqlite"
+    empty.touch()
+    missing = tmp_path / "missing.sqlite"
+    for ledger, reason in {
+        str(missing): f"there is no ledger {missing}",
+        f"sqlite:{missing}": f"there is no ledger {missing}",
+        str(tmp_path): f"there is no ledger {tmp_path / 'capmonster_report.sqlite'}",
+        str(text): f"{text} is no ledger that can be read: file is not a database",
+        str(empty): f"{empty} is no ledger that can be read: no such table: total",
+        "redis://127.0.0.1:1/0": "redis://127.0.0.1:1/0 cannot be read: ",
+        "redis://user:secret@127.0.0.1:1/0": "redis://127.0.0.1:1/0 cannot be read: ",
+    }.items():
+        code, out, err = summary(ledger)
+        assert (code, out) == (2, "")
+        assert err.startswith(f"scrapy capmonster summary: {reason}")
+        assert err.count("\n") == 1
+        assert "secret" not in err
+    assert not missing.exists()
+
+
+@pytest_twisted.ensureDeferred
+async def test_looking_at_a_ledger_does_not_change_it(
+    summary: Any, serve: Any, api: Any, tmp_path: Path
+) -> None:
+    ledger = tmp_path / "ledger.sqlite"
+    await crawl(
+        Customer,
+        {"CAPMONSTER_API_URL": api().url, "CAPMONSTER_REPORT_LEDGER": f"sqlite:{ledger}", **RULES},
+        visits=[(1, IMAGE, f"{serve(verdicts).url}/wrong", {})],
+    )
+    before = ledger.read_bytes()
+    # As a crawl does that is writing at this moment.
+    with closing(sqlite3.connect(ledger, isolation_level=None)) as writing:
+        writing.execute("BEGIN IMMEDIATE")
+        assert summary(str(ledger))[0] == 0
+    assert ledger.read_bytes() == before
+
+
+NOW = datetime(2026, 11, 24, 12).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("text", "when"),
+    [
+        ("90m", NOW - 90 * 60),
+        ("24h", NOW - 24 * 3600),
+        ("7d", NOW - 7 * 24 * 3600),
+        ("2w", NOW - 14 * 24 * 3600),
+        ("2026-11-23", datetime(2026, 11, 23).timestamp()),
+        ("2026-11-23T18:30", datetime(2026, 11, 23, 18, 30).timestamp()),
+        ("2026-11-23T18:30:00+00:00", 1795458600),
+        ("2026-11-23T18:30:00Z", 1795458600),
+    ],
+)
+def test_since_is_a_date_a_time_or_how_long_ago(text: str, when: float) -> None:
+    assert since_when(text, NOW) == when
+
+
+@pytest.mark.parametrize(
+    "text", ["yesterday", "5", "h", "-1h", "2026-13-01", "1h30m", "9999-12-32"]
+)
+def test_any_other_since_is_a_mistake(text: str, summary: Any) -> None:
+    code, out, err = summary("ledger.sqlite", f"--since={text}")
+    assert (code, out) == (2, "")
+    assert err.startswith(f"scrapy capmonster summary: --since {text}: it must be a date")
+
+
+def test_the_parts_of_what_was_rejected_add_up() -> None:
+    found = Figures()
+    for fate in (
+        *("passed", "pending", "kept", "withheld/stale", "sent/accepted", "sent/refused"),
+        "dropped/breaker",
+    ):
+        found.add(fate, 2)
+    assert found.as_dict() == figures(
+        passed=2, withheld=2, accepted_reports=2, refused_reports=2, dropped=2, pending=4
+    )
+    assert found.pending == 4
+
+
+@pytest.mark.parametrize(
+    ("rejected", "tasks", "low", "high"),
+    [(0, 0, 0, 1), (0, 10, 0, 0.278), (10, 10, 0.722, 1), (5, 10, 0.237, 0.763), (1, 1, 0.207, 1)],
+)
+def test_the_fewer_tasks_the_less_a_rate_says(
+    rejected: int, tasks: int, low: float, high: float
+) -> None:
+    assert interval(rejected, tasks) == pytest.approx((low, high), abs=0.001)
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"), [(0, "0 %"), (0.004, "0.4 %"), (0.05, "5 %"), (0.996, "100 %"), (1, "100 %")]
+)
+def test_rates_are_to_be_read(rate: float, text: str) -> None:
+    assert percent(rate) == text
