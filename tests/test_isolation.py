@@ -162,7 +162,11 @@ async def test_one_crawler_after_the_other_begins_anew(serve: Any, misbehave: An
 
 WITHOUT_A_REACTOR = """
 import scrapy
-from scrapy.crawler import AsyncCrawlerProcess
+
+try:
+    from scrapy.crawler import AsyncCrawlerProcess as Process
+except ImportError:  # Scrapy 2.13
+    from scrapy.crawler import CrawlerProcess as Process
 
 class Refused(scrapy.Spider):
     name = "refused"
@@ -173,7 +177,7 @@ class Refused(scrapy.Spider):
     def parse(self, response):
         print("parsed:", response.text)
 
-process = AsyncCrawlerProcess({
+process = Process({
     "ADDONS": {"scrapy_capmonster_report.Addon": 500},
     "CAPMONSTER_CLIENT_KEY": "a key",
     "CAPMONSTER_REPORT_RULES": [{"text": "Wrong captcha"}],
