@@ -204,6 +204,10 @@ ANSWERED = (
 """Pages of every kind, by names that differ."""
 
 
+BY_RULE = {rule["name"]: sum(page.rule == rule["name"] for page in ANSWERED) for rule in RULES}
+"""How many of them each rule matches."""
+
+
 def save_answered(folder: Path) -> None:
     """Save ``ANSWERED`` as pages, sorted by what is expected of them."""
     for page in ANSWERED:

@@ -1,0 +1,226 @@
+"""``scrapy capmonster replay`` of the HTTP caches that a real crawl writes."""
+
+from __future__ import annotations
+
+import pickle
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import pytest_twisted
+from scrapy import Request, Spider
+from support import Reply, start_crawl
+from workbench import ANSWERED, BY_RULE, RULES, rules_file, run, save
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+FILESYSTEM = {"HTTPCACHE_STORAGE": "scrapy.extensions.httpcache.FilesystemCacheStorage"}
+DBM = {"HTTPCACHE_STORAGE": "scrapy.extensions.httpcache.DbmCacheStorage"}
+STORAGES = {
+    "filesystem": FILESYSTEM,
+    "filesystem, compressed": {**FILESYSTEM, "HTTPCACHE_GZIP": True},
+    "dbm": DBM,
+    "dbm of a named module": {**DBM, "HTTPCACHE_DBM_MODULE": "dbm.dumb"},
+}
+REDIRECT = {"name": "redirect", "redirect": "captchaError=1"}
+WRONG = {"name": "wrong", "text": "Wrong captcha"}
+REJECTED = sum(BY_RULE.values())
+
+
+class CachedSpider(Spider):
+    """Visits every page that the site has."""
+
+    name = "shop"
+    custom_settings = {"HTTPERROR_ALLOW_ALL": True, "RETRY_ENABLED": False}
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self.url = url
+
+    async def start(self) -> AsyncIterator[Any]:
+        for page in ANSWERED:
+            yield Request(f"{self.url}/{page.file}", errback=self.failed)
+        yield Request(f"{self.url}/login", method="POST")
+
+    def parse(self, response: Any) -> None:
+        """Only the cache is of interest."""
+
+    def failed(self, failure: Any) -> None:
+        """Scrapy has no use for a body that cannot be decompressed."""
+
+
+def respond(request: Any) -> Reply:
+    path = request.path.decode().lstrip("/")
+    if path == "login":
+        return Reply(status=302, headers={"Location": "/wrong.html?captchaError=1"})
+    page = next(page for page in ANSWERED if page.file == path)
+    return Reply(page.body, page.status, page.headers)
+
+
+@pytest.fixture(params=STORAGES.values(), ids=STORAGES)
+def storage(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return request.param
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "httpcache"
+
+
+async def fill(cache: Path, serve: Any, storage: dict[str, Any]) -> None:
+    """Let a crawl write its cache."""
+    settings = {"HTTPCACHE_ENABLED": True, "HTTPCACHE_DIR": str(cache), **storage}
+    url = serve(respond).url
+    await start_crawl(CachedSpider, {**settings, "CAPMONSTER_REPORT_ENABLED": False}, url=url)
+
+
+class TestHttpCache:
+    @pytest_twisted.ensureDeferred
+    async def test_everything_that_a_crawl_kept(
+        self,
+        cache: Path,
+        serve: Any,
+        storage: dict[str, Any],
+        tmp_path: Path,
+        capfd: pytest.CaptureFixture[str],
+    ) -> None:
+        await fill(cache, serve, storage)
+        rules = rules_file(tmp_path, REDIRECT, *RULES)
+        ran = run(capfd, "replay", cache, "--rules", rules, "--json", settings=storage)
+        # The login was answered by a redirect, and that by a page that is there already.
+        assert ran.answer == {
+            "responses": len(ANSWERED) + 2,
+            "rejected": REJECTED + 2,
+            "by_rule": {**BY_RULE, "refusal": BY_RULE["refusal"] + 1, "redirect": 1},
+            "wrong": [],
+        }
+        assert (ran.code, ran.err) == (0, "")
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_part_of_it(
+        self, cache: Path, serve: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        await fill(cache, serve, FILESYSTEM)
+        rules = rules_file(tmp_path, *RULES)
+        entries = [path.parent for path in cache.rglob("pickled_meta")]
+        assert len(entries) == len(ANSWERED) + 2
+        for source, responses in ((cache / "shop", len(entries)), (entries[0], 1)):
+            answer = run(capfd, "replay", source, "--rules", rules, "--json").answer
+            assert answer["responses"] == responses
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_folder_of_it_by_a_relative_path(
+        self,
+        cache: Path,
+        serve: Any,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capfd: pytest.CaptureFixture[str],
+    ) -> None:
+        await fill(cache, serve, FILESYSTEM)
+        rules = rules_file(tmp_path, *RULES)
+        entry = next(cache.rglob("pickled_meta")).parent
+        for folder in (cache, entry):
+            monkeypatch.chdir(folder)
+            assert run(capfd, "replay", ".", "--rules", rules, "--json").code == 0
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_database_by_the_name_that_scrapy_gave_it_or_by_its_files(
+        self, cache: Path, serve: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        await fill(cache, serve, DBM)
+        rules = rules_file(tmp_path, *RULES)
+        files = [path for path in cache.iterdir() if path.suffix != ".bak"]
+        for path in (cache / "shop.db", *files):
+            answer = run(capfd, "replay", path, "--rules", rules, "--json").answer
+            assert answer["responses"] == len(ANSWERED) + 2
+
+    @pytest_twisted.ensureDeferred
+    async def test_the_method_of_a_request_is_known_to_the_filesystem_only(
+        self, cache: Path, serve: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        rules = rules_file(tmp_path, {"method": "POST"})
+        for storage, rejected in ((FILESYSTEM, 1), (DBM, 0)):
+            await fill(cache / str(rejected), serve, storage)
+            argv = ("replay", cache / str(rejected), "--rules", rules, "--json")
+            assert run(capfd, *argv).answer["rejected"] == rejected
+
+    @pytest_twisted.ensureDeferred
+    async def test_pages_and_caches_beside_each_other_with_expectations(
+        self, serve: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        root = tmp_path / "all"
+        save(root / "refused" / "a.html", "Wrong captcha")
+        await fill(root / "accepted" / "filesystem", serve, FILESYSTEM)
+        await fill(root / "accepted" / "dbm", serve, DBM)
+        rules = rules_file(tmp_path, {"name": "wrong", "text": "Wrong captcha", "status": 403})
+        ran = run(capfd, "replay", root, "--rules", rules, "--json")
+        assert ran.code == 1
+        missed, *hits = sorted(
+            ran.answer["wrong"], key=lambda wrong: wrong["expected"] == "accepted"
+        )
+        assert missed == {
+            "source": str(root / "refused/a.html"),
+            "expected": "refused",
+            "rule": None,
+        }
+        assert [(hit["expected"], hit["rule"]) for hit in hits] == [("accepted", "wrong")] * 2
+        assert any("shop.db#" in hit["source"] for hit in hits)
+        assert ran.answer["responses"] == 2 * (len(ANSWERED) + 2) + 1
+
+    @pytest_twisted.ensureDeferred
+    async def test_it_is_left_as_it_was(
+        self,
+        cache: Path,
+        serve: Any,
+        storage: dict[str, Any],
+        tmp_path: Path,
+        capfd: pytest.CaptureFixture[str],
+    ) -> None:
+        def state() -> dict[Path, tuple[int, bytes]]:
+            paths = [path for path in tmp_path.rglob("*") if path.is_file()]
+            return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in paths}
+
+        await fill(cache, serve, storage)
+        rules = rules_file(tmp_path, *RULES)
+        before = state()
+        assert run(capfd, "replay", cache, "--rules", rules, settings=storage).code == 0
+        assert state() == before
+
+    @pytest.mark.parametrize(
+        ("damage", "said"),
+        [
+            (lambda entry: (entry / "pickled_meta").write_bytes(b"no pickle"), "UnpicklingError"),
+            (lambda entry: (entry / "pickled_meta").write_bytes(pickle.dumps([7])), "TypeError"),
+            (lambda entry: (entry / "response_body").unlink(), "FileNotFoundError"),
+            (lambda entry: entry.rename(entry.with_name("zz")), "ValueError"),
+            (lambda entry: entry.rename(entry.with_name("00")), "LookupError"),
+        ],
+        ids=["no pickle", "no dict", "no body", "no fingerprint", "another fingerprint"],
+    )
+    @pytest_twisted.ensureDeferred
+    async def test_an_entry_that_is_broken(
+        self,
+        damage: Any,
+        said: str,
+        cache: Path,
+        serve: Any,
+        tmp_path: Path,
+        capfd: pytest.CaptureFixture[str],
+    ) -> None:
+        await fill(cache, serve, FILESYSTEM)
+        damage(next(cache.rglob("pickled_meta")).parent)
+        ran = run(capfd, "replay", cache, "--rules", rules_file(tmp_path, WRONG), "--json")
+        assert "is no entry of an HTTP cache that can be read: " + said in ran.complaint
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_database_that_is_broken(
+        self, cache: Path, serve: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        await fill(cache, serve, {**DBM, "HTTPCACHE_DBM_MODULE": "dbm.dumb"})
+        data = cache / "shop.db.dat"
+        data.write_bytes(b"\0" * data.stat().st_size)
+        ran = run(capfd, "replay", cache, "--rules", rules_file(tmp_path, WRONG), "--json")
+        assert "shop.db: the entry" in ran.complaint
+        assert "cannot be read: " in ran.complaint
