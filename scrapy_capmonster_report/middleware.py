@@ -211,7 +211,7 @@ class CapMonsterReportMiddleware:
         if TASK_ID in meta:
             if not meta.get(DONT_REPORT):
                 self._look(request, response, self._rules.match)
-        elif "retry_times" in meta or "redirect_urls" in meta:
+        else:
             leave_history_behind(meta)
         return response
 
@@ -266,7 +266,8 @@ class CapMonsterReportMiddleware:
         if rule is None:
             self._stats.count(stats.PASSED)
             if trace is not None and not trace.cached:
-                self._note_use(request, trace, passed=True)
+                # A server in trouble has not judged the answer.
+                self._note_use(request, trace, passed=response.status < 500)
             return
         if REJECTED_FLAG not in response.flags:
             response.flags.append(REJECTED_FLAG)

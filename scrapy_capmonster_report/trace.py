@@ -60,6 +60,9 @@ class Trace(NamedTuple):
         return self
 
 
+_NO_HISTORY: Final = tuple(Trace(NO_TASK))
+
+
 def stored_trace(meta: Mapping[str, Any]) -> Trace | None:
     """The trace in *meta*, if there is one and it is one."""
     value = meta.get(TRACE)
@@ -95,6 +98,9 @@ def leave_history_behind(meta: dict[str, Any]) -> None:
 
     For a response without a task: its ``meta`` may be copied into the request that submits one.
     """
+    if "retry_times" not in meta and "redirect_urls" not in meta:
+        meta[TRACE] = _NO_HISTORY  # nearly every response of a crawl: one tuple for all
+        return
     retries, hops = history(meta)
     Trace(NO_TASK, retries=retries, redirects=hops, tries=retries, hops=hops).store(meta)
 
@@ -102,20 +108,17 @@ def leave_history_behind(meta: dict[str, Any]) -> None:
 def first_seen(meta: dict[str, Any], task_id: int, solved_at: float) -> Trace:
     """The trace of the answer of *task_id* when it is first seen, stored in *meta*.
 
-    A history that an earlier answer's trace vouches for is not this answer's. Without such a
-    trace the retries count as its own (a queue that dropped our key, say), because a report that
-    is withheld does less harm than one that is unfair.
+    Where there is an earlier answer's trace, or that of a page without one, all history in *meta*
+    is older than this answer: it has been nowhere yet. Without any trace the retries count as its
+    own (a queue that dropped our key, say), because a report that is withheld does less harm than
+    one that is unfair.
     """
-    before = stored_trace(meta) or Trace(NO_TASK)
-    retries, _ = history(meta)
-    return Trace(
-        task_id,
-        solved_at=solved_at,
-        retries=before.tries,
-        redirects=before.hops,
-        tries=retries,
-        hops=before.hops,
-    ).store(meta)
+    retries, hops = history(meta)
+    if stored_trace(meta) is None:
+        trace = Trace(task_id, solved_at, tries=retries)
+    else:
+        trace = Trace(task_id, solved_at, 0, retries, hops, tries=retries, hops=hops)
+    return trace.store(meta)
 
 
 def departed(meta: dict[str, Any], trace: Trace, next_trip: Callable[[], int]) -> Trace:

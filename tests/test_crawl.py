@@ -13,6 +13,7 @@ import pytest
 import pytest_twisted
 import scrapy
 import zstandard
+from scrapy.downloadermiddlewares.retry import get_retry_request
 from support import Reply, crawl
 from twisted.web.server import NOT_DONE_YET
 
@@ -416,6 +417,26 @@ async def test_copied_meta_neither_hides_nor_makes_a_report(
     assert stats.get("rejected", 0) == len(expected) + stats.get("withheld/reused", 0) + stats.get(
         "withheld/duplicate", 0
     )
+
+
+class RetriesWithAnAnswer(Story):
+    """Finds a captcha on a page, and asks for it once more with the answer."""
+
+    def parse(self, response: Any) -> Any:
+        if "taskId" not in response.meta:
+            request = get_retry_request(response.request, spider=self, reason="captcha")
+            request.meta["taskId"] = 1
+            yield request
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_page_asked_for_again_with_an_answer_was_not_asked_with_it_before(
+    serve: Any, api: Any
+) -> None:
+    shop, cloud = serve(Shop().respond), api()
+    settings = {"CAPMONSTER_API_URL": cloud.url}
+    await crawl(RetriesWithAnAnswer, settings, base=shop.url, visits=[visit("/wrong")])
+    assert cloud.reports == [(TOKEN, 1)]
 
 
 class Rejects(Story):

@@ -99,15 +99,20 @@ class Journey:
         self.meta["taskId"] = self.task
         self.retried = False
 
+    def retry_with_new_answer(self) -> None:
+        """A spider calls ``get_retry_request()``, and has the captcha solved anew for it."""
+        self.new_answer()
+        self.meta["retry_times"] = self.meta.get("retry_times", 0) + 1
 
-ANSWERED_FIRST = ("copy", "new_answer")
+
+ANSWERED_FIRST = ("copy", "new_answer", "retry_with_new_answer")
 """A spider copies ``meta`` in a callback: then a response has come."""
 
 
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(["retry", "redirect", "copy", "new_answer"]),
+            st.sampled_from(["retry", "redirect", *ANSWERED_FIRST]),
             st.booleans(),
             st.sampled_from(sorted(QUEUES)),
         ),
@@ -135,6 +140,13 @@ def test_a_page_without_a_task_leaves_its_history_behind() -> None:
     trace = departed(meta, first_seen(meta, 7, SOLVED_AT), lambda: 1)
     assert not trace.retried
     assert redirected_to(meta, trace, "https://a.example/login") == ()
+
+
+def test_who_retries_a_page_without_a_task_with_an_answer_has_not_used_that_before() -> None:
+    meta: dict[str, Any] = {}
+    leave_history_behind(meta)
+    meta = {**meta, "retry_times": 1}  # get_retry_request(response.request, ...)
+    assert not first_seen(meta, 7, SOLVED_AT).retried
 
 
 def test_a_retry_that_no_trace_vouches_for_counts_against_the_report() -> None:
