@@ -89,4 +89,8 @@ def _redis_home(settings: ReportSettings, reactor: Any) -> Home:
             f"The value of the {LEDGER} setting is invalid. A Redis ledger needs redis-py: "
             "pip install scrapy-capmonster-report[redis]"
         ) from error
-    return RedisHome(settings.ledger, reactor=reactor, report_reused=settings.report_reused)
+    try:
+        return RedisHome(settings.ledger, reactor=reactor, report_reused=settings.report_reused)
+    except ValueError as error:
+        shown = without_secrets(settings.ledger)
+        raise invalid(LEDGER, shown, f"It must be a URL that redis-py reads: {error}.") from error

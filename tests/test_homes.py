@@ -1,0 +1,370 @@
+"""What the homes of a ledger make of the entries that are written to them: all the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import pytest_twisted
+from scrapy.utils.reactor import is_asyncio_reactor_installed
+
+from scrapy_capmonster_report.ledger import PASSED, PENDING, Alert, read_history
+from scrapy_capmonster_report.ledger.entries import (
+    Claim,
+    Finish,
+    Refusal,
+    Release,
+    Sighting,
+    Use,
+    age_between,
+    hour_of,
+)
+from scrapy_capmonster_report.ledger.sqlite import SQLiteHome
+from scrapy_capmonster_report.outcome import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from scrapy_capmonster_report.ledger.entries import Entry
+
+NOW = 1_800_000_000.0
+DAY = 24 * 3600.0
+
+HOMES = ["sqlite", *(["redis"] if is_asyncio_reactor_installed() else [])]
+
+
+class Ledgers:
+    """One place, and the runs that keep their ledgers there.
+
+    Args:
+        url: the place, as ``CAPMONSTER_REPORT_LEDGER`` names it.
+        make: makes a home of it, from whether to report what was reused.
+    """
+
+    def __init__(self, url: str, make: Callable[[bool], Any], kill: Callable[[Any], Any]) -> None:
+        self.url = url
+        self.kill = kill
+        self._make = make
+        self._homes: list[Any] = []
+
+    async def run(self, *, report_reused: bool = False) -> Any:
+        """The home of a run that begins; what it heard is in ``usual``."""
+        home = self._make(report_reused)
+        self._homes.append(home)
+        self.usual = await home.open(NOW)
+        return home
+
+    async def close(self, home: Any) -> None:
+        self._homes.remove(home)
+        await home.close()
+
+    async def close_all(self) -> None:
+        for home in list(self._homes):
+            await self.close(home)
+
+    def counts(self) -> dict[tuple[Any, ...], int]:
+        """What the history says: (site, type, age, rule, fate, code) → tasks."""
+        history = read_history(self.url, now=lambda: NOW)
+        return {(c.site, c.type, c.age, c.rule, c.fate, c.code): c.tasks for c in history.counts}
+
+    def fates(self) -> dict[str, int]:
+        return {key[4]: tasks for key, tasks in self.counts().items()}
+
+
+@pytest_twisted.async_yield_fixture(params=HOMES)
+async def ledgers(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    from twisted.internet import reactor
+
+    def stop() -> None:
+        """Stop the server, where there is one."""
+
+    if request.param == "sqlite":
+        path = str(tmp_path / "ledger.sqlite")
+
+        def release_lock(home: Any) -> None:
+            home._alive.release()
+
+        made = Ledgers(
+            f"sqlite:{path}",
+            lambda reused: SQLiteHome(path, reactor=reactor, report_reused=reused),
+            release_lock,
+        )
+    else:
+        from redis_server import start_redis
+
+        from scrapy_capmonster_report.ledger.redis import RedisHome
+
+        server = await start_redis(tmp_path)
+        stop = server.stop
+
+        def expire(home: Any) -> None:
+            server.client.delete(home._alive_key)
+
+        made = Ledgers(
+            server.url,
+            lambda reused: RedisHome(server.url, reactor=reactor, report_reused=reused),
+            expire,
+        )
+    yield made
+    await made.close_all()
+    stop()
+
+
+def seen(task_id: int = 7, trip: int = 1, at: float = NOW, **fields: Any) -> Sighting:
+    defaults = {"site": "shop.example", "spider": "shop", "type": "TurnstileTask", "age": 10}
+    return Sighting(task_id, trip, at=at, **{**defaults, **fields})
+
+
+def passed(*args: Any, **fields: Any) -> Use:
+    return Use(seen(*args, **fields), passed=True)
+
+
+def sent(*args: Any, **fields: Any) -> Use:
+    return Use(seen(*args, **fields), passed=False)
+
+
+def claim(*args: Any, expires_at: float = NOW + 300, **fields: Any) -> Claim:
+    return Claim(seen(*args, **fields), "wrong", "token", NOW - 10, expires_at)
+
+
+def refusal(outcome: Outcome, *args: Any, **fields: Any) -> Refusal:
+    return Refusal(seen(*args, **fields), "wrong", outcome.value)
+
+
+def finish(outcome: Outcome, task_id: int = 7, code: str = "") -> Finish:
+    return Finish(task_id, outcome.value, code, NOW + 1)
+
+
+DUPLICATE, REUSED = Outcome.DUPLICATE, Outcome.REUSED
+
+# What is written in one crawl; the objections to it; what the history says then.
+STORIES: dict[str, tuple[list[Entry], list[Outcome | None], dict[str, int]]] = {
+    "nothing": ([], [], {}),
+    "passed": ([passed()], [None], {PASSED: 1}),
+    "passed twice": ([passed(), passed(trip=2)], [None] * 2, {PASSED: 1}),
+    "sent, and no response": ([sent()], [None], {}),
+    "sent in vain, then passed": ([sent(), passed(trip=2)], [None] * 2, {PASSED: 1}),
+    "refused": ([claim()], [None], {PENDING: 1}),
+    "accepted": ([claim(), finish(Outcome.ACCEPTED)], [None] * 2, {"sent/accepted": 1}),
+    "refused by the service": (
+        [claim(), finish(Outcome.REFUSED, code="WRONG_CAPTCHA_ID")],
+        [None] * 2,
+        {"sent/refused": 1},
+    ),
+    "refused again": ([claim(), claim(trip=2)], [None, DUPLICATE], {PENDING: 1}),
+    "refused again when all was done": (
+        [claim(), finish(Outcome.ACCEPTED), claim(trip=2)],
+        [None, None, DUPLICATE],
+        {"sent/accepted": 1},
+    ),
+    "passed, then refused": ([passed(), claim(trip=2)], [None, REUSED], {PASSED: 1}),
+    "sent in vain, then refused": ([sent(), claim(trip=2)], [None, REUSED], {}),
+    "passed, and revised by reject()": ([passed(), claim()], [None] * 2, {PENDING: 1}),
+    "too old": ([refusal(Outcome.STALE)], [None], {"withheld/stale": 1}),
+    "passed, and revised though too old": (
+        [passed(), refusal(Outcome.STALE)],
+        [None] * 2,
+        {"withheld/stale": 1},
+    ),
+    "passed, then spent": ([passed(), refusal(REUSED, trip=2)], [None] * 2, {PASSED: 1}),
+    "retried, then refused": (
+        [sent(), refusal(REUSED, trip=2)],
+        [None] * 2,
+        {"withheld/reused": 1},
+    ),
+    "no room, then room": (
+        [refusal(Outcome.QUEUE_FULL), claim(trip=2)],
+        [None] * 2,
+        {PENDING: 1},
+    ),
+    "given up after it was claimed": (
+        [claim(), finish(Outcome.UNDELIVERED), claim(trip=2)],
+        [None, None, DUPLICATE],
+        {"dropped/undelivered": 1},
+    ),
+    "left to the next crawl": ([claim(), Release(7)], [None] * 2, {PENDING: 1}),
+    "several": (
+        [claim(1), claim(2), passed(3), finish(Outcome.ACCEPTED, 1)],
+        [None] * 4,
+        {PASSED: 1, PENDING: 1, "sent/accepted": 1},
+    ),
+}
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("together", [True, False], ids=["in one batch", "one by one"])
+@pytest.mark.parametrize("story", STORIES)
+async def test_each_task_has_one_fate(story: str, together: bool, ledgers: Ledgers) -> None:
+    entries, objections, fates = STORIES[story]
+    home = await ledgers.run()
+    if together:
+        assert await home.write(entries) == objections
+    else:
+        assert [(await home.write([entry]))[0] for entry in entries] == objections
+    assert ledgers.fates() == fates
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_answer_that_passed_may_be_claimed_where_the_user_asks_for_it(
+    ledgers: Ledgers,
+) -> None:
+    home = await ledgers.run(report_reused=True)
+    assert await home.write([passed(), claim(trip=2), claim(trip=3)]) == [None, None, DUPLICATE]
+    assert ledgers.fates() == {PENDING: 1}
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_of_two_runs_gets_the_claim(ledgers: Ledgers) -> None:
+    first, second = await ledgers.run(), await ledgers.run()
+    assert await first.write([claim(1), passed(2)]) == [None, None]
+    assert await second.write([claim(1, trip=9), claim(2, trip=9)]) == [DUPLICATE, REUSED]
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_a_living_run_has_claimed_is_its_own(ledgers: Ledgers) -> None:
+    first, second = await ledgers.run(), await ledgers.run()
+    await first.write([claim()])
+    for home in (second, first):
+        assert await home.take_over(NOW) == ([], 0)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_a_dead_run_has_claimed_is_taken_over_once(ledgers: Ledgers) -> None:
+    first, second, third = [await ledgers.run() for _ in range(3)]
+    claims = [claim(n, at=NOW + n, type="ünïcode", site="") for n in range(1, 4)]
+    await first.write([*claims, claim(4), finish(Outcome.ACCEPTED, 4)])
+    ledgers.kill(first)
+    assert await second.take_over(NOW) == (claims, 0)
+    assert await second.take_over(NOW) == await third.take_over(NOW) == ([], 0)
+    ledgers.kill(second)
+    assert await third.take_over(NOW) == (claims, 0)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_a_run_leaves_is_taken_over_at_once(ledgers: Ledgers) -> None:
+    first, second = await ledgers.run(), await ledgers.run()
+    await first.write([claim(1), claim(2), Release(2), Release(99)])
+    assert await second.take_over(NOW) == ([claim(2)], 0)
+    await ledgers.close(first)
+    assert await second.take_over(NOW) == ([claim(1)], 0)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_was_left_for_too_long_is_expired(ledgers: Ledgers) -> None:
+    first, second = await ledgers.run(), await ledgers.run()
+    await first.write([claim(1), claim(2, expires_at=NOW + 5)])
+    ledgers.kill(first)
+    assert await second.take_over(NOW + 5) == ([claim(1)], 1)
+    assert ledgers.fates() == {PENDING: 1, "dropped/expired": 1}
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_history_tells_sites_types_ages_and_codes_apart(ledgers: Ledgers) -> None:
+    home = await ledgers.run()
+    await home.write(
+        [
+            passed(1),
+            passed(2, site="other.example"),
+            passed(3, type=""),
+            passed(4, age=300),
+            claim(5),
+            claim(6),
+            finish(Outcome.REFUSED, 6, code='ERROR_"ODD"/é'),
+            refusal(Outcome.STALE, 8, site="ünïcode.example", type="a\\b'\"/"),
+        ]
+    )
+    turnstile = ("shop.example", "TurnstileTask")
+    assert ledgers.counts() == {
+        (*turnstile, 10, "", PASSED, ""): 1,
+        ("other.example", "TurnstileTask", 10, "", PASSED, ""): 1,
+        ("shop.example", "", 10, "", PASSED, ""): 1,
+        (*turnstile, 300, "", PASSED, ""): 1,
+        (*turnstile, 10, "wrong", PENDING, ""): 1,
+        (*turnstile, 10, "wrong", "sent/refused", 'ERROR_"ODD"/é'): 1,
+        ("ünïcode.example", "a\\b'\"/", 10, "wrong", "withheld/stale", ""): 1,
+    }
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_new_run_hears_what_is_usual_for_a_site(ledgers: Ledgers) -> None:
+    home = await ledgers.run()
+    await home.write(
+        [
+            *(passed(n) for n in range(1, 8)),
+            *(claim(n) for n in range(8, 11)),
+            refusal(Outcome.STALE, 11),
+            passed(12, site="other.example"),
+            passed(13, site="old.example", at=NOW - 8 * DAY),
+        ]
+    )
+    await ledgers.run()
+    assert ledgers.usual == {"shop.example": (7, 4), "other.example": (1, 0)}
+
+
+@pytest_twisted.ensureDeferred
+async def test_alerts_are_kept(ledgers: Ledgers) -> None:
+    home = await ledgers.run()
+    alerts = [Alert(NOW, "shop.example", 0.05, 0.4, 30), Alert(NOW + 1, "é", 0.0, 1.0, 12)]
+    assert await home.write(alerts) == [None, None]
+    assert read_history(ledgers.url, now=lambda: NOW).alerts == alerts
+
+
+@pytest_twisted.ensureDeferred
+async def test_rows_that_are_old_are_forgotten_and_their_totals_stay(tmp_path: Path) -> None:
+    """SQLite; Redis lets its keys expire by itself."""
+    from twisted.internet import reactor
+
+    path = tmp_path / "ledger.sqlite"
+
+    async def run(now: float, *entries: Entry) -> list[Outcome | None]:
+        home = SQLiteHome(str(path), reactor=reactor, report_reused=False)
+        await home.open(now)
+        objections = await home.write(entries)
+        await home.close()
+        return objections
+
+    await run(NOW, passed(1), claim(2), finish(Outcome.ACCEPTED, 2), passed(3, at=NOW + 3600))
+    later = NOW + DAY + 10
+    assert await run(later, claim(1, trip=9), claim(2, trip=9), claim(3, trip=9)) == [
+        None,  # forgotten that it passed
+        DUPLICATE,
+        REUSED,
+    ]
+    fates = {count.fate: count.tasks for count in read_history(str(path)).counts}
+    assert fates == {PASSED: 1, "sent/accepted": 1, PENDING: 1}
+    await run(NOW + 100 * DAY)
+    assert read_history(str(path)).counts == []
+
+
+@pytest.mark.parametrize(
+    ("ledger", "said"),
+    [
+        ("sqlite:{folder}/none.sqlite", "there is no ledger"),
+        ("{folder}/none.sqlite", "there is no ledger"),
+        ("{folder}", "there is no ledger"),
+        ("{folder}/diary.txt", "is no ledger that can be read: file is not a database"),
+        ("redis://:pass-word@127.0.0.1:9/0", "redis://127.0.0.1:9/0 cannot be read"),
+    ],
+)
+def test_what_cannot_be_read_is_said_in_one_line(ledger: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "diary.txt").write_text("no database " * 100)
+    with pytest.raises(ValueError, match=said) as error:
+        read_history(ledger.format(folder=tmp_path))
+    assert "\n" not in str(error.value)
+    assert "pass-word" not in str(error.value)
+    assert not (tmp_path / "none.sqlite").exists()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "age"),
+    [(-5.0, 0), (0.0, 0), (9.99, 0), (10.0, 10), (119.9, 90), (120.0, 120), (1e9, 600)],
+)
+def test_ages_are_told_apart_by_their_lower_bound(seconds: float, age: int) -> None:
+    assert age_between(NOW, NOW + seconds) == age
+
+
+def test_hours_begin_at_the_hour() -> None:
+    assert hour_of(NOW + 0.5) == NOW
+    assert hour_of(NOW + 3600) == NOW + 3600
+    assert hour_of(NOW - 0.5) == NOW - 3600
