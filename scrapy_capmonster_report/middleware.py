@@ -9,19 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from scrapy import signals as scrapy_signals
 from scrapy.exceptions import IgnoreRequest, NotConfigured
-from scrapy.utils.defer import maybe_deferred_to_future
-from scrapy.utils.httpobj import urlparse_cached
-from twisted.internet.defer import Deferred, succeed
 
-from . import signals, stats
+from . import stats
 from .clock import SteadyClock
-from .delivery import Delivery, ReportApi
-from .fairness import Evidence, objection
-from .insight import CrawlInsight
-from .ledger import open_ledger
-from .outcome import Outcome
 from .redirects import RedirectWatch
-from .report import Report
+from .reporter import Reporter
 from .rules import compile_rules
 from .settings import ReportSettings
 from .stats import Stats
@@ -31,7 +23,6 @@ from .task import (
     TASK_ID,
     parse_solved_at,
     parse_task_id,
-    read_task,
 )
 from .trace import (
     Trace,
@@ -53,9 +44,7 @@ if TYPE_CHECKING:
     # typing.Self requires Python 3.11
     from typing_extensions import Self
 
-    from .ledger import Inheritance
     from .rules import Rule, Rules
-    from .task import Kind
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +78,6 @@ class CapMonsterReportMiddleware:
         self.crawler = crawler
         self.settings = settings
         self._rules = rules
-        self._reactor = reactor
         self._clock = clock
         self._stats = Stats(crawler)
         self._log_extra = {"spider": crawler.spider}
@@ -97,43 +85,13 @@ class CapMonsterReportMiddleware:
         # Trips of other processes that share a ledger have other numbers.
         self._next_trip = itertools.count(random_source.getrandbits(60) + 1).__next__
         self._redirects = RedirectWatch(crawler, self._redirect_refused)
-        self._ledger = open_ledger(
-            settings,
-            job_dir=crawler.settings.get("JOBDIR"),
-            spider=crawler.spider.name if crawler.spider else "",
-            clock=clock,
-            reactor=reactor,
-            on_lost=lambda: self._stats.count(stats.LEDGER_FALLBACK),
-            log_extra=self._log_extra,
-        )
-        self._insight = CrawlInsight(
+        self._reporter = Reporter(
             crawler,
-            self._ledger,
+            settings,
             self._stats,
-            wall=clock.wall,
-            log_extra=self._log_extra,
-        )
-        self._api = ReportApi(
-            reactor,
-            base_url=settings.api_url,
-            client_key=settings.client_key,
-            connections=settings.concurrency,
-            timeout=settings.timeout,
-            wall=clock.wall,
-        )
-        self._ledger_opened: Deferred[None] = succeed(None)
-        self._delivery = Delivery(
-            self._api,
-            self._ledger,
-            concurrency=settings.concurrency,
-            queue_size=settings.queue_size,
-            clock=reactor,
-            now=clock.now,
-            max_age=settings.max_age,
-            random=random_source.random,
-            on_finish=self._report_finished,
-            on_retry=lambda: self._stats.count(stats.RETRIED),
-            log_extra=self._log_extra,
+            reactor=reactor,
+            clock=clock,
+            random_source=random_source,
         )
 
     @classmethod
@@ -223,7 +181,7 @@ class CapMonsterReportMiddleware:
             return
         trace = self._trace(request.meta)
         if trace is not None:
-            self._note_use(request, trace, passed=False)
+            self._reporter.used(request, trace, passed=False)
 
     def reject(self, request: Request, reason: str = "") -> None:
         """Say that the site refused the answer that *request* submitted.
@@ -241,7 +199,7 @@ class CapMonsterReportMiddleware:
         trace = self._trace(meta)
         if trace is not None and not trace.trip:
             trace = departed(meta, trace, self._next_trip)
-        self._rejected(request, None, trace, BY_CALLBACK, None, reason)
+        self._reporter.rejected(request, None, trace, BY_CALLBACK, None, reason)
 
     def _redirect_refused(self, request: Request, response: Response) -> None:
         if not request.meta.get(DONT_REPORT):
@@ -267,25 +225,17 @@ class CapMonsterReportMiddleware:
             self._stats.count(stats.PASSED)
             if trace is not None and not trace.cached:
                 # A server in trouble has not judged the answer.
-                self._note_use(request, trace, passed=response.status < 500)
+                self._reporter.used(request, trace, passed=response.status < 500)
             return
         if REJECTED_FLAG not in response.flags:
             response.flags.append(REJECTED_FLAG)
-        self._rejected(request, response, trace, rule.name, rule.kind)
+        self._reporter.rejected(request, response, trace, rule.name, rule.kind)
 
     def _sent_at(self, meta: dict[str, Any]) -> float:
         """When the request whose response just came was sent."""
         latency = meta.get("download_latency")
         now = self._clock.now()
         return now - latency if isinstance(latency, float) and latency > 0 else now
-
-    def _note_use(self, request: Request, trace: Trace, *, passed: bool) -> None:
-        task = read_task(request.meta, trace.task, trace.solved_at)
-        sent_at = trace.sent_at or self._clock.now()
-        site = _site(request)
-        self._ledger.used(task, trace.trip, site, sent_at=sent_at, passed=passed)
-        if passed:
-            self._insight.passed(task.id, trace.trip, site)
 
     def _rule_failed(self, rule: Rule, error: Exception) -> None:
         self._stats.count(stats.RULE_ERROR.format(name=rule.name))
@@ -300,107 +250,10 @@ class CapMonsterReportMiddleware:
                 extra=self._log_extra,
             )
 
-    # -- a refusal -----------------------------------------------------------------------------
-
-    def _rejected(
-        self,
-        request: Request,
-        response: Response | None,
-        trace: Trace | None,
-        rule: str,
-        kind: Kind | None,
-        reason: str = "",
-    ) -> None:
-        self._stats.count(stats.REJECTED)
-        self._stats.count(stats.REJECTED_BY_RULE.format(name=rule))
-        task = trace and read_task(request.meta, trace.task, trace.solved_at, kind)
-        self.crawler.signals.send_catch_log(
-            signals.captcha_rejected,
-            request=request,
-            response=response,
-            task=task,
-            rule=rule,
-            spider=self.crawler.spider,
-        )
-        if trace is None or task is None:
-            self._withheld(request, Outcome.INVALID_TASK, rule, reason)
-            return
-        now = self._clock.now()
-        sent_at = trace.sent_at or now
-        used_by = self._ledger.used_by(task.id)
-        outcome = objection(
-            Evidence(
-                task,
-                cached=trace.cached,
-                claimed=self._ledger.is_claimed(task.id),
-                used_before=trace.retried or used_by not in (None, trace.trip),
-                sent_at=sent_at,
-                now=now,
-            ),
-            max_age=self.settings.max_age,
-            report_reused=self.settings.report_reused,
-        )
-        report = Report(
-            task,
-            trace.trip,
-            expires_at=task.solved_at + self.settings.max_age,
-            rule=rule,
-            site=_site(request),
-            sent_at=sent_at,
-        )
-        if outcome is None and self.settings.dry_run:
-            self._ledger.claim(report)
-            outcome = Outcome.DRY_RUN
-        self._insight.rejected(report, request.url, outcome)
-        if outcome is not None:
-            self._ledger.withheld(report, outcome)
-            self._withheld(request, outcome, rule, reason)
-            return
-        logger.debug(
-            "Captcha answer of task %d refused (%s): reporting it %s",
-            task.id,
-            rule,
-            reason or request,
-            extra=self._log_extra,
-        )
-        self._delivery.submit(report)
-
-    def _withheld(self, request: Request, outcome: Outcome, rule: str, reason: str) -> None:
-        self._stats.count(outcome.value)
-        logger.debug(
-            "Captcha answer refused (%s), not reported (%s): %s %s",
-            rule,
-            outcome.reason,
-            request,
-            reason,
-            extra=self._log_extra,
-        )
-
-    def _report_finished(self, report: Report, outcome: Outcome, code: str | None) -> None:
-        if report.resumed:
-            self._stats.count(stats.RESUMED_OUTCOME.format(outcome=outcome.value))
-        else:
-            self._stats.count(outcome.value)
-            if code is not None:
-                self._stats.count(stats.REFUSED_WITH_CODE.format(errorCode=code))
-        logger.debug(
-            "Report of task %d: %s %s",
-            report.task.id,
-            outcome.reason,
-            code or "",
-            extra=self._log_extra,
-        )
-        self.crawler.signals.send_catch_log(
-            signals.report_finished,
-            task=report.task,
-            outcome=outcome,
-            spider=self.crawler.spider,
-        )
-
     # -- the crawl's beginning and end ---------------------------------------------------------
 
     def _spider_opened(self) -> None:
-        self._ledger_opened = self._ledger.open(self._inherit)
+        self._reporter.open()
         names = ", ".join(rule.name for rule in self._rules)
         logger.info(
             "Refused captcha answers are %s CapMonster Cloud (%s); rules: %s",
@@ -412,30 +265,5 @@ class CapMonsterReportMiddleware:
             extra=self._log_extra,
         )
 
-    def _inherit(self, inheritance: Inheritance) -> None:
-        """Take over what other crawls left; this one did not wait for it."""
-        if count := len(inheritance.reports) + inheritance.expired:
-            self._stats.count(stats.RESUMED, count)
-        if inheritance.expired:
-            expired = stats.RESUMED_OUTCOME.format(outcome=Outcome.EXPIRED.value)
-            self._stats.count(expired, inheritance.expired)
-        self._insight.learn(inheritance.sites)
-        self._delivery.resume(inheritance.reports)
-
     async def _spider_closed(self) -> None:
-        closes_at = self._clock.now() + self.settings.close_timeout
-        # A short crawl, too, sends what another one left.
-        self._ledger_opened.addTimeout(
-            self.settings.close_timeout, self._reactor, onTimeoutCancel=lambda *_: None
-        )
-        await maybe_deferred_to_future(self._ledger_opened)
-        timeout = max(0.0, closes_at - self._clock.now())
-        await maybe_deferred_to_future(self._delivery.close(timeout))
-        await maybe_deferred_to_future(self._ledger.close())
-        await maybe_deferred_to_future(self._api.close())
-        logger.info("Captcha answers: %s", self._stats.closing_line(), extra=self._log_extra)
-        self._insight.log_table()
-
-
-def _site(request: Request) -> str:
-    return urlparse_cached(request).hostname or ""
+        await self._reporter.close()
