@@ -408,6 +408,8 @@ async def test_it_can_be_stopped_twice_and_started_again(
     assert first[0] + 1 == second[0]
 
 
+# Twisted 25.5 leaves the socket that it could not bind to the garbage collector.
+@pytest.mark.filterwarnings("ignore:(?s).*unclosed <socket:pytest.PytestUnraisableExceptionWarning")
 @pytest_twisted.ensureDeferred
 async def test_a_port_that_is_taken(simulate: Callable[..., Simulator]) -> None:
     taken = int(simulate().url.rpartition(":")[2])
