@@ -91,6 +91,7 @@ class Desk:
         random: the jitter, from 0 to 1.
         clock: a reactor, where time is not told by hand.
         api: sends for real, where the network is not a script.
+        ledger: one that other desks share.
     """
 
     def __init__(
@@ -105,12 +106,13 @@ class Desk:
         random: Callable[[], float] = lambda: 0.0,
         clock: Any = None,
         api: Any = None,
+        ledger: Any = None,
     ) -> None:
         self.clock = clock or Clock()
         self.now = now or self.clock.seconds
         self.max_age = max_age
         self.api = api or ScriptedApi(self.clock, script)
-        self.ledger = (DurableLedger if durable else MemoryLedger)(self.now)
+        self.ledger = ledger or (DurableLedger if durable else MemoryLedger)(self.now)
         self.submitted: list[int] = []
         self.outcomes: dict[int, list[Outcome]] = defaultdict(list)
         self.codes: list[str | None] = []
