@@ -44,28 +44,9 @@ class Query:
     spider: str | None = None
     keys: Sequence[str] = _KEYS
 
-    def conditions(self) -> dict[str, Any]:
-        """What must hold of a count, as SQL and its argument."""
-        conditions = {
-            "hour >= ?": None if self.since is None else hour_of(self.since),
-            "site = ?": self.site,
-            "spider = ?": self.spider,
-        }
-        return {sql: value for sql, value in conditions.items() if value is not None}
-
-    def counts(self, counts: Iterable[Count]) -> list[Count]:
-        """Those of *counts* that are wanted, added up where the keys do not tell them apart."""
-        first = 0 if self.since is None else hour_of(self.since)
-        left_out = {key: _BLANK.get(key, "") for key in _KEYS if key not in self.keys}
-        sums: Counter[Count] = Counter()
-        for count in counts:
-            if (
-                count.hour >= first
-                and self.site in (None, count.site)
-                and self.spider in (None, count.spider)
-            ):
-                sums[count._replace(tasks=0, **left_out)] += count.tasks
-        return [count._replace(tasks=tasks) for count, tasks in sorted(sums.items())]
+    @property
+    def first_hour(self) -> int:
+        return 0 if self.since is None else hour_of(self.since)
 
     def history(self, counts: list[Count], alerts: Iterable[Alert]) -> History:
         """*counts*, with the *alerts* that are wanted beside them."""
@@ -105,7 +86,8 @@ def read_history(
 def _read_sqlite(path: Path, query: Query) -> History:
     if not path.is_file():
         raise ValueError(f"there is no ledger {path}")
-    conditions = query.conditions()
+    asked = {"hour >= ?": query.first_hour, "site = ?": query.site, "spider = ?": query.spider}
+    conditions = {sql: value for sql, value in asked.items() if value is not None}
     columns = [key if key in query.keys else repr(_BLANK.get(key, "")) for key in _KEYS]
     by_key = [key for key in _KEYS if key in query.keys]
     try:
@@ -129,19 +111,30 @@ def _read_redis(url: str, query: Query, now: float) -> History:
     try:
         import redis
 
-        from .redis import ALERTS, KEEP_DAYS, SOCKET_SECONDS, counts_from, shown, totals_keys
+        from . import redis as home
     except ImportError as error:
         raise ValueError(
             "a Redis ledger needs redis-py: pip install scrapy-capmonster-report[redis]"
         ) from error
     try:
         with redis.Redis.from_url(
-            url, socket_timeout=SOCKET_SECONDS, socket_connect_timeout=SOCKET_SECONDS
+            url, socket_timeout=home.SOCKET_SECONDS, socket_connect_timeout=home.SOCKET_SECONDS
         ) as server:
-            totals = [server.hgetall(key) for key in totals_keys(now, KEEP_DAYS)]
-            alerts = server.lrange(ALERTS, 0, -1)
+            sums = server.register_script(home.SUMS)
+            asked = home.query_for(
+                keys=query.keys,
+                first_hour=query.first_hour,
+                site=query.site,
+                spider=query.spider,
+            )
+            days = [sums(keys=[key], args=[asked]) for key in home.totals_keys(now, home.KEEP_DAYS)]
+            alerts = server.lrange(home.ALERTS, 0, -1)
     except (redis.RedisError, ValueError) as error:
-        raise ValueError(f"{shown(url)} cannot be read: {error}") from error
+        raise ValueError(f"{home.shown(url)} cannot be read: {error}") from error
+    counts: Counter[Count] = Counter()
+    for count in home.counts_from(days):
+        counts[count._replace(tasks=0)] += count.tasks
     return query.history(
-        query.counts(counts_from(totals)), [Alert(*json.loads(alert)) for alert in alerts]
+        [count._replace(tasks=tasks) for count, tasks in sorted(counts.items())],
+        [Alert(*json.loads(alert)) for alert in alerts],
     )

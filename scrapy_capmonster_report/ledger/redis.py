@@ -145,6 +145,38 @@ redis.call('LTRIM', KEYS[1], {-MOSTALERTS}, -1)
 redis.call('EXPIRE', KEYS[1], {KEEP_DAYS * DAY_SECONDS})
 """
 
+# KEYS: totals. ARGV: a query as query_for() makes it. Gives histories and how many tasks each has.
+# Added up where they are: a day may have very many, and a crawl would stop while it reads them.
+SUMS: Final = """
+local query = cjson.decode(ARGV[1])
+local blanks = {}
+for position, blank in pairs(query.blanks) do blanks[tonumber(position)] = blank end
+local function wanted(history, position, value)
+    return value == cjson.null or history[position] == value
+end
+local sums, samples = {}, {}
+local totals = redis.call('HGETALL', KEYS[1])
+for i = 1, #totals, 2 do
+    local history, tasks = cjson.decode(totals[i]), tonumber(totals[i + 1])
+    if tasks > 0 and tonumber(history[1]) >= query.first_hour
+            and wanted(history, 2, query.site) and wanted(history, 3, query.spider) then
+        for position, blank in pairs(blanks) do history[position] = blank end
+        local key = table.concat(history, '\\0')
+        if sums[key] then
+            sums[key] = sums[key] + tasks
+        else
+            sums[key], samples[key] = tasks, history
+        end
+    end
+end
+local flat = {}
+for key, tasks in pairs(sums) do
+    table.insert(flat, cjson.encode(samples[key]))
+    table.insert(flat, tasks)
+end
+return flat
+"""
+
 _OBJECTIONS: Final = {b"duplicate": Outcome.DUPLICATE, b"reused": Outcome.REUSED}
 
 
@@ -213,9 +245,10 @@ class RedisHome:
 
     async def _rates(self, now: float) -> dict[str, tuple[int, int]]:
         rates: dict[str, tuple[int, int]] = {}
+        sums = self._redis.register_script(SUMS)
         async with self._redis.pipeline(transaction=False) as pipe:
             for key in totals_keys(now, LATELY_DAYS):
-                pipe.hgetall(key)
+                await sums(keys=[key], args=[query_for(keys=("site", "fate"))], client=pipe)
             for count in counts_from(await pipe.execute()):
                 passed, refused = rates.get(count.site, (0, 0))
                 if count.fate == PASSED:
@@ -291,13 +324,29 @@ def totals_keys(now: float, days: int) -> list[str]:
     return [_totals_key(now - day * DAY_SECONDS) for day in reversed(range(days))]
 
 
-def counts_from(totals: Iterable[Mapping[bytes, bytes]]) -> Iterator[Count]:
-    """The counts in the hashes that stand under :func:`totals_keys`."""
-    for day in totals:
-        for history, tasks in day.items():
+def query_for(
+    *,
+    keys: Sequence[str],
+    first_hour: int = 0,
+    site: str | None = None,
+    spider: str | None = None,
+) -> str:
+    """What :data:`SUMS` shall add up: the tasks since *first_hour*, told apart by *keys*."""
+    blanks = {
+        position: "0" if key in ("hour", "age") else ""
+        for position, key in enumerate(Count._fields[:-1], 1)
+        if key not in keys
+    }
+    query = {"first_hour": first_hour, "site": site, "spider": spider, "blanks": blanks}
+    return json.dumps(query)
+
+
+def counts_from(days: Iterable[Sequence[Any]]) -> Iterator[Count]:
+    """The counts in what :data:`SUMS` gives for each day."""
+    for day in days:
+        for history, tasks in zip(day[::2], day[1::2], strict=True):
             hour, site, spider, kind, age, rule, fate, code = json.loads(history)
-            if int(tasks) > 0:
-                yield Count(int(hour), site, spider, kind, int(age), rule, fate, code, int(tasks))
+            yield Count(int(hour), site, spider, kind, int(age), rule, fate, code, tasks)
 
 
 def _history(seen: Sighting, rule: str, fate: str) -> str:
