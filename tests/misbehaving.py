@@ -80,6 +80,17 @@ def floods(connection: Connection, arrival: Arrival) -> None:
     connection.keep_writing(b"FLOOD" * 4096, 0.0)
 
 
+def floods_headers(connection: Connection, arrival: Arrival) -> None:
+    """Send headers that never end, as fast as the client takes them."""
+    connection.transport.write(b"HTTP/1.1 200 OK\r\n")
+    connection.keep_writing(b"X-Flood: FLOOD\r\n" * 1024, 0.0)
+
+
+def floods_interim_answers(connection: Connection, arrival: Arrival) -> None:
+    """Ask for patience, for ever, as fast as the client takes it."""
+    connection.keep_writing(b"HTTP/1.1 102 Processing\r\n\r\n" * 512, 0.0)
+
+
 def resets(connection: Connection, arrival: Arrival) -> None:
     """Break the connection off."""
     connection.transport.abortConnection()
@@ -134,7 +145,7 @@ class Connection(Protocol):
         self._unread += data
         head, end_of_head, body = self._unread.partition(b"\r\n\r\n")
         length = head.lower().partition(b"content-length:")[2].split(b"\r\n")[0]
-        if not end_of_head or len(body) < int(length):
+        if not end_of_head or len(body) < int(length or 0):
             return
         self._unread = b""
         from twisted.internet import reactor

@@ -9,11 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hyperlink import EncodedURL
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred, gatherResults, succeed
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
-from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Protocol
-from twisted.internet.ssl import optionsForClientTLS
-from twisted.protocols.policies import WrappingFactory
 from twisted.python.reflect import qual
 from twisted.web.client import (
     Agent,
@@ -24,18 +20,18 @@ from twisted.web.client import (
 )
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer
+from twisted.web.iweb import IAgent, IBodyProducer
 from zope.interface import implementer
 
 from ..task import Kind
 from .answer import Answer, Verdict, read_answer
+from .connections import Connections
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from twisted.internet.interfaces import IConsumer, IProtocol
+    from twisted.internet.interfaces import IConsumer
     from twisted.python.failure import Failure
-    from twisted.web.client import URI
     from twisted.web.iweb import IResponse
 
     from ..task import Task
@@ -80,8 +76,8 @@ class ReportApi:
         self._urls = {kind: EncodedURL.from_text(base_url + ENDPOINTS[kind]) for kind in Kind}
         self._pool = HTTPConnectionPool(reactor, persistent=True)
         self._pool.maxPersistentPerHost = connections
-        self._endpoints = _Endpoints(reactor, timeout)
-        agent = Agent.usingEndpointFactory(reactor, self._endpoints, pool=self._pool)
+        self._connections = Connections(reactor, timeout)
+        agent = Agent.usingEndpointFactory(reactor, self._connections, pool=self._pool)
         self._client = HTTPClient(_UnencodedAgent(agent))
 
     def send(self, task: Task) -> Deferred[Answer]:
@@ -95,7 +91,7 @@ class ReportApi:
 
     def close(self) -> Deferred[None]:
         """Close every connection, also those that would not end by themselves."""
-        closing = [self._pool.closeCachedConnections(), self._endpoints.abort_connections()]
+        closing = [self._pool.closeCachedConnections(), self._connections.abort()]
         return gatherResults(closing).addCallback(lambda _: None)
 
     async def _attempt(self, task: Task) -> Answer:
@@ -112,7 +108,7 @@ class ReportApi:
 
     async def _post(self, task: Task) -> IResponse:
         while True:
-            opened = self._endpoints.opened
+            opened = self._connections.opened
             answered = self._client.post(
                 self._urls[task.kind],
                 data=_ReportBody(self._client_key, task.id),
@@ -123,7 +119,7 @@ class ReportApi:
                 unbuffered=True,
                 reactor=self._reactor,
             )
-            kept_alive = self._endpoints.opened == opened
+            kept_alive = self._connections.opened == opened
             try:
                 return await answered
             except (RequestTransmissionFailed, ResponseNeverReceived) as error:
@@ -189,77 +185,6 @@ class _UnencodedAgent:
 def _as_it_came(response: IResponse) -> IResponse:
     response.headers.removeHeader(b"Content-Encoding")
     return response
-
-
-@implementer(IAgentEndpointFactory)
-class _Endpoints:
-    """Opens connections (TLS verified by the platform's trust store) and knows which are open."""
-
-    def __init__(self, reactor: Any, timeout: float) -> None:
-        self._reactor = reactor
-        self._timeout = timeout
-        self._open: set[IProtocol] = set()
-        self._all_lost: Deferred[None] | None = None
-        self.opened = 0
-
-    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        host = uri.host.decode("ascii")
-        # Below TLS, because a goodbye over TLS takes as long as the server likes.
-        endpoint: IStreamClientEndpoint = _WatchedEndpoint(
-            HostnameEndpoint(self._reactor, host, uri.port, timeout=self._timeout), self
-        )
-        if uri.scheme == b"https":
-            endpoint = wrapClientTLS(optionsForClientTLS(host), endpoint)
-        return endpoint
-
-    def made(self, connection: IProtocol) -> None:
-        self._open.add(connection)
-
-    def lost(self, connection: IProtocol) -> None:
-        self._open.discard(connection)
-        if self._all_lost is not None and not self._open:
-            all_lost, self._all_lost = self._all_lost, None
-            all_lost.callback(None)
-
-    def abort_connections(self) -> Deferred[None]:
-        if not self._open:
-            return succeed(None)
-        self._all_lost = self._all_lost or Deferred()
-        for connection in list(self._open):
-            connection.transport.abortConnection()
-        return self._all_lost
-
-
-@implementer(IStreamClientEndpoint)
-class _WatchedEndpoint:
-    def __init__(self, endpoint: IStreamClientEndpoint, endpoints: _Endpoints) -> None:
-        self._endpoint = endpoint
-        self._endpoints = endpoints
-
-    def connect(self, factory: Any) -> Deferred[IProtocol]:
-        self._endpoints.opened += 1
-        watched = self._endpoint.connect(_WatchedFactory(factory, self._endpoints))
-        return watched.addCallback(lambda wrapper: wrapper.wrappedProtocol)
-
-
-class _WatchedFactory(WrappingFactory):
-    """Tells when a connection is made and lost, before those above it hear of its loss.
-
-    They go on at once, and may be the last to wait for: whoever then closes must not wait for a
-    connection that is gone (and whose ``HTTP11ClientProtocol.abort()`` would wait for ever).
-    """
-
-    noisy = False
-
-    def __init__(self, factory: Any, endpoints: _Endpoints) -> None:
-        super().__init__(factory)
-        self._endpoints = endpoints
-
-    def registerProtocol(self, p: Any) -> None:
-        self._endpoints.made(p)
-
-    def unregisterProtocol(self, p: Any) -> None:
-        self._endpoints.lost(p)
 
 
 def _read_capped(response: IResponse) -> Deferred[bytes]:

@@ -1,0 +1,125 @@
+"""The connections to the service: opened with TLS verified, watched, and cut at the end."""
+
+# mypy: allow-untyped-calls
+# (twisted.protocols.policies has no annotations)
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.ssl import optionsForClientTLS
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.web.iweb import IAgentEndpointFactory
+from zope.interface import implementer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from twisted.internet.interfaces import IProtocol
+    from twisted.web.client import URI
+
+MAX_RECEIVED_BYTES: Final = 256 * 1024
+"""What may come in answer to one request: far more than an answer with its headers, over TLS."""
+
+
+@implementer(IAgentEndpointFactory)
+class Connections:
+    """Opens connections (TLS verified by the platform's trust store) and knows which are open."""
+
+    def __init__(self, reactor: Any, timeout: float) -> None:
+        self._reactor = reactor
+        self._timeout = timeout
+        self._open: set[_Watched] = set()
+        self._all_lost: Deferred[None] | None = None
+        self.opened = 0
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
+        host = uri.host.decode("ascii")
+        # Below TLS, because a goodbye over TLS takes as long as the server likes.
+        endpoint: IStreamClientEndpoint = _WatchedEndpoint(
+            HostnameEndpoint(self._reactor, host, uri.port, timeout=self._timeout), self
+        )
+        if uri.scheme == b"https":
+            endpoint = wrapClientTLS(optionsForClientTLS(host), endpoint)
+        return endpoint
+
+    def made(self, connection: _Watched) -> None:
+        self._open.add(connection)
+
+    def lost(self, connection: _Watched) -> None:
+        self._open.discard(connection)
+        if self._all_lost is not None and not self._open:
+            all_lost, self._all_lost = self._all_lost, None
+            all_lost.callback(None)
+
+    def abort(self) -> Deferred[None]:
+        """Break off all of them; fires when they are gone."""
+        if not self._open:
+            return succeed(None)
+        all_lost = self._all_lost = self._all_lost or Deferred()
+        for connection in list(self._open):
+            connection.transport.abortConnection()
+        return all_lost
+
+
+@implementer(IStreamClientEndpoint)
+class _WatchedEndpoint:
+    def __init__(self, endpoint: IStreamClientEndpoint, connections: Connections) -> None:
+        self._endpoint = endpoint
+        self._connections = connections
+
+    def connect(self, factory: Any) -> Deferred[IProtocol]:
+        self._connections.opened += 1
+        watched: Deferred[Any] = self._endpoint.connect(_WatchedFactory(factory, self._connections))
+        return watched.addCallback(_unwrapped)
+
+
+def _unwrapped(connection: _Watched) -> IProtocol:
+    protocol: IProtocol = connection.wrappedProtocol
+    return protocol
+
+
+class _Watched(ProtocolWrapper):
+    """Breaks off when far more comes than an answer can have, be it headers without end."""
+
+    transport: Any
+    _received = 0
+
+    def write(self, data: bytes) -> None:
+        self._received = 0
+        super().write(data)
+
+    def writeSequence(self, data: Iterable[bytes]) -> None:
+        self._received = 0
+        super().writeSequence(data)
+
+    def dataReceived(self, data: bytes) -> None:
+        self._received += len(data)
+        if self._received > MAX_RECEIVED_BYTES:
+            self.transport.abortConnection()
+        else:
+            super().dataReceived(data)
+
+
+class _WatchedFactory(WrappingFactory):
+    """Tells when a connection is made and lost, before those above it hear of its loss.
+
+    They go on at once, and may be the last to wait for: whoever then closes must not wait for a
+    connection that is gone (and whose ``HTTP11ClientProtocol.abort()`` would wait for ever).
+    """
+
+    noisy = False
+    protocol = _Watched
+
+    def __init__(self, factory: Any, connections: Connections) -> None:
+        super().__init__(factory)
+        self._connections = connections
+
+    def registerProtocol(self, p: Any) -> None:
+        self._connections.made(p)
+
+    def unregisterProtocol(self, p: Any) -> None:
+        self._connections.lost(p)
