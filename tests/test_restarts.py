@@ -68,6 +68,15 @@ class Run:
             call.cancel()
 
 
+# Older Hypothesis takes its time over lambdas.
+def goes_on(machine: RestartMachine) -> bool:
+    return not machine.ended
+
+
+def has_ended(machine: RestartMachine) -> bool:
+    return machine.ended
+
+
 class RestartMachine(RuleBasedStateMachine):
     """One crawl after the other; what one leaves, the next takes over."""
 
@@ -88,7 +97,7 @@ class RestartMachine(RuleBasedStateMachine):
     def behave(self, behaviour: list[str]) -> None:
         self.behaviour[:] = behaviour
 
-    @precondition(lambda self: not self.ended)
+    @precondition(goes_on)
     @rule(
         task_ids=st.lists(st.integers(1, 40), min_size=1, max_size=8),
         age=st.sampled_from([0.0, 299.0]),
@@ -102,7 +111,7 @@ class RestartMachine(RuleBasedStateMachine):
     def pass_time(self, seconds: float) -> None:
         self.run.desk.pass_time(seconds)
 
-    @precondition(lambda self: not self.ended)
+    @precondition(goes_on)
     @rule(timeout=st.sampled_from([0.0, 0.5, 30.0]))
     def close(self, timeout: float) -> None:
         self.run.close(timeout)
@@ -110,13 +119,13 @@ class RestartMachine(RuleBasedStateMachine):
         self.every_report_has_its_outcome()
         self.ended = True
 
-    @precondition(lambda self: not self.ended)
+    @precondition(goes_on)
     @rule()
     def kill(self) -> None:
         self.run.kill()
         self.ended = True
 
-    @precondition(lambda self: self.ended)
+    @precondition(has_ended)
     @rule()
     def begin_again(self) -> None:
         self.runs.append(Run(self.disk, self.clock, self.behaviour))
