@@ -11,9 +11,11 @@ from twisted.internet.defer import Deferred, succeed
 
 from . import signals, stats
 from .delivery import Delivery, ReportApi
+from .dry_run import DryRun
 from .fairness import Evidence, objection
 from .insight import CrawlInsight
 from .ledger import open_ledger
+from .mask import Mask
 from .outcome import Outcome
 from .report import Report
 from .task import read_task
@@ -73,6 +75,8 @@ class Reporter:
             on_lost=lambda: self._stats.count(stats.LEDGER_FALLBACK),
             log_extra=self._log_extra,
         )
+        self._dry_run = DryRun()
+        self._mask = Mask(settings.client_key)
         self._insight = CrawlInsight(
             crawler,
             self._ledger,
@@ -177,6 +181,7 @@ class Reporter:
         if outcome is None and self._settings.dry_run:
             self._ledger.claim(report)
             outcome = Outcome.DRY_RUN
+            self._dry_run.add(rule, task.kind, self._mask.text(request.url))
         self._insight.rejected(report, request.url, outcome)
         if outcome is not None:
             self._ledger.withheld(report, outcome)
@@ -252,6 +257,8 @@ class Reporter:
         await maybe_deferred_to_future(self._api.close())
         logger.info("Captcha answers: %s", self._stats.closing_line(), extra=self._log_extra)
         self._insight.log_table()
+        if self._settings.dry_run:
+            logger.info("Dry run: %s", self._dry_run.summary(), extra=self._log_extra)
 
 
 def _site(request: Request) -> str:

@@ -1,0 +1,44 @@
+"""Takes out of texts what must not leave this process."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import quote, quote_plus
+
+MASK: Final = "***"
+
+_USER: Final = re.compile(r"((?:^|:)//)[^/?#\s]*@")
+"""User and password in a URL, wherever in a text it stands."""
+
+_SHORTEST_KEY: Final = 8
+"""A real key has 32 characters. A word like "test", which a dry run may be given, stands in many
+pages and is no secret."""
+
+
+class Mask:
+    """Masks the account key, and takes users and passwords out of URLs.
+
+    Args:
+        client_key: the account key.
+    """
+
+    __slots__ = ("_in_text", "_keys")
+
+    def __init__(self, client_key: str) -> None:
+        is_key = len(client_key) >= _SHORTEST_KEY
+        written = {client_key, quote(client_key, safe=""), quote_plus(client_key)}
+        self._keys = written if is_key else set()
+        # Hosts and names of headers are written anew, in other cases.
+        pattern = "|".join(map(re.escape, self._keys)) or "(?!)"  # which matches nowhere
+        self._in_text = re.compile(pattern, re.IGNORECASE)
+
+    def text(self, text: str) -> str:
+        """*text* (a URL, a header's value) without key, users and passwords."""
+        return _USER.sub(r"\1", self._in_text.sub(MASK, text))
+
+    def body(self, body: bytes) -> bytes:
+        """*body* without the key."""
+        for key in self._keys:
+            body = body.replace(key.encode(), MASK.encode())
+        return body
