@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from scrapy import signals as scrapy_signals
 from scrapy.exceptions import IgnoreRequest, NotConfigured
+from scrapy.utils.defer import maybe_deferred_to_future
 
 from . import stats
 from .clock import SteadyClock
+from .evidence import EvidenceFolder
+from .mask import Mask
 from .redirects import RedirectWatch
 from .reporter import Reporter
 from .rules import compile_rules
@@ -92,6 +95,14 @@ class CapMonsterReportMiddleware:
             reactor=reactor,
             clock=clock,
             random_source=random_source,
+        )
+        self._evidence = EvidenceFolder(
+            settings.save_rejected,
+            mask=Mask(settings.client_key),
+            reactor=reactor,
+            wall=clock.wall,
+            token=random_source.getrandbits(32),
+            log_extra=self._log_extra,
         )
 
     @classmethod
@@ -199,6 +210,8 @@ class CapMonsterReportMiddleware:
         trace = self._trace(meta)
         if trace is not None and not trace.trip:
             trace = departed(meta, trace, self._next_trip)
+        if trace is not None:
+            self._evidence.revised(trace.trip, BY_CALLBACK)
         self._reporter.rejected(request, None, trace, BY_CALLBACK, None, reason)
 
     def _redirect_refused(self, request: Request, response: Response) -> None:
@@ -221,6 +234,13 @@ class CapMonsterReportMiddleware:
             redirects = redirected_to(meta, trace, request.url)
         self._stats.count(stats.CHECKED)
         rule = match(response, request, redirects=redirects, on_error=self._rule_failed)
+        self._evidence.judged(
+            request,
+            response,
+            redirects=redirects,
+            trip=trace and trace.trip,
+            rule=None if rule is None else rule.name,
+        )
         if rule is None:
             self._stats.count(stats.PASSED)
             if trace is not None and not trace.cached:
@@ -266,4 +286,6 @@ class CapMonsterReportMiddleware:
         )
 
     async def _spider_closed(self) -> None:
+        pages_written = self._evidence.close(self.settings.close_timeout)
         await self._reporter.close()
+        await maybe_deferred_to_future(pages_written)

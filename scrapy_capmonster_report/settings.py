@@ -30,6 +30,7 @@ MAX_AGE: Final = "CAPMONSTER_REPORT_MAX_AGE"
 REUSED: Final = "CAPMONSTER_REPORT_REUSED"
 CLOSE_TIMEOUT: Final = "CAPMONSTER_REPORT_CLOSE_TIMEOUT"
 LEDGER: Final = "CAPMONSTER_REPORT_LEDGER"
+SAVE_REJECTED: Final = "CAPMONSTER_REPORT_SAVE_REJECTED"
 
 DEFAULTS: Final[Mapping[str, Any]] = {
     CLIENT_KEY: None,
@@ -44,6 +45,7 @@ DEFAULTS: Final[Mapping[str, Any]] = {
     REUSED: False,
     CLOSE_TIMEOUT: 30.0,
     LEDGER: "",
+    SAVE_REJECTED: "",
 }
 
 _BOOLS: Final = {"1": True, "true": True, "0": False, "false": False}
@@ -91,6 +93,7 @@ class ReportSettings:
     report_reused: bool
     close_timeout: float
     ledger: str
+    save_rejected: str
 
     @classmethod
     def from_settings(cls, settings: BaseSettings, environ: Mapping[str, str] = os.environ) -> Self:
@@ -117,6 +120,7 @@ class ReportSettings:
             report_reused=read.boolean(REUSED),
             close_timeout=read.seconds(CLOSE_TIMEOUT, zero=True),
             ledger=read.text(LEDGER),
+            save_rejected=read.text(SAVE_REJECTED),
         )
 
 

@@ -30,6 +30,7 @@ FIELDS = {
     "CAPMONSTER_REPORT_REUSED": "report_reused",
     "CAPMONSTER_REPORT_CLOSE_TIMEOUT": "close_timeout",
     "CAPMONSTER_REPORT_LEDGER": "ledger",
+    "CAPMONSTER_REPORT_SAVE_REJECTED": "save_rejected",
 }
 """The optional settings, and where ``ReportSettings`` has them."""
 
@@ -67,6 +68,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
         "report_reused": False,
         "close_timeout": 30.0,
         "ledger": "",
+        "save_rejected": "",
     }
     assert all(type(found[FIELDS[name]]) is type(DEFAULTS[name]) for name in FIELDS)
 
@@ -88,6 +90,7 @@ def test_none_means_the_default(name: str) -> None:
         ("CAPMONSTER_REPORT_LEDGER", "", ""),
         ("CAPMONSTER_REPORT_LEDGER", " sqlite:a b.db ", "sqlite:a b.db"),
         ("CAPMONSTER_REPORT_LEDGER", "redis://h/0?x=1=2", "redis://h/0?x=1=2"),
+        ("CAPMONSTER_REPORT_SAVE_REJECTED", " a b/c ", "a b/c"),
     ],
 )
 def test_text_from_the_command_line(name: str, text: str, expected: Any) -> None:
@@ -154,6 +157,7 @@ WRONG: list[tuple[str, list[Any], str]] = [
     *((name, [*NO_SECONDS, 0, 0.0, -0.0, "0"], MORE_THAN_0) for name in POSITIVE),
     (CLOSE_TIMEOUT, NO_SECONDS, ZERO_OR_MORE),
     ("CAPMONSTER_REPORT_LEDGER", [0, 1, False, True, b"", [], {}, ...], STR),
+    ("CAPMONSTER_REPORT_SAVE_REJECTED", [0, True, b"pages", ["pages"], ...], STR),
     (
         API_URL,
         [

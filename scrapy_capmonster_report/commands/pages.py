@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from scrapy import Request
 from scrapy.downloadermiddlewares.httpcompression import HttpCompressionMiddleware
 from scrapy.exceptions import NotConfigured, UsageError
-from scrapy.http import Headers, Response
+from scrapy.http import Headers, Response, TextResponse
 from scrapy.responsetypes import responsetypes
 from scrapy.signalmanager import SignalManager
+
+from scrapy_capmonster_report.evidence import META_SUFFIX, RESPONSE_CLASSES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from scrapy.settings import BaseSettings
 
 SUFFIXES: Final = (".html", ".json", ".txt")
-META_SUFFIX: Final = ".meta.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,11 @@ def read_page(path: Path, decompress: Decompressor) -> SavedPage:
         )
     except ValueError as error:
         raise meta.mistake("url", str(error)) from error
+    if kind := meta.response_class():  # a crawl saved it, as the rules saw it
+        is_text = issubclass(kind, TextResponse)
+        encoding: Any = {"encoding": meta.get("encoding", str, None)} if is_text else {}
+        response = kind(request.url, status=status, headers=meta.headers(), body=body, **encoding)
+        return SavedPage(str(path), response, request, tuple(redirects))
     raw = Response(request.url, status=status, headers=meta.headers(), body=body)
     decoded = decompress(request, raw)
     headers = decoded.headers
@@ -131,9 +137,17 @@ class _Meta:
 
     def get(self, key: str, kind: type[Any], default: Any) -> Any:
         value = self._values.get(key, default)
+        if value is default:
+            return value
         if not isinstance(value, kind) or isinstance(value, bool):
             raise self.mistake(key, f"it must be {kind.__name__}")
         return value
+
+    def response_class(self) -> type[Response] | None:
+        name = self.get("class", str, "")
+        if name and name not in RESPONSE_CLASSES:
+            raise self.mistake("class", f"it must be one of {', '.join(RESPONSE_CLASSES)}")
+        return RESPONSE_CLASSES.get(name)
 
     def strings(self, key: str) -> list[str]:
         values: list[str] = self.get(key, list, [])
