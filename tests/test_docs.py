@@ -1,0 +1,379 @@
+"""What the documentation says is what the package does: tables, blocks, links, figures."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import re
+import shlex
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+from documents import DOCUMENTS, ROOT, Document, codes, document
+from scrapy import Spider
+from scrapy.settings import Settings
+from support import CLIENT_KEY
+
+import scrapy_capmonster_report
+from scrapy_capmonster_report import signals, stats, task, trace
+from scrapy_capmonster_report.commands import Command, subcommands
+from scrapy_capmonster_report.delivery.answer import ERROR_CODES
+from scrapy_capmonster_report.delivery.api import ENDPOINTS
+from scrapy_capmonster_report.outcome import Outcome
+from scrapy_capmonster_report.rules import compile_rules
+from scrapy_capmonster_report.rules.compile import _LABELS
+from scrapy_capmonster_report.rules.conditions import CONDITIONS
+from scrapy_capmonster_report.settings import DEFAULTS, ReportSettings
+from scrapy_capmonster_report.task import TASK_TYPES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from types import ModuleType
+
+    from documents import Block
+
+PACKAGE: Final = scrapy_capmonster_report.__name__
+REFERENCE: Final = document("docs/reference.md").sections()
+DELIVERY: Final = document("docs/delivery.md")
+
+NOT_INSTALLED: Final = {"capmonstercloudclient", "capmonster_python"}
+"""Clients of which no environment that runs all tests has more than one, if any."""
+
+SCRAPYS_META: Final = {"retry_times", "redirect_urls", "download_latency", "allow_offsite"}
+
+TIMES: Final = {"second": 1, "minute": 60, "hour": 3600, "day": 24 * 3600}
+
+
+SOURCES: Final = {
+    path.relative_to(ROOT).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
+    for path in sorted((ROOT / PACKAGE).rglob("*.py"))
+}
+"""Every module of the package, parsed: some need an extra to be imported."""
+
+
+def nodes() -> Iterator[ast.AST]:
+    """All that the package is written of."""
+    return (node for tree in SOURCES.values() for node in ast.walk(tree))
+
+
+def constants(module: ModuleType) -> set[str]:
+    """The values of a module's public constants that are text."""
+    return {
+        value
+        for name, value in vars(module).items()
+        if name.isupper() and not name.startswith("_") and type(value) is str
+    }
+
+
+def first_codes(section: Document) -> list[str]:
+    """What stands in the first cell of each row."""
+    return [codes(row[0])[0] for row in section.rows()]
+
+
+# -- the reference ---------------------------------------------------------------------------------
+
+
+def test_the_reference_has_every_setting_with_its_default() -> None:
+    rows = REFERENCE["Settings"].rows()
+    assert {codes(name)[0]: ast.literal_eval(codes(default)[0]) for name, default, _ in rows} == (
+        DEFAULTS
+    )
+
+
+def test_the_code_reads_no_other_setting() -> None:
+    read = {
+        name
+        for node in nodes()
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        for name in re.findall(r"\bCAPMONSTER_[A-Z_]+\b", node.value)
+    }
+    assert read == DEFAULTS.keys()
+
+
+def test_the_reference_has_every_meta_key() -> None:
+    ours = constants(task) | constants(trace)
+    assert sorted(first_codes(REFERENCE["Meta keys"])) == sorted(ours)
+
+
+def test_the_code_uses_no_other_meta_key() -> None:
+    used = {
+        key.value
+        for path, tree in SOURCES.items()
+        if not path.endswith("commands/pages.py")  # where it is what a saved page does not say
+        for node in ast.walk(tree)
+        for key in _meta_keys(node)
+        if isinstance(key, ast.Constant)
+    }
+    assert used <= SCRAPYS_META
+
+
+def _meta_keys(node: ast.AST) -> list[ast.expr]:
+    """The keys with which *node* asks something called ``meta``."""
+    if isinstance(node, ast.Subscript) and ast.unparse(node.value).endswith("meta"):
+        return [node.slice]
+    if isinstance(node, ast.Compare) and ast.unparse(node.comparators[0]).endswith("meta"):
+        return [node.left]
+    if isinstance(node, ast.Call) and re.search(r"meta\.\w+$", ast.unparse(node.func)):
+        return node.args[:1]
+    return []
+
+
+def test_the_reference_has_every_rule_key() -> None:
+    assert first_codes(REFERENCE["Rule keys"]) != []
+    assert sorted(first_codes(REFERENCE["Rule keys"])) == sorted([*_LABELS, *CONDITIONS])
+
+
+def test_the_reference_has_every_stat() -> None:
+    counted = constants(stats) - {stats.PREFIX} | {outcome.value for outcome in Outcome}
+    assert sorted(first_codes(REFERENCE["Stats"])) == sorted(counted)
+
+
+def test_nothing_is_counted_but_what_has_a_name_there() -> None:
+    literal = [
+        f"{path}:{node.lineno}"
+        for path, tree in SOURCES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ("count", "inc_value", "set_value", "max_value")
+        and "stats" in ast.unparse(node.func.value).lower()
+        and isinstance(node.args[0], (ast.Constant, ast.JoinedStr))
+    ]
+    assert literal == []
+
+
+def test_the_reference_has_every_signal_with_its_arguments() -> None:
+    sent: dict[str, list[str]] = {}
+    for node in nodes():
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("send_catch_log"):
+            name = ast.unparse(node.args[0]).removeprefix("signals.")
+            sent[name] = [str(keyword.arg) for keyword in node.keywords]
+    assert sent.keys() == {name for name, value in vars(signals).items() if type(value) is object}
+    rows = REFERENCE["Signals"].rows()
+    assert {codes(name)[0]: codes(arguments) for name, arguments, _ in rows} == sent
+
+
+COMMANDS: Final = {
+    title: part
+    for title, part in document("docs/reference.md").sections(3).items()
+    if any("`--" in row[0] for row in part.rows())
+}
+
+
+def test_the_reference_has_every_command() -> None:
+    assert sorted(COMMANDS) == sorted(subcommands())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_reference_has_every_argument_of_a_command(name: str) -> None:
+    parser = argparse.ArgumentParser(add_help=False)
+    subcommands()[name].add_arguments(parser)
+    taken = {
+        (action.option_strings or [str(action.metavar)])[0]: action.default
+        for action in parser._actions
+    }
+    written = {
+        codes(argument)[0].split()[0]: ast.literal_eval((codes(default) or ["None"])[0])
+        for argument, default, _ in COMMANDS[name].rows()
+    }
+    assert written == taken
+
+
+# -- other tables ----------------------------------------------------------------------------------
+
+
+def test_every_outcome_is_explained() -> None:
+    reasons = [o.reason for o in Outcome if o.group == "withheld"]
+    assert sorted(reasons) == sorted(
+        title for title in document("docs/fairness.md").sections() if title.islower()
+    )
+    failures = {
+        code for row in DELIVERY.sections()["What each failure does"].rows() for code in row
+    }
+    ends = {code for cell in failures for code in codes(cell)}
+    assert {o.value for o in Outcome if o.group != "withheld"} <= ends
+
+
+def test_every_error_code_has_its_row() -> None:
+    rows = DELIVERY.sections(3)["Error codes"].rows()
+    listed = [codes(code)[0] for code, _ in rows if codes(code) and code != "any other"]
+    assert sorted(listed) == sorted(ERROR_CODES)
+
+
+def test_rows_of_error_codes_that_ask_for_the_same_say_the_same() -> None:
+    rows = DELIVERY.sections(3)["Error codes"].rows()
+    said = {(ERROR_CODES[codes(code)[0]].reaction, what) for code, what in rows if codes(code)}
+    assert len(said) == len({reaction for reaction, _ in said}) == len({what for _, what in said})
+
+
+def test_every_kind_has_its_endpoint() -> None:
+    rows = DELIVERY.sections()["From the refusal to the answer"].rows()
+    assert {codes(kind)[0]: codes(endpoint)[0] for kind, endpoint, _ in rows} == {
+        kind.value: endpoint for kind, endpoint in ENDPOINTS.items()
+    }
+
+
+def test_every_known_lifetime_has_its_row() -> None:
+    rows = [row for row in document("docs/fairness.md").sections()["stale"].rows() if len(row) == 2]
+    written = {
+        name.lower(): float(time.split()[0]) for names, time in rows for name in codes(names)
+    }
+    assert written == {name: kind.lifetime for name, kind in TASK_TYPES.items() if kind.lifetime}
+
+
+@pytest.mark.parametrize(
+    ("figure", "constant"),
+    [row[1:] for row in DELIVERY.sections()["How long, how much"].rows()],
+)
+def test_figures_are_those_of_the_code(figure: str, constant: str) -> None:
+    module, _, name = codes(constant)[0].rpartition(".")
+    value = getattr(import_module(f"{PACKAGE}.{module}"), name)
+    number, unit = re.fullmatch(r"([\d,.]+) (\w+?)s?", figure).groups()  # type: ignore[union-attr]
+    counted_in = 24 * 3600 if name.endswith("_DAYS") else 1
+    assert float(number.replace(",", "")) * TIMES.get(unit, 1) == value * counted_in
+
+
+def _texts() -> dict[str, str]:
+    """The package's constants that are text, by their names."""
+    assigned = [node for node in nodes() if isinstance(node, (ast.Assign, ast.AnnAssign))]
+    return {
+        ast.unparse(node.targets[0] if isinstance(node, ast.Assign) else node.target): (
+            node.value.value
+        )
+        for node in assigned
+        if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    }
+
+
+def _said(node: ast.AST, texts: Mapping[str, str]) -> str:
+    """The text in *node*, with … for what is known only when it is said."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return re.sub(r"%[-+\d.]*[a-z]", "…", node.value)
+    if isinstance(node, ast.JoinedStr):
+        return "".join(_said(part, texts) for part in node.values)
+    if isinstance(node, ast.FormattedValue):
+        return texts.get(ast.unparse(node.value), "…")
+    return ""
+
+
+def test_the_messages_under_troubleshooting_are_those_of_the_code() -> None:
+    rows = document("docs/troubleshooting.md").rows()
+    symptoms = [code for row in rows for code in codes(row[0]) if code.count(" ") > 2]
+    texts = _texts()
+    said = {_said(node, texts) for node in nodes()}
+    assert symptoms
+    assert [text for text in symptoms if not any(text in message for message in said)] == []
+
+
+# -- blocks ----------------------------------------------------------------------------------------
+
+
+def blocks(*languages: str) -> Any:
+    found = [block for name in DOCUMENTS for block in DOCUMENTS[name].blocks(*languages)]
+    return pytest.mark.parametrize("block", found, ids=[block.where for block in found])
+
+
+def _imports(tree: ast.Module) -> Iterator[tuple[ast.stmt, str]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node, node.module.partition(".")[0]
+        elif isinstance(node, ast.Import):
+            yield node, node.names[0].name.partition(".")[0]
+
+
+def _is_fragment(tree: ast.Module) -> bool:
+    """Whether the block is part of a function: it yields or awaits."""
+    return any(
+        isinstance(node, (ast.Yield, ast.Await, ast.Return))
+        for statement in tree.body
+        if not isinstance(statement, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
+        for node in ast.walk(statement)
+    )
+
+
+def _read(settings: Mapping[str, Any], spider: Spider | None = None) -> None:
+    ours = {name: value for name, value in settings.items() if name.startswith("CAPMONSTER_")}
+    assert ours.keys() <= DEFAULTS.keys()
+    if ours:
+        defaults = {"CAPMONSTER_CLIENT_KEY": CLIENT_KEY, "CAPMONSTER_REPORT_RULES": ["turnstile"]}
+        read = ReportSettings.from_settings(Settings({**defaults, **ours}), {})
+        assert len(compile_rules(read.rules, spider=spider)) > 0
+
+
+@blocks("python")
+def test_python_runs_and_its_settings_are_settings(block: Block) -> None:
+    tree = ast.parse(block.text)
+    packages = {package for _, package in _imports(tree)}
+    if _is_fragment(tree):
+        body = "".join(f"    {line}" for line in block.text.splitlines(keepends=True))
+        compile(f"async def callback(self, response):\n{body}", block.where, "exec")
+    if _is_fragment(tree) or packages & NOT_INSTALLED:
+        ours = [node for node, package in _imports(tree) if package in (PACKAGE, "scrapy")]
+        tree = ast.Module(ours, [])
+    namespace: dict[str, Any] = {"__name__": "example"}
+    exec(compile(tree, block.where, "exec"), namespace)
+    _read({name: value for name, value in namespace.items() if name.isupper()})
+    for value in namespace.values():
+        if isinstance(value, type) and issubclass(value, Spider) and value is not Spider:
+            _read(value.custom_settings or {}, value())
+
+
+@blocks("json")
+def test_json_is_json(block: Block) -> None:
+    assert json.loads(block.text)
+
+
+@blocks("sh")
+def test_commands_take_the_arguments_they_are_shown_with(block: Block) -> None:
+    command = Command()
+    command.settings = Settings()
+    parser = argparse.ArgumentParser()
+    command.add_options(parser)
+    for line in block.text.splitlines():
+        words = shlex.split(line, comments=True)
+        if words[:2] == ["scrapy", "capmonster"]:
+            assert parser.parse_args(words[2:]).subcommand in subcommands()
+        _read(
+            dict(
+                re.findall(r"\b(CAPMONSTER_\w+)=(.+)", word)[0]
+                for word in words
+                if "=" in word and re.search(r"\bCAPMONSTER_\w+=", word)
+            )
+        )
+
+
+# -- links and names -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_link_leads_somewhere(name: str) -> None:
+    broken = [link for link in DOCUMENTS[name].links() if not _resolves(name, link.target)]
+    assert broken == []
+
+
+def _resolves(name: str, target: str) -> bool:
+    if target.startswith("https://"):
+        return True
+    path, _, anchor = target.partition("#")
+    file = (ROOT / name).parent / path if path else ROOT / name
+    return file.exists() and (not anchor or anchor in Document(file.resolve()).anchors())
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_setting_it_names_is_one(name: str) -> None:
+    named = set(re.findall(r"\bCAPMONSTER_[A-Z_]+\b", DOCUMENTS[name].text))
+    assert named <= DEFAULTS.keys()
+
+
+def test_the_first_page_leads_to_every_page() -> None:
+    index = document("docs/index.md")
+    pages = {path.stem for path in (ROOT / "docs").glob("*.md")} - {"index"}
+    listed = {
+        line
+        for block in re.findall(r"```\{toctree\}\n(.*?)```", index.text, re.S)
+        for line in block.splitlines()
+        if line and not line.startswith(":")
+    }
+    assert listed == pages
