@@ -20,7 +20,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import redis
+from redis import Redis
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
 
 from scrapy_capmonster_report.ledger import AGES, PASSED
 from scrapy_capmonster_report.ledger.entries import hour_of
@@ -85,8 +87,9 @@ def write_ledger(path: Path, count: int, now: float) -> int:
 
 def copy_to_redis(path: Path, port: int) -> None:
     """Copy the totals to a Redis server."""
-    with closing(sqlite3.connect(path)) as database, redis.Redis(port=port) as server:
-        until_it_answers(server)
+    patience = Retry(ConstantBackoff(0.05), 100)  # it has just been started
+    with closing(sqlite3.connect(path)) as database, Redis(port=port, retry=patience) as server:
+        server.ping()
         pipe = server.pipeline(transaction=False)
         for number, (hour, *names, tasks) in enumerate(
             database.execute(
@@ -97,16 +100,6 @@ def copy_to_redis(path: Path, port: int) -> None:
             if number % 10_000 == 0:
                 pipe.execute()
         pipe.execute()
-
-
-def until_it_answers(server: redis.Redis) -> None:
-    for _ in range(100):
-        try:
-            server.ping()
-            return
-        except redis.ConnectionError:
-            time.sleep(0.05)
-    raise RuntimeError("redis-server does not answer")
 
 
 def main() -> None:

@@ -10,7 +10,9 @@ import argparse
 import logging
 import os
 import sys
+import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from figures import Figures, table
@@ -25,6 +27,9 @@ from scrapy.utils.reactor import install_reactor
 from shop import NOT_TO_BLAME, PRODUCTS, Captchas, Shop
 from twisted.internet.task import LoopingCall
 
+from scrapy_capmonster_report.insight.page import page
+from scrapy_capmonster_report.ledger import read_history
+from scrapy_capmonster_report.settings import LEDGER
 from scrapy_capmonster_report.simulator import DEFAULT_CLIENT_KEY, Simulator
 
 if TYPE_CHECKING:
@@ -35,6 +40,8 @@ WRONG = 0.28
 """The share of wrong answers."""
 DELAY, POLL_INTERVAL = 0.3, 0.2
 """How long solving takes, and how often the spider asks; a demo should not take long."""
+
+PAGE = Path("captcha-answers.html")
 
 LEAST_BOUGHT, LEAST_WRONG = 100, 20
 """What it takes for the figures to say anything."""
@@ -49,9 +56,14 @@ def main() -> int:
     console = Console()
     if args.serve:
         stage.serve(console)
-    else:
+        return _show(stage, console)
+    with TemporaryDirectory() as folder:
+        if not settings[LEDGER]:  # a new one each time: the stand-in begins anew too
+            settings.set(LEDGER, f"sqlite:{folder}/ledger.sqlite")
         stage.crawl(settings, console)
-    return _show(stage, console)
+        code = _show(stage, console)
+        _write_page(settings[LEDGER], console)
+    return code
 
 
 class Stage:
@@ -139,6 +151,17 @@ def _show(stage: Stage, console: Console) -> int:
         return 1
     console.print("[bold green]Every answer to blame was reported, and no other.")
     return 0
+
+
+def _write_page(ledger: str, console: Console) -> None:
+    """Sum the crawl up in a page, as ``scrapy capmonster summary --html`` does."""
+    try:
+        history = read_history(ledger)
+    except ValueError as error:  # a dry run keeps none
+        console.print(f"No page: {error}", highlight=False, soft_wrap=True)
+        return
+    PAGE.write_text(page(history, now=time.time()), encoding="utf-8")
+    console.print(f"The page of this crawl: {PAGE.resolve()}", highlight=False, soft_wrap=True)
 
 
 def _arguments() -> argparse.Namespace:

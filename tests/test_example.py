@@ -53,16 +53,23 @@ def test_reports_each_answer_to_blame_and_no_other(tmp_path: Path) -> None:
     assert found["refused by the site"] == found["reported"] + found["answer not to blame"]
     assert (found["false reports"], found["missed reports"]) == (0, 0)
 
-    # Calm: what is on, and the totals; the terminal has no more than the plugin's two lines.
+    # Calm: what is on, the totals, and the totals by site; the terminal has no more lines.
     log = (tmp_path / "crawl.log").read_text(encoding="utf-8")
     assert done.stderr == ""
-    assert re.findall(r"^[A-Z]+ +(?=\w)", done.stdout, re.MULTILINE) == ["INFO     "] * 2
+    assert re.findall(r"^[A-Z]+ +(?=\w)", done.stdout, re.MULTILINE) == ["INFO     "] * 3
     assert re.findall(rf"\[scrapy_capmonster_report\S* INFO: ({ON}|{TOTALS})", log) == [ON, TOTALS]
     assert re.findall(r"^.* (?:WARNING|ERROR|CRITICAL): .*", log, re.MULTILINE) == []
 
     assert DEFAULT_CLIENT_KEY not in done.stdout + log
     assert set(re.findall(r"<\w+ https?://([^:/]+)", log)) == {"127.0.0.1"}
     assert "publicsuffix" not in log, "Something asks beyond this machine."
+
+    # It ends by saying where the page is.
+    page = tmp_path / "captcha-answers.html"
+    assert done.stdout.rstrip().endswith(f"The page of this crawl: {page.resolve()}")
+    text = page.read_text(encoding="utf-8")
+    assert f'id="tasks">{found["answers bought"]}<' in text
+    assert f'id="accepted">{found["reported"]}<' in text
 
 
 def test_sees_reports_that_are_false_or_missing(tmp_path: Path) -> None:

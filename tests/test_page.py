@@ -160,6 +160,14 @@ def test_the_table_can_be_searched_and_sorted(opened: Any) -> None:
     assert [row.split("\t")[2] for row in texts(browser, shown)] == ["10", "125", "2,100"]
 
 
+def test_what_happened_within_an_hour_has_no_course(opened: Any) -> None:
+    browser = opened(History(counts("shop.example", TURNSTILE, passed=9, sent_accepted=1), []))
+    assert browser.run("document.body.innerText.includes('All of it was within an hour.')")
+    assert texts(browser, "#courses h3") == []
+    browser = opened(History(counts("shop.example", TURNSTILE, passed=9), []))
+    assert browser.run("document.body.innerText.includes('Nothing was refused.')")
+
+
 def test_an_alert_is_marked_in_the_course_of_its_site(opened: Any) -> None:
     marks = (
         "[...document.querySelectorAll('#courses .card')].map(c => c.innerHTML.includes('--alert'))"

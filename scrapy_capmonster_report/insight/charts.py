@@ -135,8 +135,12 @@ def by_age(ages: Sequence[tuple[int, Share | None]], *, top: float) -> str:
 
 
 def top_of(shares: Iterable[Share]) -> float:
-    """The highest rate that charts of *shares* must show."""
-    return min(1.0, max([0.1, *(min(1.0, share.rate * 1.25 + 0.03) for share in shares)]))
+    """The highest rate that charts of *shares* must show.
+
+    The intervals of very few tasks may reach beyond: all others would be flat for them.
+    """
+    tops = [share.interval[1] if share.tasks >= 20 else share.rate for share in shares]
+    return min(1.0, max([0.1, *tops]) + 0.02)
 
 
 def _axes(top: float, *, below: float) -> tuple[Figure, Axes]:

@@ -73,7 +73,10 @@ def page(history: History, *, now: float) -> str:
 
 
 def _courses(history: History, sites: dict[str, SiteFigures], now: float) -> list[dict[str, Any]]:
-    """The charts over time, for sites with alerts first, then for those that refused most."""
+    """The charts over time, for sites with alerts first, then for those that refused most.
+
+    None if there is no course to show.
+    """
     alerts: defaultdict[str, list[Alert]] = defaultdict(list)
     for alert in history.alerts:
         alerts[alert.site].append(alert)
@@ -82,7 +85,9 @@ def _courses(history: History, sites: dict[str, SiteFigures], now: float) -> lis
     chosen = names[:MOST_COURSES]
     if not chosen:
         return []
-    hours = [count.hour for count in history.counts]
+    hours = {count.hour for count in history.counts}
+    if len(hours) == 1 and not alerts:
+        return []  # a single point is no course
     seconds = max(hours) + HOUR_SECONDS - min(hours)
     span = next((span for span in _SPANS if seconds / span <= _MOST_SPANS), _SPANS[-1])
     shares = _over_time(history.counts, set(chosen), span, now)
