@@ -223,6 +223,34 @@ def test_every_known_lifetime_has_its_row() -> None:
     assert written == {name: kind.lifetime for name, kind in TASK_TYPES.items() if kind.lifetime}
 
 
+def test_the_rooms_use_each_other_as_the_house_is_drawn() -> None:
+    values, others = [], {}
+    for row in document("docs/internals.md").sections()["The rooms"].rows():
+        if len(row) == 2:
+            values += codes(row[0])
+        else:
+            others[codes(row[0])[0]] = set(codes(row[2]))
+    uses: dict[str, set[str]] = {}
+    for path, tree in SOURCES.items():
+        inside = path.removesuffix(".py").split("/")
+        if len(inside) > 2 or inside[1] != "__init__":
+            uses.setdefault(inside[1], set()).update(_rooms(tree, inside[:-1]))
+    assert uses.keys() == {*values, *others}
+    assert {room: uses[room] - {room, *values} for room in others} == others
+    assert set().union(*(uses[room] for room in values)) <= set(values)
+
+
+def _rooms(tree: ast.Module, package: list[str]) -> Iterator[str]:
+    """The rooms of which a module in *package* imports something."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            path = [*above, *(node.module or "").split(".")]
+            if path[0] == PACKAGE:
+                inside = [name for name in path[1:] if name]
+                yield from inside[:1] or [alias.name for alias in node.names]
+
+
 @pytest.mark.parametrize(
     ("figure", "constant"),
     [row[1:] for row in DELIVERY.sections()["How long, how much"].rows()],
@@ -325,14 +353,14 @@ def test_json_is_json(block: Block) -> None:
     assert json.loads(block.text)
 
 
-@blocks("sh")
+@blocks("sh", "console")
 def test_commands_take_the_arguments_they_are_shown_with(block: Block) -> None:
     command = Command()
     command.settings = Settings()
     parser = argparse.ArgumentParser()
     command.add_options(parser)
     for line in block.text.splitlines():
-        words = shlex.split(line, comments=True)
+        words = shlex.split(line.removeprefix("$ "), comments=True)
         if words[:2] == ["scrapy", "capmonster"]:
             assert parser.parse_args(words[2:]).subcommand in subcommands()
         _read(

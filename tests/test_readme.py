@@ -48,4 +48,4 @@ def test_it_is_short_and_leads_on_to_every_page() -> None:
     assert len(README.text.splitlines()) <= 160
     targets = {link.target for link in README.links()}
     pages = {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")}
-    assert pages - targets <= {"docs/index.md", "docs/changelog.md", "docs/evidence.md"}
+    assert pages - targets <= {"docs/index.md", "docs/changelog.md"}
