@@ -22,6 +22,7 @@ from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from zlib import crc32
 
 from scrapy.http import HtmlResponse, JsonResponse, Response, TextResponse, XmlResponse
 from scrapy.utils.httpobj import urlparse_cached
@@ -113,7 +114,7 @@ class EvidenceFolder:
         self._pages = 0
         self._bytes = 0
         self._passed: dict[int, tuple[Path, str]] = {}
-        self._jobs: deque[Callable[[], bool]] = deque()
+        self._jobs: deque[Callable[[], int]] = deque()
         self._written = 0
         self._busy = False
         self._idle: Deferred[None] | None = None
@@ -163,8 +164,10 @@ class EvidenceFolder:
         if not self._on or trip not in self._passed:
             return
         path, site = self._passed.pop(trip)
-        self._kept[None, site] -= 1
-        self._kept[rule, site] = self._kept.get((rule, site), 0) + 1
+        kept = self._kept.get((rule, site), 0)
+        if kept < PAGES_OF_EACH:  # or many would be written, one after the other, to be deleted
+            self._kept[rule, site] = kept + 1
+            self._kept[None, site] -= 1
         self._do(partial(_move, path, self._place(rule, site)))
 
     def close(self, timeout: float) -> Deferred[None]:
@@ -193,7 +196,7 @@ class EvidenceFolder:
 
     # -- one job after the other ---------------------------------------------------------------
 
-    def _do(self, job: Callable[[], bool]) -> None:
+    def _do(self, job: Callable[[], int]) -> None:
         self._jobs.append(job)
         if not self._busy:
             self._busy = True
@@ -210,8 +213,8 @@ class EvidenceFolder:
         doing.addCallbacks(self._done, self._failed)
         doing.addCallback(lambda _: self._next())
 
-    def _done(self, wrote: bool) -> None:
-        self._written += wrote
+    def _done(self, more: int) -> None:
+        self._written += more
 
     def _failed(self, failure: Failure) -> None:
         self._on = False
@@ -254,13 +257,13 @@ class _Page:
     body: bytes
     meta: dict[str, Any]
 
-    def write(self, mask: Mask) -> bool:
-        """Write it, unless its folder has enough; in a thread.
+    def write(self, mask: Mask) -> int:
+        """Write it, unless its folder has enough; by how many pages there are more.
 
         A page that is there is there as a whole, and after what is known of it.
         """
         if not _has_room(self.path.parent):
-            return False
+            return 0
         meta, part = self.path.with_suffix(META_SUFFIX), self.path.with_suffix(_PART_SUFFIX)
         try:
             meta.write_text(json.dumps(_masked(self.meta, mask), indent=1), encoding="ascii")
@@ -271,7 +274,7 @@ class _Page:
                 with suppress(OSError):
                     path.unlink()
             raise
-        return True
+        return 1
 
 
 def _has_room(folder: Path) -> bool:
@@ -281,16 +284,17 @@ def _has_room(folder: Path) -> bool:
     return sum(name.endswith(META_SUFFIX) for name in names) < PAGES_OF_EACH
 
 
-def _move(path: Path, folder: Path) -> bool:
-    """Move a page and what is known of it; out of the way, if *folder* has enough."""
+def _move(path: Path, folder: Path) -> int:
+    """Move a page to *folder*, or delete it if there are enough; by how many there are more."""
+    if not path.exists():  # it was not written, or the user took it
+        return 0
     has_room = _has_room(folder)
     for old in (path.with_suffix(META_SUFFIX), path):
-        with suppress(FileNotFoundError):  # it was not written, or the user took it
-            if has_room:
-                old.replace(folder / old.name)
-            else:
-                old.unlink()
-    return False
+        if has_room:
+            old.replace(folder / old.name)
+        else:
+            old.unlink()
+    return 0 if has_room else -1
 
 
 def _describe(request: Request, response: Response, redirects: Sequence[str]) -> dict[str, Any]:
@@ -334,5 +338,7 @@ def _masked(known: Mapping[str, Any], mask: Mask) -> dict[str, Any]:
 
 def folder_name(name: str) -> str:
     """The name of the folder for a site or a rule, safe whatever *name* is."""
-    safe = re.sub(r"[^\w.-]+", "_", name).strip("._-")[:_LONGEST_NAME]
-    return f"{safe}_" if not safe or safe.lower() in _EXPECTATIONS else safe
+    safe = re.sub(r"[^\w.-]+", "_", name).strip("._-")
+    if safe and len(safe) <= _LONGEST_NAME and safe.lower() not in _EXPECTATIONS:
+        return safe
+    return f"{safe[:_LONGEST_NAME]}_{crc32(name.encode(errors='replace')):08x}"
