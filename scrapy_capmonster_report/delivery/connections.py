@@ -32,11 +32,20 @@ class Connections:
     def __init__(self, reactor: Any, timeout: float) -> None:
         self._reactor = reactor
         self._timeout = timeout
+        self._endpoints: dict[tuple[bytes, bytes, int], IStreamClientEndpoint] = {}
         self._open: set[_Watched] = set()
         self._all_lost: Deferred[None] | None = None
         self.opened = 0
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
+        # An Agent asks with each request, be there a connection or not; and to read the trust
+        # store takes 6 ms (Twisted 25.5, 0.1 ms with 26.10).
+        key = uri.scheme, uri.host, uri.port
+        if key not in self._endpoints:
+            self._endpoints[key] = self._endpoint(uri)
+        return self._endpoints[key]
+
+    def _endpoint(self, uri: URI) -> IStreamClientEndpoint:
         host = uri.host.decode("ascii")
         # Below TLS, because a goodbye over TLS takes as long as the server likes.
         endpoint: IStreamClientEndpoint = _WatchedEndpoint(
