@@ -94,19 +94,15 @@ def captcha_meta(
 ) -> dict[str, Any]:
     """The ``request.meta`` of a request that submits the answer of a CapMonster task.
 
+    It raises nothing into the crawl: what cannot be an id is counted when its answer is refused
+    (``withheld/invalid_task``).
+
     Args:
         task_id: the ``taskId`` that ``createTask`` returned.
         task_type: the task's ``type``, as ``createTask`` was given it (``"TurnstileTask"``), or
             a kind (``"image"``, ``"token"``, ``"recaptcha"``).
         solved_at: when the answer was ready, seconds since the epoch; now by default.
-
-    Raises:
-        ValueError: *task_id* is no task id.
     """
-    if parse_task_id(task_id) is None:
-        raise ValueError(
-            f"{task_id!r} is no taskId: it must be an int, or a str of digits, from 1 to 2^63-1."
-        )
     meta: dict[str, Any] = {
         TASK_ID: task_id,
         SOLVED_AT: time.time() if solved_at is None else solved_at,
@@ -162,9 +158,9 @@ def read_task(
     known = task_type(meta) or (TASK_TYPES[fallback.value] if fallback else _TOKEN)
     name = meta.get(TASK_TYPE)
     return Task(
-        id=task_id,
-        kind=known.kind,
-        type=name if isinstance(name, str) else None,
-        solved_at=solved_at,
-        lifetime=known.lifetime,
+        task_id,
+        known.kind,
+        name if isinstance(name, str) else None,
+        solved_at,
+        known.lifetime,
     )
