@@ -38,7 +38,9 @@ class Stats:
     """
 
     def __init__(self, crawler: Crawler) -> None:
+        assert crawler.stats is not None
         self._crawler = crawler
+        self._inc_value = crawler.stats.inc_value  # Scrapy 2.19 takes 0.5 µs to look it up
         self._broken = False
         self.tally: Counter[str] = Counter()
 
@@ -46,8 +48,7 @@ class Stats:
         """Add *count* to the stat *name* (without the prefix)."""
         self.tally[name] += count
         try:
-            assert self._crawler.stats is not None
-            self._crawler.stats.inc_value(PREFIX + name, count)
+            self._inc_value(PREFIX + name, count)
         except Exception:
             if not self._broken:
                 self._broken = True

@@ -8,6 +8,7 @@ the answer when it was first seen, and gives every trip to the site a number.
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -60,27 +61,33 @@ class Trace(NamedTuple):
         return self
 
 
+_MOMENT: Final = (float, int)
+_KINDS: Final = frozenset(
+    itertools.product(
+        *[(int,), _MOMENT, *[(int,)] * 5, (*_MOMENT, type(None)), (bool,), (bool,)],
+    )
+)
+"""The types that the members of a trace may have, as whole rows: three times as fast to look up
+as to ask each member, and it is asked four times a request."""
+
 _NO_HISTORY: Final = tuple(Trace(NO_TASK))
 
 
 def stored_trace(meta: Mapping[str, Any]) -> Trace | None:
     """The trace in *meta*, if there is one and it is one."""
     value = meta.get(TRACE)
-    if not isinstance(value, (tuple, list)) or len(value) != len(Trace._fields):
+    # Whoever wrote anything but plain numbers did not mean us.
+    if not isinstance(value, (tuple, list)) or tuple(map(type, value)) not in _KINDS:
         return None
     trace = Trace._make(value)
-    moments = (trace.solved_at, trace.solved_at if trace.sent_at is None else trace.sent_at)
-    counts = (*trace[:1], *trace[2:7], *trace[8:])
-    return trace if all(map(_is_moment, moments)) and all(map(_is_count, counts)) else None
-
-
-# Whoever wrote anything but plain numbers did not mean us.
-def _is_moment(value: object) -> bool:
-    return isinstance(value, (int, float)) and 0 <= value < _NEVER
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and value >= 0
+    task, solved_at, trip, retries, redirects, tries, hops, sent_at, _, _ = trace
+    if (
+        0 <= solved_at < _NEVER
+        and (sent_at is None or 0 <= sent_at < _NEVER)
+        and min(task, trip, retries, redirects, tries, hops) >= 0
+    ):
+        return trace
+    return None
 
 
 def history(meta: Mapping[str, Any]) -> tuple[int, int]:

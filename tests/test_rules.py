@@ -806,7 +806,7 @@ class TestGrowth:
         rules = compile_rules([{"domains": "shop.example", "status": 200}])
         for i in range(3000):
             assert matched(rules, html(url=f"https://h{i}.shop.example/")) is not None
-        remembered = rules._for_host.cache_info()
+        remembered = rules._candidates.cache_info()
         assert remembered.currsize <= 1024
 
 

@@ -197,7 +197,7 @@ class _Site:
     def _changed(self, window: int, *, rose: bool) -> bool:
         """Whether the rate in the last *window* answers is another than before, and higher."""
         before = self.answers - window
-        if before < LEAST_BEFORE or self.remembered < window:
+        if not self.refused or before < LEAST_BEFORE or self.remembered < window:
             return False
         refused = self._refused_in(window)
         refused_before = max(0.0, self.refused - refused)

@@ -104,7 +104,7 @@ class Status(Condition):
     def __init__(self, value: object, spider: Spider | None) -> None:
         super().__init__(value, spider)
         parsed = map(self._parse, options(value, self._ALLOWED))
-        self._statuses = frozenset(chain.from_iterable(parsed))
+        self.statuses = frozenset(chain.from_iterable(parsed))
 
     def _parse(self, value: object) -> Iterable[int]:
         # LinkedIn answers 999: no upper class is left out.
@@ -122,7 +122,7 @@ class Status(Condition):
         return f"{text[0]}xx" if re.fullmatch(r"[1-9]([x*.]{0,2}|[0-9][x*.])", text) else None
 
     def holds(self, page: Page) -> bool:
-        return page.status in self._statuses
+        return page.status in self.statuses
 
     def found(self, page: Page) -> str | None:
         return str(page.status)

@@ -35,6 +35,9 @@ class Page:
         response: the response.
         request: the request; ``response.request`` is not yet set in a downloader middleware.
         followed: the URLs that the site redirected this request to.
+
+    Attributes:
+        host: the host of the response's URL, as :func:`~.hosts.host_of` gives it.
     """
 
     def __init__(self, response: Response, request: Request, followed: Sequence[str] = ()) -> None:
@@ -42,12 +45,8 @@ class Page:
         self.request = request
         self.status = response.status
         self.url = response.url
+        self.host = host_of(self.url)
         self._followed = followed
-
-    @cached_property
-    def host(self) -> str:
-        """The host of the response's URL, as :func:`~.hosts.host_of` gives it."""
-        return host_of(self.url)
 
     @cached_property
     def redirects(self) -> Sequence[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from .conditions import Domains, Redirect
+from .conditions import Domains, Redirect, Status
 from .hosts import parents_of
 from .page import Page
 from .snippets import cut
@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
     OnError = Callable[["Rule", Exception], None]
 
-_HOSTS_REMEMBERED: Final = 1024
+_LOOKED_UP: Final = (Domains, Status)
+"""The conditions that :class:`Rules` looks up."""
+
+_REMEMBERED: Final = 1024
+"""Hosts with a status whose rules are remembered."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -40,10 +44,10 @@ class Rule:
     kind: Kind | None
     conditions: tuple[Condition, ...]
     tests: tuple[Callable[[Page], bool], ...] = field(init=False)
-    """The conditions but ``domains``, which :class:`Rules` looks up."""
+    """The conditions but those that :class:`Rules` looks up."""
 
     def __post_init__(self) -> None:
-        tests = (item.holds for item in self.conditions if not isinstance(item, Domains))
+        tests = (item.holds for item in self.conditions if not isinstance(item, _LOOKED_UP))
         object.__setattr__(self, "tests", tuple(tests))
 
     @property
@@ -53,6 +57,14 @@ class Rule:
             if isinstance(condition, Domains):
                 return condition.domains
         return None
+
+    def may_have(self, status: int) -> bool:
+        """Whether the rule is for responses of this *status*."""
+        return all(
+            status in condition.statuses
+            for condition in self.conditions
+            if isinstance(condition, Status)
+        )
 
     @property
     def sees_redirects(self) -> bool:
@@ -93,7 +105,8 @@ class Explanation:
 class Rules:
     """Rules in the order of the user, asked until one matches.
 
-    Rules with ``domains`` are indexed: those for other sites cost nothing.
+    Which rules may match is remembered by host and status: rules for other sites, and for other
+    statuses, cost nothing.
     """
 
     def __init__(self, rules: Iterable[Rule] = ()) -> None:
@@ -105,7 +118,7 @@ class Rules:
                 self._anywhere.append(place)
             for domain in rule.domains or ():
                 self._by_domain.setdefault(domain, []).append(place)
-        self._for_host = lru_cache(_HOSTS_REMEMBERED)(self._look_up)
+        self._candidates = lru_cache(_REMEMBERED)(self._look_up)
 
     def __len__(self) -> int:
         return len(self._rules)
@@ -134,7 +147,7 @@ class Rules:
             on_error: called with a rule and what its callback raised; that rule does not match.
         """
         page = Page(response, request, redirects)
-        return _first(self._for_host(page.host), page, on_error)
+        return _first(self._candidates(page.host, page.status), page, on_error)
 
     def match_redirects(
         self,
@@ -146,8 +159,8 @@ class Rules:
     ) -> Rule | None:
         """Like :meth:`match`, with only those rules that have a ``redirect`` condition."""
         page = Page(response, request, redirects)
-        rules = (rule for rule in self._for_host(page.host) if rule.sees_redirects)
-        return _first(rules, page, on_error)
+        candidates = self._candidates(page.host, page.status)
+        return _first([rule for rule in candidates if rule.sees_redirects], page, on_error)
 
     def explain(
         self, response: Response, request: Request, *, redirects: Sequence[str] = ()
@@ -161,12 +174,13 @@ class Rules:
             explanations.append(Explanation(rule.name, matched, findings))
         return explanations
 
-    def _look_up(self, host: str) -> tuple[Rule, ...]:
-        """The rules for *host*, in the order of the user."""
+    def _look_up(self, host: str, status: int) -> tuple[Rule, ...]:
+        """The rules for *host* and *status*, in the order of the user."""
         places = set(self._anywhere)
         for domain in parents_of(host):
             places.update(self._by_domain.get(domain, ()))
-        return tuple(self._rules[place] for place in sorted(places))
+        rules = (self._rules[place] for place in sorted(places))
+        return tuple(rule for rule in rules if rule.may_have(status))
 
 
 def plain(value: object) -> Any:
