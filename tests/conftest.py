@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+pytest_plugins = ["crawl_in_child", "redis_server"]
+"""Modules with fixtures of their own."""
+
 
 @pytest_twisted.async_yield_fixture
 async def serve() -> Any:
