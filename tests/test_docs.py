@@ -399,7 +399,7 @@ def test_the_first_page_leads_to_every_page() -> None:
     index = document("docs/index.md")
     pages = {path.stem for path in (ROOT / "docs").glob("*.md")} - {"index"}
     listed = {
-        line
+        line.rpartition("<")[2].strip(">")
         for block in re.findall(r"```\{toctree\}\n(.*?)```", index.text, re.S)
         for line in block.splitlines()
         if line and not line.startswith(":")
