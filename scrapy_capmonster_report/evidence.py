@@ -55,7 +55,7 @@ MOST_BYTES: Final = 100 * 1024 * 1024
 MOST_PAGE_BYTES: Final = 2 * 1024 * 1024
 """A page of more bytes is not kept: one that is cut need not be judged as the whole was."""
 
-MOST_PENDING: Final = 20
+MOST_PENDING: Final = 100
 """Pages that wait to be written, at most; there is always another one to keep instead."""
 
 META_SUFFIX: Final = ".meta.json"

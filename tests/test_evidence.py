@@ -15,7 +15,7 @@ import scrapy
 from scrapy.http import HtmlResponse
 from support import CLIENT_KEY, Reply, crawl
 from wired import WRONG, lines, until
-from workbench import ANSWERED, HTML, RULES, Answered, rules_file, run
+from workbench import ANSWERED, HTML, RULES, Answered, rules_file, run, save
 
 from scrapy_capmonster_report import CapMonsterReportMiddleware, evidence, signals
 from scrapy_capmonster_report.evidence import (
@@ -176,6 +176,21 @@ async def test_pages_of_every_kind_are_judged_as_they_were(
         )
 
 
+@pytest.mark.parametrize(
+    ("meta", "said"),
+    [
+        ({"class": "PdfResponse"}, "'class' is 'PdfResponse': it must be one of Response, Text"),
+        ({"class": 7}, "'class' is 7: it must be str"),
+        ({"class": "TextResponse", "encoding": 8}, "'encoding' is 8: it must be str"),
+    ],
+)
+def test_what_is_known_of_a_page_was_edited_badly(
+    meta: dict[str, Any], said: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    page = save(tmp_path / "a.html", WRONG, **meta)
+    assert said in run(capfd, "check", page, "--preset", "laravel").complaint
+
+
 class Reencode:
     """As middlewares do that render pages: the header names another encoding than the body has."""
 
@@ -256,12 +271,21 @@ async def test_method_redirects_and_headers_are_kept(
     assert sorted(answer["rule"] for answer in answers) == ["away", "header", "redirected"]
 
 
+class OneMore(Visits):
+    """Makes its last visit when the callbacks of all others have run."""
+
+    def parse(self, response: Any) -> Any:
+        super().parse(response)
+        if len(self.verdicts) == len(self.visits):
+            meta = {**response.meta, "taskId": 1000}
+            yield scrapy.Request("http://shop.example/fine", meta=meta)
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_refusal_that_only_a_callback_sees_is_no_page_that_passed(
     serve: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     visits = [f"http://shop.example/{n}" for n in range(PAGES_OF_EACH + 3)]
-    fine = "http://shop.example/fine"
     folder = tmp_path / "kept"
 
     def respond(request: Any) -> Any:
@@ -269,7 +293,7 @@ async def test_a_refusal_that_only_a_callback_sees_is_no_page_that_passed(
 
     for times in (1, 2):  # the second time there is no room for more of the refused
         caplog.clear()
-        await visit(serve, folder, respond, [*visits, fine])
+        await visit(serve, folder, respond, visits, spider=OneMore)
         assert places(folder) == {
             "rejected/shop.example/reject": PAGES_OF_EACH,
             "passed/shop.example": times,
@@ -279,7 +303,7 @@ async def test_a_refusal_that_only_a_callback_sees_is_no_page_that_passed(
     for page in pages(folder / "rejected"):
         assert known(page)["url"] in visits
     for page in pages(folder / "passed"):
-        assert known(page)["url"] == fine
+        assert known(page)["url"] == "http://shop.example/fine"
 
 
 # -- what it is for ------------------------------------------------------------------------------
