@@ -82,6 +82,7 @@ class Reporter:
             self._ledger,
             self._stats,
             wall=clock.wall,
+            mask=self._mask.text,
             log_extra=self._log_extra,
         )
         self._api = ReportApi(

@@ -49,6 +49,7 @@ class CrawlInsight:
         ledger: keeps the alerts.
         counters: count them.
         wall: seconds since the epoch.
+        mask: takes secrets out of a URL.
         log_extra: what log records carry.
     """
 
@@ -59,12 +60,14 @@ class CrawlInsight:
         counters: Stats,
         *,
         wall: Callable[[], float],
+        mask: Callable[[str], str],
         log_extra: dict[str, Any],
     ) -> None:
         self._crawler = crawler
         self._ledger = ledger
         self._stats = counters
         self._wall = wall
+        self._mask = mask
         self._log_extra = log_extra
         self._watch = RejectionWatch()
         self._passed_on: OrderedDict[int, int] = OrderedDict()
@@ -152,7 +155,7 @@ class CrawlInsight:
             "scrapy capmonster check %s",
             site,
             WALL,
-            shlex.quote(url),
+            shlex.quote(self._mask(url)),
             extra=self._log_extra,
         )
 
