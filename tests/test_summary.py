@@ -257,18 +257,6 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_hint_shows_no_password_that_is_in_the_url(
-    serve: Any, api: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    site_url = serve(verdicts).url
-    with_password = site_url.replace("//", "//user:pass-word@")
-    visits = [(task, IMAGE, f"{with_password}/wrong", {}) for task in range(1, 31)]
-    await crawl(Customer, {"CAPMONSTER_API_URL": api().url, **RULES}, visits=visits)
-    (hint,) = warnings(caplog)
-    assert hint.endswith(f"scrapy capmonster check {site_url}/wrong")
-
-
-@pytest_twisted.ensureDeferred
 async def test_what_is_usual_for_a_site_is_known_from_earlier_crawls(
     ledger: str, serve: Any, api: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
