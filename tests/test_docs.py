@@ -1,45 +1,35 @@
-"""What the documentation says is what the package does: tables, blocks, links, figures."""
+"""What stands in the tables of the documentation is what stands in the code."""
 
 from __future__ import annotations
 
 import argparse
 import ast
-import json
 import re
-import shlex
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
-from documents import DOCUMENTS, ROOT, Document, codes, document
-from scrapy import Spider
-from scrapy.settings import Settings
-from support import CLIENT_KEY
+from documents import ROOT, Document, codes, document
 
 import scrapy_capmonster_report
 from scrapy_capmonster_report import signals, stats, task, trace
-from scrapy_capmonster_report.commands import Command, subcommands
+from scrapy_capmonster_report.commands import subcommands
 from scrapy_capmonster_report.delivery.answer import ERROR_CODES
 from scrapy_capmonster_report.delivery.api import ENDPOINTS
 from scrapy_capmonster_report.outcome import Outcome
-from scrapy_capmonster_report.rules import compile_rules
 from scrapy_capmonster_report.rules.compile import _LABELS
 from scrapy_capmonster_report.rules.conditions import CONDITIONS
-from scrapy_capmonster_report.settings import DEFAULTS, ReportSettings
+from scrapy_capmonster_report.settings import DEFAULTS
 from scrapy_capmonster_report.task import TASK_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import ModuleType
 
-    from documents import Block
 
 PACKAGE: Final = scrapy_capmonster_report.__name__
 REFERENCE: Final = document("docs/reference.md").sections()
 DELIVERY: Final = document("docs/delivery.md")
-
-NOT_INSTALLED: Final = {"capmonstercloudclient", "capmonster_python"}
-"""Clients of which no environment that runs all tests has more than one, if any."""
 
 SCRAPYS_META: Final = {"retry_times", "redirect_urls", "download_latency", "allow_offsite"}
 
@@ -293,115 +283,3 @@ def test_the_messages_under_troubleshooting_are_those_of_the_code() -> None:
     said = {_said(node, texts) for node in nodes()}
     assert symptoms
     assert [text for text in symptoms if not any(text in message for message in said)] == []
-
-
-# -- blocks ----------------------------------------------------------------------------------------
-
-
-def blocks(*languages: str) -> Any:
-    found = [block for name in DOCUMENTS for block in DOCUMENTS[name].blocks(*languages)]
-    return pytest.mark.parametrize("block", found, ids=[block.where for block in found])
-
-
-def _imports(tree: ast.Module) -> Iterator[tuple[ast.stmt, str]]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node, node.module.partition(".")[0]
-        elif isinstance(node, ast.Import):
-            yield node, node.names[0].name.partition(".")[0]
-
-
-def _is_fragment(tree: ast.Module) -> bool:
-    """Whether the block is part of a function: it yields or awaits."""
-    return any(
-        isinstance(node, (ast.Yield, ast.Await, ast.Return))
-        for statement in tree.body
-        if not isinstance(statement, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
-        for node in ast.walk(statement)
-    )
-
-
-def _read(settings: Mapping[str, Any], spider: Spider | None = None) -> None:
-    ours = {name: value for name, value in settings.items() if name.startswith("CAPMONSTER_")}
-    assert ours.keys() <= DEFAULTS.keys()
-    if ours:
-        defaults = {"CAPMONSTER_CLIENT_KEY": CLIENT_KEY, "CAPMONSTER_REPORT_RULES": ["turnstile"]}
-        read = ReportSettings.from_settings(Settings({**defaults, **ours}), {})
-        assert len(compile_rules(read.rules, spider=spider)) > 0
-
-
-@blocks("python")
-def test_python_runs_and_its_settings_are_settings(block: Block) -> None:
-    tree = ast.parse(block.text)
-    packages = {package for _, package in _imports(tree)}
-    if _is_fragment(tree):
-        body = "".join(f"    {line}" for line in block.text.splitlines(keepends=True))
-        compile(f"async def callback(self, response):\n{body}", block.where, "exec")
-    if _is_fragment(tree) or packages & NOT_INSTALLED:
-        ours = [node for node, package in _imports(tree) if package in (PACKAGE, "scrapy")]
-        tree = ast.Module(ours, [])
-    namespace: dict[str, Any] = {"__name__": "example"}
-    exec(compile(tree, block.where, "exec"), namespace)
-    _read({name: value for name, value in namespace.items() if name.isupper()})
-    for value in namespace.values():
-        if isinstance(value, type) and issubclass(value, Spider) and value is not Spider:
-            _read(value.custom_settings or {}, value())
-
-
-@blocks("json")
-def test_json_is_json(block: Block) -> None:
-    assert json.loads(block.text)
-
-
-@blocks("sh", "console")
-def test_commands_take_the_arguments_they_are_shown_with(block: Block) -> None:
-    command = Command()
-    command.settings = Settings()
-    parser = argparse.ArgumentParser()
-    command.add_options(parser)
-    for line in block.text.splitlines():
-        words = shlex.split(line.removeprefix("$ "), comments=True)
-        if words[1:2] == ["capmonster"]:
-            assert parser.parse_args(words[2:]).subcommand in subcommands()
-        _read(
-            dict(
-                re.findall(r"\b(CAPMONSTER_\w+)=(.+)", word)[0]
-                for word in words
-                if "=" in word and re.search(r"\bCAPMONSTER_\w+=", word)
-            )
-        )
-
-
-# -- links and names -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", DOCUMENTS)
-def test_every_link_leads_somewhere(name: str) -> None:
-    broken = [link for link in DOCUMENTS[name].links() if not _resolves(name, link.target)]
-    assert broken == []
-
-
-def _resolves(name: str, target: str) -> bool:
-    if target.startswith("https://"):
-        return True
-    path, _, anchor = target.partition("#")
-    file = (ROOT / name).parent / path if path else ROOT / name
-    return file.exists() and (not anchor or anchor in Document(file.resolve()).anchors())
-
-
-@pytest.mark.parametrize("name", DOCUMENTS)
-def test_every_setting_it_names_is_one(name: str) -> None:
-    named = set(re.findall(r"\bCAPMONSTER_[A-Z_]+\b", DOCUMENTS[name].text))
-    assert named <= DEFAULTS.keys()
-
-
-def test_the_first_page_leads_to_every_page() -> None:
-    index = document("docs/index.md")
-    pages = {path.stem for path in (ROOT / "docs").glob("*.md")} - {"index"}
-    listed = {
-        line.rpartition("<")[2].strip(">")
-        for block in re.findall(r"```\{toctree\}\n(.*?)```", index.text, re.S)
-        for line in block.splitlines()
-        if line and not line.startswith(":")
-    }
-    assert listed == pages
