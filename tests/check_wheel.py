@@ -40,7 +40,9 @@ def try_out(wheel: Path, folder: Path) -> None:
     venv.create(folder / "venv", with_pip=True)
     python = folder / "venv" / "bin" / "python"
     example = shutil.copytree(
-        ROOT / "example_project", folder / "example", ignore=shutil.ignore_patterns("__pycache__")
+        ROOT / "example_project",
+        folder / "example",
+        ignore=shutil.ignore_patterns("__pycache__", ".*"),
     )
     requirements = (example / "requirements.txt").read_text(encoding="utf-8").splitlines()
     others = [line for line in requirements if line and not line.startswith(("#", "."))]

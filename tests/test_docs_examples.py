@@ -193,3 +193,35 @@ async def test_a_story_ends_as_it_is_told(title: str, serve: Any, api: Any, tmp_
 
     ends = {"passed", *(outcome.value for outcome in Outcome)}
     assert {name: count for name, count in stats.items() if name in ends} == expected
+
+
+# -- docs/recipes-spiders.md -----------------------------------------------------------------------
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_login_recipe_tries_again_with_a_new_answer(serve: Any, api: Any) -> None:
+    page = document("docs/recipes-spiders.md").sections()["FormRequest login"]
+    namespace: dict[str, Any] = {"__name__": "example"}
+    exec(page.blocks("python")[0].text.replace("shop.example", "127.0.0.1"), namespace)
+    form = '<form method="post">{}<input type="hidden" name="session" value="7"></form>'
+    error = '<p class="captcha-error">Wrong captcha</p>'
+
+    def respond(request: Any) -> str:
+        token = request.args.get(b"g-recaptcha-response", [b""])[0]
+        assert not token or request.args[b"session"] == [b"7"]
+        return {b"": form.format(""), b"good": '<p class="account">me</p>'}.get(
+            token, form.format(error)
+        )
+
+    class Login(namespace["LoginSpider"]):  # type: ignore[misc]
+        start_urls = [serve(respond).url + "/login"]
+        answers = [(1, "bad"), (2, "good")]
+
+        async def solve(self, response: Response, task_type: str) -> tuple[int, str]:
+            return self.answers.pop(0)
+
+    reports = api()
+    stats = await crawl(Login, {"CAPMONSTER_API_URL": reports.url})
+
+    assert stats["rejected/rule/login"] == stats["passed"] == 1
+    assert reports.reports == [("/reportIncorrectTokenCaptcha", 1)]
