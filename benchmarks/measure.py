@@ -29,7 +29,7 @@ class Row:
         against: the yardstick.
         limit: the least or the most it may be.
         value: what it is; ``None`` if it could not be measured, and *note* says why.
-        unit: of both: ``×`` for a ratio.
+        unit: of both.
         at_least: whether *limit* is the least, not the most.
         note: the figures behind it.
     """
@@ -38,7 +38,7 @@ class Row:
     against: str
     limit: float
     value: float | None
-    unit: str = "×"
+    unit: str = "x"
     at_least: bool = False
     note: str = ""
 
@@ -75,7 +75,6 @@ def best(ways: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, floa
 def seconds_a_call(function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]) -> float:
     """Seconds of processor time for one call of *function*, over all of *arguments*."""
     calls = list(arguments)
-    gc.collect()
     gc.disable()
     try:
         began = time.thread_time()

@@ -1,7 +1,7 @@
 """``replay`` against reading and parsing the same pages with parsel alone.
 
-Over pages of about 30 kB, saved and in an HTTP cache, as ``replay.py`` makes them. Each run has a process of its
-own; its time is the processor's.
+Over pages of about 30 kB, saved and in an HTTP cache, as ``replay.py`` makes them. Each run has a
+process of its own; its time is the processor's.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import treq
@@ -26,13 +27,13 @@ ROUNDS = 8
 TASKS = itertools.count(1)
 
 Cost = tuple[float, float]
-"""Seconds, and seconds of processor time, for all reports."""
+"""Seconds, and seconds of processor time, for one report."""
 
 
-async def timed(send_all: Callable[[], Awaitable[None]]) -> Cost:
+async def timed(send_all: Callable[[], Awaitable[None]], reports: int) -> Cost:
     cpu, began = time.process_time(), moment()
     await send_all()
-    return moment() - began, time.process_time() - cpu
+    return (moment() - began) / reports, (time.process_time() - cpu) / reports
 
 
 class Bare:
@@ -47,7 +48,6 @@ class Bare:
 
         self.url = f"{api}/reportIncorrectTokenCaptcha"
         self.pool = HTTPConnectionPool(reactor)
-        self.pool.maxPersistentPerHost = CONCURRENCY
         self.agent = Agent(reactor, pool=self.pool)
         self.client = HTTPClient(self.agent)
 
@@ -66,8 +66,10 @@ class Bare:
         answer = await self.agent.request(b"POST", self.url.encode(), headers, producer)
         assert json.loads(await readBody(answer))["errorId"] == 0
 
-    async def all(self, report: Callable[[int], Awaitable[None]], concurrency: int) -> None:
-        tasks = itertools.islice(TASKS, REPORTS)
+    async def all(
+        self, report: Callable[[int], Awaitable[None]], reports: int, concurrency: int
+    ) -> None:
+        tasks = itertools.islice(TASKS, reports)
 
         async def worker() -> None:
             for task_id in tasks:
@@ -78,15 +80,15 @@ class Bare:
             await done
 
 
-async def ours(middleware: Any) -> Cost:
+async def ours(middleware: Any, reports: int) -> Cost:
     """Hand over all at once, and wait for the last outcome."""
     from scrapy_capmonster_report.signals import report_finished
 
     refused = response()
-    requests = [submit(middleware) for _ in range(REPORTS)]
+    requests = [submit(middleware) for _ in range(reports)]
     for request in requests:
         middleware.process_response(request, refused)
-    left, all_done = REPORTS, Deferred()
+    left, all_done = reports, Deferred()
 
     def finished(outcome: Any) -> None:
         nonlocal left
@@ -103,23 +105,24 @@ async def ours(middleware: Any) -> Cost:
     signals = middleware.crawler.signals
     signals.connect(finished, report_finished)
     try:
-        return await timed(send_all)
+        return await timed(send_all, reports)
     finally:
         signals.disconnect(finished, report_finished)
 
 
-async def costs(api: str, concurrency: int, rounds: int) -> dict[str, Cost]:
+async def costs(api: str, concurrency: int, rounds: int, reports: int = REPORTS) -> dict[str, Cost]:
     """The best of each way, in turn."""
 
     async def measure(middleware: Any) -> dict[str, Cost]:
         bare = Bare(api)
+        bare.pool.maxPersistentPerHost = concurrency
+        ways = {"treq": bare.with_treq, "agent": bare.with_agent}
         found: dict[str, Cost] = {}
         for _ in range(rounds):
-            for name, cost in (
-                ("ours", await ours(middleware)),
-                ("treq", await timed(lambda: bare.all(bare.with_treq, concurrency))),
-                ("agent", await timed(lambda: bare.all(bare.with_agent, concurrency))),
-            ):
+            costs = {"ours": await ours(middleware, reports)}
+            for name, way in ways.items():
+                costs[name] = await timed(partial(bare.all, way, reports, concurrency), reports)
+            for name, cost in costs.items():
                 found[name] = tuple(map(min, cost, found.get(name, cost)))
         await bare.pool.closeCachedConnections()
         return found
@@ -136,8 +139,8 @@ async def costs(api: str, concurrency: int, rounds: int) -> dict[str, Cost]:
 async def rows() -> list[Row]:
     with server("api") as api:
         found = await costs(api, CONCURRENCY, ROUNDS)
-    rate = {name: REPORTS / seconds for name, (seconds, _) in found.items()}
-    cpu = {name: seconds / REPORTS * MICRO for name, (_, seconds) in found.items()}
+    rate = {name: 1 / seconds for name, (seconds, _) in found.items()}
+    cpu = {name: seconds * MICRO for name, (_, seconds) in found.items()}
     return [
         Row(
             "reports/s, handed over all at once, concurrency 32",
@@ -145,7 +148,8 @@ async def rows() -> list[Row]:
             0.95,
             rate["ours"] / rate["treq"],
             at_least=True,
-            note=f"{rate['ours']:.0f}, {rate['treq']:.0f} reports/s; bare `Agent` {rate['agent']:.0f}",
+            note=f"{rate['ours']:.0f}, {rate['treq']:.0f} reports/s; "
+            f"bare `Agent` {rate['agent']:.0f}",
         ),
         Row(
             "processor time a report, handing over included",

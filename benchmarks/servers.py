@@ -39,7 +39,8 @@ def server(kind: str, *, delay: float = 0.0) -> Iterator[str]:
     process = subprocess.Popen(
         [sys.executable, __file__, kind, str(delay)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
-    assert process.stdin is not None and process.stdout is not None
+    assert process.stdin is not None
+    assert process.stdout is not None
     try:
         yield process.stdout.readline().decode().strip()
     finally:

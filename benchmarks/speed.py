@@ -12,7 +12,7 @@ from rivals import RIVALS, why_not
 from servers import server
 
 PAGES = 250
-ROUNDS = 6
+ROUNDS = 12
 FEWER_PAGES = 120
 """For the rivals in a slow crawl: they would take minutes."""
 
@@ -92,18 +92,18 @@ async def scene(title: str, one_in: int, delay: float, limit: float, rival_pages
                 none[0] / mine[0],
                 at_least=True,
                 note=f"{PAGES / mine[0]:.0f}, {PAGES / none[0]:.0f} pages/s; "
-                f"processor time to the end {mine[1] / none[1]:.2f} ×",
+                f"processor time to the end {mine[1] / none[1]:.2f} x",
             )
         ]
         missing = {name: why_not(rival) for name, rival in RIVALS.items()}
         ways = {name: _rival(rival, api) for name, rival in RIVALS.items() if not missing[name]}
-        speeds = await compared({"ours": ours, **ways}, 2, pages=rival_pages, **arguments)
+        speeds = await compared({"ours": ours, **ways}, 3, pages=rival_pages, **arguments)
         for name in RIVALS:
             value = note = None
             if name in speeds:
                 value = speeds[name][0] / speeds["ours"][0]
                 rates = (rival_pages / speeds[way][0] for way in ("ours", name))
-                note = "{:.0f}, {:.0f} pages/s; processor time {:.2f} ×".format(
+                note = "{:.0f}, {:.0f} pages/s; processor time {:.2f} x".format(
                     *rates, speeds["ours"][1] / speeds[name][1]
                 )
             rows.append(

@@ -1,0 +1,154 @@
+"""What must not grow, counted in operations and bytes: seconds depend on the machine.
+
+That rules are not asked, and pages not parsed, more than needed is in ``test_rules.py`` too, from
+nearer by.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import tracemalloc
+from collections import Counter
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import pytest_twisted
+import scrapy
+from scrapy.http import HtmlResponse
+from support import start_crawl
+from twisted.web.server import NOT_DONE_YET
+
+from scrapy_capmonster_report import CapMonsterReportMiddleware
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+URL = "https://shop.example/login"
+PAGE = b"<html><head><title>Welcome</title></head><body><p>Hello</p></body></html>"
+HANDED_OVER = 31
+
+
+class Inside(scrapy.Spider):
+    """Asks *measure* while a crawl is on."""
+
+    name = "inside"
+    measure: Callable[[CapMonsterReportMiddleware], Any]
+
+    async def start(self) -> Any:
+        middleware = self.crawler.get_downloader_middleware(CapMonsterReportMiddleware)
+        assert middleware is not None
+        self.measured = self.measure(middleware)
+        for request in ():
+            yield request
+
+
+async def inside(measure: Callable[[CapMonsterReportMiddleware], Any], **settings: Any) -> Any:
+    """What *measure* says of the middleware of a crawl."""
+    settings = {"CAPMONSTER_REPORT_RULES": [{"text": "Wrong"}], **settings}
+    settings["CAPMONSTER_REPORT_CLOSE_TIMEOUT"] = 0
+    crawler = await start_crawl(Inside, settings, measure=measure)
+    return crawler.spider.measured
+
+
+def submitted(middleware: CapMonsterReportMiddleware, task_id: int) -> scrapy.Request:
+    """A request with the answer of a task, as it is when its response comes."""
+    request = scrapy.Request(URL, meta={"taskId": task_id})
+    middleware.process_request(request)
+    return request
+
+
+def calls(function: Callable[..., object], *args: object) -> Counter[str]:
+    """Every function that is called, those in C included, and how often."""
+    called: Counter[str] = Counter()
+
+    def count(frame: Any, event: str, arg: Any) -> None:
+        if event == "call":
+            called[frame.f_code.co_name] += 1
+        elif event == "c_call":
+            called[arg.__name__] += 1
+
+    sys.setprofile(count)
+    try:
+        function(*args)
+    finally:
+        sys.setprofile(None)
+    return called
+
+
+def peak(function: Callable[..., object], *args: object) -> int:
+    """The bytes that are allocated at once, at most."""
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        function(*args)
+        return tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+
+
+def on_a_response(middleware: CapMonsterReportMiddleware) -> Counter[str]:
+    """What is called for a response of a site that was seen before."""
+    for task_id in (1, 2):
+        response = HtmlResponse(URL, body=PAGE, encoding="utf-8")
+        request = submitted(middleware, task_id)
+        called = calls(middleware.process_response, request, response)
+    return called
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        pytest.param({"domains": "other.example"}, id="site"),
+        pytest.param({"status": [403, "5xx"]}, id="status"),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_rules_for_another_site_or_status_cost_no_operation(others: dict[str, Any]) -> None:
+    mine = {"domains": "shop.example", "text": "Wrong"}
+    theirs = {**others, "text": "Wrong", "css": ".wrong", "url": "wrong"}
+    few = await inside(on_a_response, CAPMONSTER_REPORT_RULES=[mine, theirs])
+    many = await inside(on_a_response, CAPMONSTER_REPORT_RULES=[mine, *[theirs] * 1000])
+    assert many == few
+    assert few["holds"] == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_page_is_decoded_and_parsed_once_however_many_rules_look_at_it() -> None:
+    rules = [{"text": "Wrong"}, {"css": ".wrong"}, {"xpath": "//wrong"}, {"jmespath": "wrong"}]
+    called = await inside(on_a_response, CAPMONSTER_REPORT_RULES=rules * 100)
+    assert called["search"] >= 100
+    assert called["selects"] == 200
+    assert called["html_to_unicode"] == 1  # w3lib's, which decodes
+    assert called["create_root_node"] == 1  # parsel's, which parses
+    assert called["raw_decode"] == 0
+
+
+@pytest.mark.parametrize("is_durable", [False, True], ids=["memory", "sqlite"])
+@pytest_twisted.ensureDeferred
+async def test_handing_over_costs_the_same_however_long_the_queue(
+    is_durable: bool, api: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)  # what pytest keeps of the log does grow
+    task_ids = iter(range(1, 100_000))
+
+    def cost(middleware: CapMonsterReportMiddleware, queued: int) -> tuple[float, float]:
+        """The calls of handing one over, and the bytes, when so many are queued."""
+        while (task_id := next(task_ids)) <= queued:
+            middleware.reject(submitted(middleware, task_id))
+        requests = [submitted(middleware, next(task_ids)) for _ in range(2 * HANDED_OVER)]
+        # Once in a while a dict grows, and that is spread over all that it then has room for.
+        return (
+            median(calls(middleware.reject, r).total() for r in requests[:HANDED_OVER]),
+            median(peak(middleware.reject, r) for r in requests[HANDED_OVER:]),
+        )
+
+    (few_calls, few_bytes), (many_calls, many_bytes) = await inside(
+        lambda middleware: [cost(middleware, queued) for queued in (1_000, 9_000)],
+        CAPMONSTER_API_URL=api(lambda *_: NOT_DONE_YET).url,
+        CAPMONSTER_REPORT_LEDGER=f"sqlite:{tmp_path / 'ledger'}" if is_durable else "",
+    )
+    assert many_calls == few_calls
+    assert many_bytes <= few_bytes + 200  # a longer number here and there
