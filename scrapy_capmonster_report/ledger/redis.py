@@ -316,7 +316,7 @@ class RedisHome:
 def shown(url: str) -> str:
     """*url* without its credentials."""
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname}:{parts.port or 6379}{parts.path}"
+    return f"{parts.scheme}://{parts.hostname or 'localhost'}:{parts.port or 6379}{parts.path}"
 
 
 def totals_keys(now: float, days: int) -> list[str]:
