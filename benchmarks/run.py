@@ -12,7 +12,7 @@ import platform
 import subprocess
 import sys
 import time
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
 from pathlib import Path
 
 from measure import Row, markdown
@@ -46,13 +46,9 @@ def _processor() -> str:
 
 def versions() -> str:
     """What it was measured with."""
-    found = [f"Python {platform.python_version()}"]
-    for package in PACKAGES:
-        try:
-            found.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            found.append(f"no {package}")
-    return ", ".join(found)
+    installed = {found.name.lower(): found.version for found in distributions()}
+    found = [f"{package} {installed.get(package, '(none)')}" for package in PACKAGES]
+    return ", ".join([f"Python {platform.python_version()}", *found])
 
 
 def main() -> None:
