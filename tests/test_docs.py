@@ -31,7 +31,10 @@ PACKAGE: Final = scrapy_capmonster_report.__name__
 REFERENCE: Final = document("docs/reference.md").sections()
 DELIVERY: Final = document("docs/delivery.md")
 
-SCRAPYS_META: Final = {"retry_times", "redirect_urls", "download_latency", "allow_offsite"}
+SCRAPYS_META: Final = {
+    *("retry_times", "redirect_urls", "redirect_times", "redirect_ttl", "dont_redirect"),
+    *("download_latency", "allow_offsite", "handle_httpstatus_list", "handle_httpstatus_all"),
+}
 
 TIMES: Final = {"second": 1, "minute": 60, "hour": 3600, "day": 24 * 3600}
 
