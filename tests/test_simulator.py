@@ -15,6 +15,7 @@ import treq
 from hypothesis import given
 from hypothesis import strategies as st
 from support import CLIENT_KEY
+from test_task import VENDORS_TYPES
 from twisted.internet.defer import CancelledError
 from twisted.internet.error import CannotListenError, ConnectError
 from twisted.internet.task import Clock
@@ -29,6 +30,7 @@ from scrapy_capmonster_report.simulator import (
     Simulator,
 )
 from scrapy_capmonster_report.simulator.task import spoilt
+from scrapy_capmonster_report.task import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,6 +112,10 @@ async def test_an_answer_takes_its_time(simulate: Callable[..., Simulator], cloc
         ("RecaptchaV3TaskProxyless", "gRecaptchaResponse"),
         ("NoCaptchaTaskProxyless", "gRecaptchaResponse"),
         ("GeeTestTask", "validate"),
+        ("CustomTask", "token"),
+        ("AmazonTask", "token"),
+        ("AmazonTaskProxyless", "token"),
+        ("BinanceTask", "token"),
     ],
 )
 @pytest_twisted.ensureDeferred
@@ -121,6 +127,32 @@ async def test_a_token_stands_where_its_type_has_it(
     answer = await call(simulator, "/getTaskResult", taskId=task_id)
     assert answer["solution"] == {member: simulator.tasks[task_id].answer}
     assert answer["solution"][member].startswith("token-")
+
+
+@pytest.mark.parametrize("proxyless", ["", "Proxyless"])
+@pytest.mark.parametrize("task_type", [*VENDORS_TYPES])
+@pytest_twisted.ensureDeferred
+async def test_every_type_of_the_service_is_solved_and_reported(
+    simulate: Callable[..., Simulator], task_type: str, proxyless: str
+) -> None:
+    simulator = simulate()
+    task_id = await create(simulator, {**IMAGE, **TOKEN, "type": task_type + proxyless})
+    answer = await call(simulator, "/getTaskResult", taskId=task_id)
+    assert (answer["status"], len(answer["solution"])) == ("ready", 1)
+    kind, _ = VENDORS_TYPES[task_type]
+    fits = IMAGE_REPORT if kind is Kind.IMAGE else TOKEN_REPORT
+    for path in (IMAGE_REPORT, TOKEN_REPORT):
+        expected = SUCCESS if path == fits else error("WRONG_CAPTCHA_ID")
+        assert await call(simulator, path, taskId=task_id) == expected
+
+
+@pytest_twisted.ensureDeferred
+async def test_several_pictures_in_one_task(simulate: Callable[..., Simulator]) -> None:
+    simulator = simulate(solve=lambda task: "130.9")
+    task = {"type": "ComplexImageTask", "class": "recognition", "imagesBase64": [PICTURE] * 2}
+    task_id = await create(simulator, task)
+    answer = await call(simulator, "/getTaskResult", taskId=task_id)
+    assert answer["solution"] == {"answer": ["130.9"]}
 
 
 @pytest_twisted.ensureDeferred
@@ -433,6 +465,9 @@ async def test_it_listens_on_one_address_only(simulate: Callable[..., Simulator]
         ({"wrong": float("nan")}, "share of wrong answers"),
         ({"delay": -1}, "delay"),
         ({"retention": 0}, "retention"),
+        ({"balance": -0.5}, "balance"),
+        ({"balance": float("nan")}, "balance"),
+        ({"balance": float("inf")}, "balance"),
         ({"port": 65536}, "port"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from base64 import b64decode
 from collections import Counter
 from dataclasses import dataclass
@@ -11,7 +12,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .answer import Answer
 from .server import Server
-from .task import REPORTS, Report, SimulatedTask, is_picture, is_supported, made_up, spoilt
+from .task import (
+    REPORTS,
+    Report,
+    SimulatedTask,
+    has_body,
+    is_picture,
+    is_supported,
+    made_up,
+    spoilt,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -47,7 +57,7 @@ class Simulator:
         reactor: an ``IReactorTCP`` provider to listen with; by default the installed one.
 
     Raises:
-        ValueError: *port*, *wrong*, *delay* or *retention* is out of range.
+        ValueError: *port*, *wrong*, *delay*, *retention* or *balance* is out of range.
     """
 
     def __init__(
@@ -72,6 +82,8 @@ class Simulator:
             raise ValueError(f"The delay must be 0 or more seconds, not {delay}.")
         if not retention > 0:
             raise ValueError(f"The retention must be more than 0 seconds, not {retention}.")
+        if not 0 <= balance < math.inf:
+            raise ValueError(f"The balance must be a number, 0 or more, not {balance}.")
         #: Every task created, by its id.
         self.tasks: dict[int, SimulatedTask] = {}
         #: Every readable call of a report endpoint, accepted or not, in order.
@@ -202,7 +214,7 @@ class Simulator:
         task = call.get("task")
         if not isinstance(task, dict) or not is_supported(task.get("type")):
             raise _RefusedError("ERROR_NO_SUCH_METHOD")
-        if is_picture(task["type"]):
+        if has_body(task["type"]):
             _check_picture(task.get("body"))
         if self.balance <= 0:
             raise _RefusedError("ERROR_ZERO_BALANCE")

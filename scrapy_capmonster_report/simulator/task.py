@@ -14,10 +14,12 @@ TOKEN_REPORT: Final = "/reportIncorrectTokenCaptcha"
 RECAPTCHA_REPORT: Final = "/reportIncorrectRecaptcha"
 REPORTS: Final = (IMAGE_REPORT, TOKEN_REPORT, RECAPTCHA_REPORT)
 
-_IMAGE_TYPES: Final = frozenset({"ImageToTextTask"})
-#: The member of ``solution`` that carries the answer, by task type without "Proxyless".
+_IMAGE_TYPES: Final = frozenset({"ImageToTextTask", "ComplexImageTask"})
+#: The member of ``solution`` that carries the answer, by task type without "Proxyless". Where the
+#: service has more of them (``CustomTask``, ``AmazonTask``: by what was asked), there is one here.
 _SOLUTION_FIELDS: Final = {
     "ImageToTextTask": "text",
+    "ComplexImageTask": "answer",
     "NoCaptchaTask": "gRecaptchaResponse",
     "RecaptchaV2Task": "gRecaptchaResponse",
     "RecaptchaV2EnterpriseTask": "gRecaptchaResponse",
@@ -30,6 +32,9 @@ _SOLUTION_FIELDS: Final = {
     "ProsopoTask": "token",
     "MTCaptchaTask": "token",
     "YidunTask": "token",
+    "AmazonTask": "token",
+    "BinanceTask": "token",
+    "CustomTask": "token",
 }
 #: Of a made-up text, and of a wrong character: none that is easily taken for another.
 _LETTERS: Final = "abcdefhkmnprtuvwxy34678"
@@ -89,19 +94,26 @@ class SimulatedTask:
         return (IMAGE_REPORT,) if is_picture(self.type) else (TOKEN_REPORT, RECAPTCHA_REPORT)
 
     @property
-    def solution(self) -> dict[str, str]:
+    def solution(self) -> dict[str, str | list[str]]:
         """The ``solution`` object of ``getTaskResult``."""
-        return {_SOLUTION_FIELDS[self.type.removesuffix("Proxyless")]: self.answer}
+        member = _SOLUTION_FIELDS[_base(self.type)]
+        # Several pictures have several answers; the page on ComplexImageTask has a list.
+        return {member: [self.answer] if member == "answer" else self.answer}
 
 
 def is_supported(task_type: object) -> bool:
     """Whether there are answers to tasks of this type."""
-    return isinstance(task_type, str) and task_type.removesuffix("Proxyless") in _SOLUTION_FIELDS
+    return isinstance(task_type, str) and _base(task_type) in _SOLUTION_FIELDS
 
 
 def is_picture(task_type: str) -> bool:
-    """Whether tasks of this type ask for the text on a picture, and not for a token."""
-    return task_type in _IMAGE_TYPES
+    """Whether tasks of this type ask what is on a picture, and not for a token."""
+    return _base(task_type) in _IMAGE_TYPES
+
+
+def has_body(task_type: str) -> bool:
+    """Whether tasks of this type bring their picture in ``body``."""
+    return _base(task_type) == "ImageToTextTask"
 
 
 def made_up(random: Random, picture: bool) -> str:
@@ -119,3 +131,7 @@ def spoilt(random: Random, right: str, picture: bool) -> str:
     old = right[position : position + 1].casefold()
     new = random.choice([letter for letter in _LETTERS if letter != old])
     return right[:position] + new + right[position + 1 :]
+
+
+def _base(task_type: str) -> str:
+    return task_type.removesuffix("Proxyless")
