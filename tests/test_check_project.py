@@ -176,7 +176,26 @@ class TestUrl:
         assert f"cannot fetch {url}: " in ran.complaint
         assert "refused" in ran.complaint
 
-    @pytest.mark.parametrize("url", ["http://", "http://[::1", "http://exa mple/"])
+    @pytest.mark.parametrize(
+        ("url", "reason"),
+        [
+            ("http://[::1", "Invalid IPv6 URL"),
+            ("http://127.0.0.1:99999/", "Port out of range 0-65535"),
+            ("http://127.0.0.1:x/", "Port could not be cast to integer value"),
+        ],
+    )
+    @pytest_twisted.ensureDeferred
+    async def test_one_that_is_none_is_named_and_spoils_no_crawl(
+        self, url: str, reason: str, tmp_path: Path, serve: Any
+    ) -> None:
+        shop = Shop()
+        argv = ("check", serve(shop.respond).url, url, "--preset", "turnstile", "--json")
+        ran = await deferToThread(run_scrapy, tmp_path, *argv)
+        said = f"scrapy capmonster check: cannot fetch {url}: {reason}"
+        assert ran.complaint.startswith(said)
+        assert shop.asked == []
+
+    @pytest.mark.parametrize("url", ["http://", "http://exa mple/"])
     def test_it_is_none(self, url: str, tmp_path: Path) -> None:
         ran = run_scrapy(tmp_path, "check", url, "--preset", "turnstile", "--json")
         assert f"cannot fetch {url}: " in ran.complaint

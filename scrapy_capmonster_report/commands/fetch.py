@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from scrapy import Request, Spider
 from scrapy.crawler import CrawlerProcess
@@ -73,6 +74,8 @@ def fetch(urls: Iterable[str], settings: Settings) -> dict[str, SavedPage]:
     Raises:
         UsageError: one of them cannot be fetched.
     """
+    for url in urls:
+        _check(url)
     settings = settings.copy()
     settings.setdict(_OURS, priority="cmdline")
     pages: dict[str, SavedPage | str] = {}
@@ -88,3 +91,11 @@ def fetch(urls: Iterable[str], settings: Settings) -> dict[str, SavedPage]:
             raise UsageError(f"cannot fetch {url}: {page}")
         fetched[url] = page
     return fetched
+
+
+def _check(url: str) -> None:
+    """A URL that cannot be taken apart would end the crawl, and with it the other pages."""
+    try:
+        _ = urlsplit(Request(url).url).port
+    except ValueError as error:
+        raise UsageError(f"cannot fetch {url}: {error}") from error
