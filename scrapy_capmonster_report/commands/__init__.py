@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol
 
 from scrapy.commands import ScrapyCommand
@@ -13,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _PROG = "scrapy capmonster"
+
+_NOBODY_READS = 128 + 13
+"""The exit code that a shell shows for a program ended by SIGPIPE."""
 
 
 class Subcommand(Protocol):
@@ -58,6 +63,9 @@ class Command(ScrapyCommand):
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         """Give each command its own options, and Scrapy's global ones."""
+        # The parser is Scrapy's, which says more than a line.
+        parser.prog = _PROG
+        parser.error = partial(_complain, parser)  # type: ignore[method-assign]
         commands = parser.add_subparsers(
             title="Commands",
             dest="subcommand",
@@ -86,13 +94,22 @@ class Command(ScrapyCommand):
             if args:
                 raise UsageError(f"unrecognized arguments: {' '.join(args)}")
             self.exitcode = subcommands()[opts.subcommand].run(self, opts)
+            print(end="", flush=True)  # not sys.stdout.flush(): it may be None
         except UsageError as error:
             print(one_line(f"{_PROG} {opts.subcommand}: {error}"), file=sys.stderr)
             self.exitcode = 2
+        except BrokenPipeError:
+            # As in `… | head -1`. What is still in the buffer must not meet the pipe at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            self.exitcode = _NOBODY_READS
+
+
+def _complain(parser: argparse.ArgumentParser, message: str) -> NoReturn:
+    """Say in one line what is wrong, without the usage text that would push it out of sight."""
+    from .options import one_line
+
+    parser.exit(2, one_line(f"{parser.prog}: {message}") + "\n")
 
 
 class _OneLineParser(argparse.ArgumentParser):
-    """Says in one line what is wrong, without the usage text that would push it out of sight."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}\n")
+    error = _complain

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import argparse
+import re
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from scrapy.exceptions import UsageError
 from twisted.internet.error import CannotListenError
 
-from scrapy_capmonster_report.simulator import DEFAULT_CLIENT_KEY, Simulator
+from scrapy_capmonster_report.simulator import DEFAULT_CLIENT_KEY, Answer, Simulator
 
 if TYPE_CHECKING:
-    import argparse
+    from collections.abc import Callable
 
     from . import Command
 
 SUMMARY = "Serve a local stand-in for CapMonster Cloud until Ctrl-C; the first line is its URL"
+
+_ANSWERS: Final[dict[str, Callable[..., Answer]]] = {
+    "hang": Answer.hang,
+    "stall": Answer.stall,
+    "reset": Answer.reset,
+    "http-([2-5][0-9]{2})": lambda status: Answer.http(int(status)),
+    # The documented codes start with one of these.
+    "((?:ERROR|WRONG)_[A-Z0-9_]+)": Answer.error,
+}
+"""What ``--answer`` may ask for: patterns, and how to make the answer from what they find."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +61,47 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0,
         help="the same seed makes the same answers wrong (default: %(default)s)",
     )
+    parser.add_argument(
+        "--retention",
+        metavar="SECONDS",
+        type=float,
+        default=300.0,
+        help="how long a task is known after its creation (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--balance",
+        metavar="N",
+        type=float,
+        default=10.0,
+        help="what getBalance says; with 0 no task is created (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--answer",
+        metavar="WHAT[:N]",
+        type=planned,
+        action="append",
+        default=[],
+        help="what the next N reports are answered with, without N all: an errorCode such as "
+        "ERROR_IP_BANNED, http-503, hang, stall or reset; may be repeated, in this order",
+    )
+
+
+def planned(text: str) -> tuple[Answer, int | None]:
+    """What ``--answer`` asks for: the answer, and to how many reports; None: to all.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none, or the number is less than 1.
+    """
+    what, colon, times = text.partition(":")
+    if colon and not re.fullmatch("0*[1-9][0-9]{0,8}", times):
+        raise argparse.ArgumentTypeError(f"{text!r}: after the colon must be a number, 1 or more")
+    for pattern, make in _ANSWERS.items():
+        if match := re.fullmatch(pattern, what):
+            return make(*match.groups()), int(times) if colon else None
+    raise argparse.ArgumentTypeError(
+        f"{text!r}: it must be an errorCode (ERROR_IP_BANNED), http-STATUS (http-503), hang, "
+        "stall or reset, and may end in :N"
+    )
 
 
 def run(command: Command, args: argparse.Namespace) -> int:
@@ -61,7 +114,11 @@ def run(command: Command, args: argparse.Namespace) -> int:
             wrong=args.wrong,
             delay=args.delay,
             seed=args.seed,
+            retention=args.retention,
+            balance=args.balance,
         )
+        for answer, times in args.answer:
+            simulator.answer_with(answer, times=times)
         simulator.start()
     except ValueError as error:
         raise UsageError(str(error)) from error

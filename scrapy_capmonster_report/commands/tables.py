@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 from rich.console import Console
 from rich.text import Text
@@ -21,8 +21,8 @@ def output() -> Console:
     """The console on standard output; characters that it does not know are escaped."""
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
-    console = Console()
-    return console if console.is_terminal else Console(width=_WIDTH)
+    console = _Console()
+    return console if console.is_terminal else _Console(width=_WIDTH)
 
 
 def cell(value: str, style: str = "") -> Text:
@@ -33,3 +33,9 @@ def cell(value: str, style: str = "") -> Text:
 def shortened(value: Any) -> str:
     """The *value* of a condition as JSON, as much of it as a table has room for."""
     return cut(json.dumps(value, ensure_ascii=False))
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> NoReturn:
+        # Rich would exit with 1, which is an answer here; the command knows what to do.
+        raise BrokenPipeError
