@@ -387,6 +387,7 @@ def test_what_cannot_be_read_is_said_in_one_line(
         str(empty): f"{empty} is no ledger that can be read: no such table: total",
         "redis://127.0.0.1:1/0": "redis://127.0.0.1:1/0 cannot be read: ",
         "redis://user:secret@127.0.0.1:1/0": "redis://127.0.0.1:1/0 cannot be read: ",
+        "redis://:1/0": "redis://localhost:1/0 cannot be read: ",
     }.items():
         code, out, err = summary(ledger)
         assert (code, out) == (2, "")
