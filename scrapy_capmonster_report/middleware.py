@@ -7,9 +7,11 @@ import logging
 import random
 from typing import TYPE_CHECKING, Any, Final
 
+from scrapy import exceptions
 from scrapy import signals as scrapy_signals
 from scrapy.exceptions import IgnoreRequest, NotConfigured
 from scrapy.utils.defer import maybe_deferred_to_future
+from twisted.internet import error
 
 from . import stats
 from .clock import SteadyClock
@@ -54,6 +56,18 @@ logger = logging.getLogger(__name__)
 REJECTED_FLAG: Final = "captcha-rejected"
 BY_CALLBACK: Final = "reject()"
 """What stands for the rule's name where a callback found the refusal."""
+
+NOTHING_SENT: Final = (
+    error.ConnectionRefusedError,
+    error.DNSLookupError,
+    # Scrapy >= 2.15 has its own
+    *(
+        getattr(exceptions, name)
+        for name in ("CannotResolveHostError", "DownloadConnectionRefusedError")
+        if hasattr(exceptions, name)
+    ),
+)
+"""What a download fails with before anything was sent."""
 
 
 class CapMonsterReportMiddleware:
@@ -178,7 +192,9 @@ class CapMonsterReportMiddleware:
         """See whether *response* refuses the answer that *request* submitted."""
         meta = request.meta
         if TASK_ID in meta:
-            if not meta.get(DONT_REPORT):
+            if meta.get(DONT_REPORT):
+                self._leave_alone(request, response)
+            else:
                 self._look(request, response, self._rules.match)
         else:
             leave_history_behind(meta)
@@ -188,10 +204,18 @@ class CapMonsterReportMiddleware:
         self, request: Request, exception: Exception, spider: Spider | None = None
     ) -> None:
         """Note that the site may have got the answer, though it did not respond."""
-        if TASK_ID not in request.meta or isinstance(exception, IgnoreRequest):
+        if TASK_ID not in request.meta:
+            leave_history_behind(request.meta)
             return
         trace = self._trace(request.meta)
-        if trace is not None:
+        if trace is None:
+            return
+        ignored = isinstance(exception, IgnoreRequest)
+        redirect = self._redirects.lost(request, trace.trip)
+        if redirect is not None:
+            # What led here is all that the site said, unless Scrapy tries again.
+            self._redirect_refused(*redirect, is_all=ignored)
+        if not ignored and (redirect or not isinstance(exception, NOTHING_SENT)):
             self._reporter.used(request, trace, passed=False)
 
     def reject(self, request: Request, reason: str = "") -> None:
@@ -214,26 +238,50 @@ class CapMonsterReportMiddleware:
             self._evidence.revised(trace.trip, BY_CALLBACK)
         self._reporter.rejected(request, None, trace, BY_CALLBACK, None, reason)
 
-    def _redirect_refused(self, request: Request, response: Response) -> None:
+    def _redirect_refused(
+        self, request: Request, response: Response, *, is_all: bool = True
+    ) -> None:
         if not request.meta.get(DONT_REPORT):
-            self._look(request, response, self._rules.match_redirects)
+            self._look(request, response, self._rules.match_redirects, is_all=is_all)
+
+    def _leave_alone(self, request: Request, response: Response) -> None:
+        """Look at no response; but the answer has been used."""
+        trace = self._trace(request.meta)
+        if trace is not None:
+            trace = self._arrived(request, response, trace)
+            if not trace.cached:
+                self._reporter.used(request, trace, passed=False)
+
+    def _arrived(self, request: Request, response: Response, trace: Trace) -> Trace:
+        meta = request.meta
+        if trace.answered or not trace.trip:  # it did not come by process_request
+            trace = departed(meta, trace, self._next_trip)
+        self._redirects.arrived(trace.trip)
+        return arrived(meta, trace, sent_at=self._sent_at(meta), cached="cached" in response.flags)
 
     def _look(
-        self, request: Request, response: Response, match: Callable[..., Rule | None]
+        self,
+        request: Request,
+        response: Response,
+        match: Callable[..., Rule | None],
+        *,
+        is_all: bool = True,
     ) -> None:
+        """Ask the rules about *response*.
+
+        Args:
+            is_all: whether nothing more will come, so that no rule means it passed.
+        """
         meta = request.meta
         trace = self._trace(meta)
         redirects: tuple[str, ...] = ()
         if trace is not None:
-            if trace.answered or not trace.trip:  # it did not come by process_request
-                trace = departed(meta, trace, self._next_trip)
-            trace = arrived(
-                meta, trace, sent_at=self._sent_at(meta), cached="cached" in response.flags
-            )
-            self._redirects.arrived(trace.trip)
+            trace = self._arrived(request, response, trace)
             redirects = redirected_to(meta, trace, request.url)
-        self._stats.count(stats.CHECKED)
         rule = match(response, request, redirects=redirects, on_error=self._rule_failed)
+        if rule is None and not is_all:
+            return
+        self._stats.count(stats.CHECKED)
         self._evidence.judged(
             request,
             response,
@@ -257,7 +305,7 @@ class CapMonsterReportMiddleware:
         now = self._clock.now()
         return now - latency if isinstance(latency, float) and latency > 0 else now
 
-    def _rule_failed(self, rule: Rule, error: Exception) -> None:
+    def _rule_failed(self, rule: Rule, raised: Exception) -> None:
         self._stats.count(stats.RULE_ERROR.format(name=rule.name))
         if rule.name not in self._broken_rules:
             self._broken_rules.add(rule.name)
@@ -266,7 +314,7 @@ class CapMonsterReportMiddleware:
                 "does not match (logged once, counted as %s)",
                 rule.name,
                 stats.PREFIX + stats.RULE_ERROR.format(name=rule.name),
-                exc_info=error,
+                exc_info=raised,
                 extra=self._log_extra,
             )
 

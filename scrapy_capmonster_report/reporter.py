@@ -18,7 +18,9 @@ from .ledger import open_ledger
 from .mask import Mask
 from .outcome import Outcome
 from .report import Report
+from .rules.hosts import host_of
 from .task import read_task
+from .trace import submitted_to
 
 if TYPE_CHECKING:
     import random
@@ -118,7 +120,7 @@ class Reporter:
         """
         task = read_task(request.meta, trace.task, trace.solved_at)
         sent_at = trace.sent_at or self._clock.now()
-        site = _site(request)
+        site = _site(request, trace)
         self._ledger.used(task, trace.trip, site, sent_at=sent_at, passed=passed)
         if passed:
             self._insight.passed(task.id, trace.trip, site)
@@ -176,7 +178,7 @@ class Reporter:
             trace.trip,
             expires_at=task.solved_at + self._settings.max_age,
             rule=rule,
-            site=_site(request),
+            site=_site(request, trace),
             sent_at=sent_at,
         )
         if outcome is None and self._settings.dry_run:
@@ -212,7 +214,7 @@ class Reporter:
         else:
             self._stats.count(outcome.value)
             if code is not None:
-                self._stats.count(stats.REFUSED_WITH_CODE.format(errorCode=code))
+                self._stats.count_code(code)
         self._debug(
             "Report of task %d: %s %s",
             report.task.id,
@@ -264,8 +266,12 @@ class Reporter:
             logger.info("Dry run: %s", self._dry_run.summary(), extra=self._log_extra)
 
 
-def _site(request: Request) -> str:
-    return urlparse_cached(request).hostname or ""
+def _site(request: Request, trace: Trace) -> str:
+    """The host that got the answer, wherever it redirected to."""
+    url = submitted_to(request.meta, trace, request.url)
+    if url == request.url:
+        return urlparse_cached(request).hostname or ""
+    return host_of(url)
 
 
 def _is_heard(level: int) -> bool:

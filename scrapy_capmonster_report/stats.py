@@ -27,6 +27,11 @@ RESUMED_OUTCOME: Final = "resumed/{outcome}"
 LEDGER_FALLBACK: Final = "ledger_fallback"
 ALERT: Final = "alert/{site}"
 
+_MOST_CODES: Final = 50
+"""Different error codes that get a stat; the vendor documents fewer."""
+
+_OTHER_CODES: Final = "other"
+
 _GROUP_WORDS: Final = {"withheld": "withheld", "dropped": "not delivered"}
 
 
@@ -42,6 +47,7 @@ class Stats:
         self._crawler = crawler
         self._inc_value = crawler.stats.inc_value  # Scrapy 2.19 takes 0.5 µs to look it up
         self._broken = False
+        self._codes = 0
         self.tally: Counter[str] = Counter()
 
     def count(self, name: str, count: int = 1) -> None:
@@ -58,6 +64,15 @@ class Stats:
                     PREFIX,
                     extra={"spider": self._crawler.spider},
                 )
+
+    def count_code(self, code: str) -> None:
+        """Count a report that the service refused with *code*, which may be anything."""
+        name = REFUSED_WITH_CODE.format(errorCode=code)
+        if name not in self.tally:
+            self._codes += 1
+            if self._codes > _MOST_CODES:
+                name = REFUSED_WITH_CODE.format(errorCode=_OTHER_CODES)
+        self.count(name)
 
     def total(self, group: str) -> int:
         """How many rejections ended in an outcome of *group* (``withheld``, ``dropped`` …)."""

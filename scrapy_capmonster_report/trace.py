@@ -175,3 +175,11 @@ def redirected_to(meta: Mapping[str, Any], trace: Trace, url: str) -> tuple[str,
     if not isinstance(urls, list) or len(urls) <= trace.redirects:
         return ()
     return (*urls[trace.redirects + 1 :], url)
+
+
+def submitted_to(meta: Mapping[str, Any], trace: Trace, url: str) -> str:
+    """The URL that got the answer first on this trip, before any redirect."""
+    urls = meta.get("redirect_urls")
+    if not isinstance(urls, list) or len(urls) <= trace.redirects:
+        return url
+    return str(urls[trace.redirects])

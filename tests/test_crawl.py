@@ -14,7 +14,7 @@ import pytest_twisted
 import scrapy
 import zstandard
 from scrapy.downloadermiddlewares.retry import get_retry_request
-from support import Reply, crawl
+from support import Reply, crawl, refused
 from twisted.web.server import NOT_DONE_YET
 
 from scrapy_capmonster_report import CapMonsterReportMiddleware, captcha_meta
@@ -110,6 +110,10 @@ class Shop:
 
     def onward(self, request: Any, visits: int) -> Any:
         return Reply(status=302, headers={"Location": "http://offsite.invalid/welcome"})
+
+    def gone(self, request: Any, visits: int) -> Any:
+        request.transport.abortConnection()
+        return NOT_DONE_YET
 
     def flaky(self, request: Any, visits: int) -> Any:
         if visits == 1:
@@ -363,7 +367,7 @@ async def test_reused_answers_are_reported_where_the_user_asks_for_it(serve: Any
         base=shop.url,
         visits=[visit("/warm", taskId=1), visit("/warm", taskId=1), visit("/busy", taskId=2)],
     )
-    assert cloud.reports == [(TOKEN, 1), (TOKEN, 2)]
+    assert sorted(cloud.reports) == [(TOKEN, 1), (TOKEN, 2)]
 
 
 class CopiesMeta(Story):
@@ -437,6 +441,96 @@ async def test_a_page_asked_for_again_with_an_answer_was_not_asked_with_it_befor
     settings = {"CAPMONSTER_API_URL": cloud.url}
     await crawl(RetriesWithAnAnswer, settings, base=shop.url, visits=[visit("/wrong")])
     assert cloud.reports == [(TOKEN, 1)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_answer_that_was_used_where_nobody_was_to_look_has_been_used(
+    serve: Any, api: Any
+) -> None:
+    shop, cloud = serve(Shop().respond), api()
+    visits = [visit("/fine", taskId=1, dont_report_captcha=True), visit("/wrong", taskId=1)]
+    stats = await crawl(Story, {"CAPMONSTER_API_URL": cloud.url}, base=shop.url, visits=visits)
+    assert cloud.reports == []
+    assert stats == {
+        "checked": 1,
+        "rejected": 1,
+        "rejected/rule/text": 1,
+        "withheld/reused": 1,
+    }
+
+
+class SolvesInErrback(Story):
+    """Cannot get a page at first, and asks for it again with an answer."""
+
+    async def start(self) -> Any:
+        yield scrapy.Request(self.base + "/gone", errback=self.failed)
+
+    def failed(self, failure: Any) -> None:
+        meta = {**failure.request.meta, "taskId": 1}
+        # Scrapy 2.13 drops what an errback yields.
+        self.crawler.engine.crawl(scrapy.Request(self.base + "/wrong", meta=meta))
+
+
+@pytest_twisted.ensureDeferred
+async def test_retries_of_a_page_without_an_answer_are_not_those_of_the_answer(
+    serve: Any, api: Any
+) -> None:
+    shop, cloud = serve(Shop().respond), api()
+    settings = {
+        "CAPMONSTER_API_URL": cloud.url,
+        "RETRY_TIMES": 1,
+        "META_COPY_WARN_SKIP_KEYS": ["retry_times"],  # Scrapy 2.19
+    }
+    await crawl(SolvesInErrback, settings, base=shop.url, visits=[])
+    assert cloud.reports == [(TOKEN, 1)]
+
+
+class TriesAnotherDoor(Story):
+    """The server is down, and the same answer is submitted to another one."""
+
+    async def start(self) -> Any:
+        yield scrapy.Request("http://127.0.0.1:9/", meta={"taskId": 1}, errback=self.failed)
+
+    def failed(self, failure: Any) -> None:
+        self.crawler.engine.crawl(scrapy.Request(self.base + "/wrong", meta={"taskId": 1}))
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_answer_that_could_not_be_sent_has_not_been_used(serve: Any, api: Any) -> None:
+    shop, cloud = serve(Shop().respond), api()
+    settings = {"CAPMONSTER_API_URL": cloud.url, "RETRY_ENABLED": False}
+    await crawl(TriesAnotherDoor, settings, base=shop.url, visits=[])
+    assert cloud.reports == [(TOKEN, 1)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_service_that_invents_codes_does_not_make_stats_without_end(
+    serve: Any, api: Any
+) -> None:
+    shop = serve(Shop().respond)
+    cloud = api(lambda endpoint, task_id, earlier: refused(f"ERROR_{task_id}"))
+    visits = [visit("/wrong", taskId=task_id) for task_id in range(1, 61)]
+    stats = await crawl(Story, {"CAPMONSTER_API_URL": cloud.url}, base=shop.url, visits=visits)
+    codes = {name: n for name, n in stats.items() if name.startswith("sent/refused/")}
+    assert codes.pop("sent/refused/other") == 10
+    assert len(codes) == sum(codes.values()) == 50
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("code", ["ERROR_ZERO_BALANCE", "ERROR_IP_BANNED"])
+async def test_what_a_pause_kept_from_being_sent_is_not_laid_to_the_crawls_end(
+    code: str, serve: Any, api: Any
+) -> None:
+    shop, cloud = serve(Shop().respond), api(lambda *_: refused(code))
+    settings = {
+        "CAPMONSTER_API_URL": cloud.url,
+        "CAPMONSTER_REPORT_CONCURRENCY": 1,
+        "CAPMONSTER_REPORT_MAX_AGE": 3600,
+    }
+    visits = [visit("/wrong", taskId=task_id) for task_id in range(1, 21)]
+    stats = await crawl(Story, settings, base=shop.url, visits=visits)
+    assert stats["dropped/breaker"] == 20 - len(cloud.reports)
+    assert "dropped/shutdown" not in stats
 
 
 class Rejects(Story):

@@ -316,8 +316,13 @@ class Delivery:
     def _give_up_on(self, report: Report) -> None:
         if self._is_expired(report):
             self._drop_expired(report)
+        elif self._ledger.durable:
+            self._finish(report, Outcome.KEPT)
         else:
-            self._finish(report, Outcome.KEPT if self._ledger.durable else Outcome.SHUTDOWN)
+            # Not the crawl's end is to blame where nothing could have been sent before it anyway.
+            breaker = self._gate.breaker
+            stopped = breaker.is_open and breaker.open_until > self._now()
+            self._finish(report, Outcome.BREAKER if stopped else Outcome.SHUTDOWN)
 
     @staticmethod
     def _cancel(call: IDelayedCall | None) -> None:

@@ -1,0 +1,158 @@
+"""Redirects that tell of a refusal, and that Scrapy does not follow to their end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import pytest_twisted
+import scrapy
+from scrapy.exceptions import IgnoreRequest
+from support import Reply, crawl
+
+TOKEN = "/reportIncorrectTokenCaptcha"
+
+RULES = {
+    "CAPMONSTER_REPORT_RULES": [{"name": "redirect", "redirect": r"[?&]captchaError=1"}],
+    "RETRY_TIMES": 1,
+}
+
+
+def away(location: str) -> Reply:
+    return Reply(status=302, headers={"Location": location})
+
+
+def site(request: Any) -> Any:
+    path = request.path.decode()
+    if path == "/robots.txt":
+        return Reply("User-agent: *\nDisallow: /private", headers={"Content-Type": "text/plain"})
+    if path == "/loop":
+        return away("/loop?captchaError=1")
+    if path == "/login":
+        return away(request.args[b"to"][0].decode())
+    if path == "/gone":
+        request.transport.abortConnection()
+        return ""
+    return "<p>Welcome</p>"
+
+
+class Login(scrapy.Spider):
+    """Submits answers and does not mind what becomes of them."""
+
+    name = "login"
+    allowed_domains = ["127.0.0.1"]
+    urls: list[str]
+
+    async def start(self) -> Any:
+        for task_id, url in enumerate(self.urls, 1):
+            yield scrapy.Request(
+                url, self.parse, meta={"taskId": task_id}, errback=self.failed, dont_filter=True
+            )
+
+    def parse(self, response: Any) -> None:
+        pass
+
+    def failed(self, failure: Any) -> None:
+        pass
+
+
+async def log_in(serve: Any, cloud: Any, *paths: str, **settings: Any) -> dict[str, Any]:
+    url = serve(site).url
+    return await crawl(
+        Login,
+        {**RULES, "CAPMONSTER_API_URL": cloud.url, **settings},
+        urls=[url + path for path in paths],
+    )
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(
+    ("path", "settings"),
+    [
+        ("/login?to=/private?captchaError=1", {"ROBOTSTXT_OBEY": True}),
+        ("/loop", {}),
+        ("/loop", {"REDIRECT_MAX_TIMES": 1}),
+        ("/login?to=/fine?captchaError=1", {"REDIRECT_MAX_TIMES": 0}),
+        ("/login?to=/gone?captchaError=1", {}),
+        ("/login?to=/gone?captchaError=1", {"RETRY_ENABLED": False}),
+        ("/login?to=http://127.0.0.1:9/?captchaError=1", {}),
+        ("/login?to=http://127.0.0.1:9/?captchaError=1", {"RETRY_ENABLED": False}),
+    ],
+    ids=[
+        "disallowed by robots.txt",
+        "in a loop",
+        "in a loop that is left early",
+        "when redirects are not to be followed at all",
+        "to a page that breaks off",
+        "to a page that breaks off, once",
+        "to a server that is down",
+        "to a server that is down, once",
+    ],
+)
+async def test_a_redirect_is_seen_though_it_led_nowhere(
+    path: str, settings: dict[str, Any], serve: Any, api: Any
+) -> None:
+    cloud = api()
+    stats = await log_in(serve, cloud, path, **settings)
+    assert cloud.reports == [(TOKEN, 1)]
+    assert stats["rejected"] == stats["sent/accepted"] == 1
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(
+    ("path", "settings"),
+    [
+        ("/login?to=/private", {"ROBOTSTXT_OBEY": True}),
+        ("/login?to=/gone", {}),
+        ("/login?to=http://127.0.0.1:9/", {}),
+        ("/login?to=/login?to=/fine", {}),
+    ],
+)
+async def test_a_redirect_that_tells_of_nothing_is_no_refusal(
+    path: str, settings: dict[str, Any], serve: Any, api: Any
+) -> None:
+    cloud = api()
+    stats = await log_in(serve, cloud, path, **settings)
+    assert cloud.reports == []
+    assert stats.get("rejected", 0) == 0
+    assert stats.get("checked", 0) == stats.get("passed", 0) <= 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_redirect_that_is_followed_is_judged_once(serve: Any, api: Any) -> None:
+    cloud = api()
+    stats = await log_in(
+        serve, cloud, "/login?to=/fine?captchaError=1", "/login?to=/login?to=/fine?captchaError=1"
+    )
+    assert sorted(cloud.reports) == [(TOKEN, 1), (TOKEN, 2)]
+    assert stats["checked"] == stats["rejected"] == 2
+
+
+class Downloads(Login):
+    """Asks the engine for the page, as inline requests do: no scheduler is in the way."""
+
+    async def start(self) -> Any:
+        for task_id, url in enumerate(self.urls, 1):
+            request = scrapy.Request(url, meta={"taskId": task_id})
+            engine = self.crawler.engine
+            download = getattr(engine, "download_async", None) or self.download
+            try:
+                await download(request)
+            except IgnoreRequest:
+                self.ignored = True
+        return
+        yield
+
+    async def download(self, request: scrapy.Request) -> Any:
+        from scrapy.utils.defer import maybe_deferred_to_future
+
+        return await maybe_deferred_to_future(self.crawler.engine.download(request))
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_inline_request_that_leads_offsite(serve: Any, api: Any) -> None:
+    cloud = api()
+    url = serve(site).url + "/login?to=http://offsite.invalid/?captchaError=1"
+    stats = await crawl(Downloads, {**RULES, "CAPMONSTER_API_URL": cloud.url}, urls=[url])
+    assert cloud.reports == [(TOKEN, 1)]
+    assert stats["rejected"] == 1
