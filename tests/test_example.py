@@ -105,7 +105,8 @@ def test_works_with_scrapy_crawl_in_another_terminal(tmp_path: Path) -> None:
             check=True,
             timeout=DEADLINE,
         )
-        serving.send_signal(signal.SIGINT)
+        # As Ctrl-C does; but that is ignored by whatever a script has started in the background.
+        serving.send_signal(signal.SIGTERM)
         output, _ = serving.communicate(timeout=DEADLINE)
     finally:
         serving.kill()

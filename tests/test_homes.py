@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_twisted
+from filelock import FileLock
 from scrapy.utils.reactor import is_asyncio_reactor_installed
 
 from scrapy_capmonster_report.ledger import PASSED, PENDING, Alert, read_history
@@ -308,6 +310,44 @@ async def test_alerts_are_kept(ledgers: Ledgers) -> None:
     alerts = [Alert(NOW, "shop.example", 0.05, 0.4, 30), Alert(NOW + 1, "é", 0.0, 1.0, 12)]
     assert await home.write(alerts) == [None, None]
     assert read_history(ledgers.url, now=lambda: NOW).alerts == alerts
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_locks_of_processes_that_died_are_cleared_away(tmp_path: Path) -> None:
+    from twisted.internet import reactor
+
+    path = tmp_path / "ledger.sqlite"
+    old, new, held = (tmp_path / f"ledger.sqlite.run-{name}.lock" for name in ("a", "b", "c"))
+    for lock in (old, new):
+        lock.touch()
+    os.utime(old, (0, 0))
+    with FileLock(held):
+        os.utime(held, (0, 0))
+        home = SQLiteHome(str(path), reactor=reactor, report_reused=False)
+        await home.open(NOW)
+        await home.close()
+        assert sorted(tmp_path.glob("*.lock")) == [new, held]
+
+
+@pytest.mark.skipif("redis" not in HOMES, reason="a Redis ledger needs the asyncio reactor")
+@pytest_twisted.ensureDeferred
+async def test_no_option_of_a_redis_url_switches_the_claims_off(tmp_path: Path) -> None:
+    from redis_server import start_redis
+    from twisted.internet import reactor
+
+    from scrapy_capmonster_report.ledger.redis import RedisHome
+
+    server = await start_redis(tmp_path)
+    url = f"{server.url}?decode_responses=true&socket_timeout=100"
+    first, second = (RedisHome(url, reactor=reactor, report_reused=False) for _ in range(2))
+    for home in (first, second):
+        assert await home.open(NOW) == {}
+    assert await first.write([claim(1)]) == [None]
+    assert await second.write([claim(1, trip=9)]) == [DUPLICATE]
+    assert [count.fate for count in read_history(url, now=lambda: NOW).counts] == [PENDING]
+    for home in (first, second):
+        await home.close()
+    server.stop()
 
 
 @pytest_twisted.ensureDeferred

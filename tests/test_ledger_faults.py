@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import resource
 import sqlite3
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ import pytest_twisted
 from crawl_in_child import Submits
 from redis_server import start_redis
 from scrapy.utils.reactor import is_asyncio_reactor_installed
-from support import accepted, crawl
+from support import accepted, crawl, start_crawl
 from twisted.internet.defer import Deferred
 from wired import until
 
@@ -279,3 +280,22 @@ async def test_on_another_reactor_a_redis_ledger_is_an_error_that_says_what_to_d
     (error,) = (line for line in child.log.splitlines() if line.startswith("ValueError"))
     assert "CAPMONSTER_REPORT_LEDGER" in error
     assert "set TWISTED_REACTOR to" in error
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(
+    ("ledger", "said"),
+    [
+        ("sqlite:", r"\('sqlite:'\) is invalid. It must be ''"),
+        ("sqlite::memory:", r"\('sqlite::memory:'\) is invalid. It must be ''"),
+        ("ledger.sqlite", r"\('ledger.sqlite'\) is invalid. It must be ''"),
+        ("mysql://user:pass-word@db/x", r"\('mysql://…@db/x'\) is invalid. It must be ''"),
+    ],
+)
+async def test_a_setting_that_names_no_ledger(ledger: str, said: str) -> None:
+    settings = {**RULES, "CAPMONSTER_REPORT_LEDGER": ledger}
+    # Scrapy 2.13 hides what stopped the crawl behind what that led to.
+    with pytest.raises((ValueError, AttributeError)) as raised:
+        await start_crawl(Submits, settings, site="http://127.0.0.1:9", task_ids=[])
+    error = raised.value
+    assert re.search(said, str(error if isinstance(error, ValueError) else error.__context__))

@@ -16,16 +16,17 @@ from twisted.internet.task import Clock
 from scrapy_capmonster_report.delivery.answer import Answer, Verdict
 from scrapy_capmonster_report.ledger.journal import (
     CLOSING_SECONDS,
+    LOOK_EVERY_SECONDS,
     MOST_AT_ONCE,
     PATIENCE_SECONDS,
 )
+from scrapy_capmonster_report.outcome import Outcome
 from scrapy_capmonster_report.report import Report
 from scrapy_capmonster_report.task import Kind, Task
 
 if TYPE_CHECKING:
     from scrapy_capmonster_report.ledger import Inheritance
     from scrapy_capmonster_report.ledger.journal import JournalLedger
-    from scrapy_capmonster_report.outcome import Outcome
 
 ANSWERS: dict[str, Answer | None] = {
     "accepted": OK,
@@ -200,6 +201,10 @@ class Journal:
         else:
             claim.addCallback(answers.append)
 
+    def finish(self, task_id: int, outcome: Outcome) -> None:
+        report = Report(Task(task_id, Kind.TOKEN, None, 0.0, None), 1, 300.0)
+        self.ledger.finished(report, outcome, None)
+
     def _on_lost(self) -> None:
         self.lost += 1
 
@@ -261,6 +266,62 @@ def test_a_home_that_is_lost_leaves_nobody_waiting(
     assert journal.ledger.is_claimed(2)
     (warning,) = (r for r in caplog.records if r.levelno >= logging.WARNING)
     assert "sqlite:ledger.sqlite" in warning.getMessage()
+
+
+def test_a_home_that_stumbles_still_hears_what_was_sent_meanwhile(journal: Journal) -> None:
+    """Or the next crawl would send it once more."""
+
+    def fail() -> None:
+        raise OSError("disk on fire")
+
+    journal.open()
+    for task_id in range(1, 5):
+        journal.claim(task_id)
+    journal.clock.pump([0.01] * 4)
+    assert journal.disk.fates() == {"pending": 4}
+    journal.home.fails = fail
+    journal.finish(1, Outcome.ACCEPTED)  # is not written any more
+    journal.clock.pump([0.01] * 4)
+    assert journal.lost == 1
+    journal.finish(2, Outcome.REFUSED)  # nor is this, and nobody tries at once
+    journal.clock.advance(LOOK_EVERY_SECONDS)
+    journal.clock.pump([0.01] * 2)
+    assert journal.disk.fates() == {"pending": 4}
+    journal.home.fails = lambda: None
+    journal.clock.advance(LOOK_EVERY_SECONDS)
+    journal.clock.pump([0.01] * 2)
+    assert journal.disk.fates() == {"pending": 2, "sent/accepted": 1, "sent/refused": 1}
+    journal.finish(3, Outcome.ACCEPTED)
+    closed: list[None] = []
+    journal.ledger.close().addCallback(closed.append)
+    journal.clock.pump([0.01] * 4)
+    assert closed == [None]
+    assert journal.disk.fates() == {"pending": 1, "sent/accepted": 2, "sent/refused": 1}
+    assert journal.clock.getDelayedCalls() == []
+    assert not journal.disk.running
+
+
+@pytest.mark.parametrize("how", ["fails", "hangs"])
+def test_a_home_that_does_not_come_back_does_not_hold_up_closing(
+    how: str, journal: Journal
+) -> None:
+    def fail() -> None:
+        raise OSError("disk on fire")
+
+    journal.open()
+    journal.claim(1)
+    journal.clock.pump([0.01] * 4)
+    journal.home.hangs = how == "hangs"
+    journal.home.fails = fail
+    journal.finish(1, Outcome.ACCEPTED)
+    journal.clock.advance(PATIENCE_SECONDS)
+    assert journal.lost == 1
+    closed: list[None] = []
+    journal.ledger.close().addCallback(closed.append)
+    journal.clock.pump([0.01, 0.01, CLOSING_SECONDS])
+    assert closed == [None]
+    journal.clock.advance(PATIENCE_SECONDS)
+    assert journal.clock.getDelayedCalls() == []
 
 
 def test_a_home_that_hangs_while_closing_does_not_hold_it_up(

@@ -65,7 +65,7 @@ def _home(settings: ReportSettings, job_dir: str | None, reactor: Any) -> Home |
         scheme, path = "sqlite", str(Path(job_dir, JOBDIR_FILE))
     if not where and not job_dir:
         return None
-    if scheme == "sqlite" and path:
+    if scheme == "sqlite" and path not in ("", ":memory:"):
         return SQLiteHome(path, reactor=reactor, report_reused=settings.report_reused)
     if scheme in ("redis", "rediss") and path.startswith("//"):
         return _redis_home(settings, reactor)

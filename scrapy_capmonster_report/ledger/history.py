@@ -80,7 +80,7 @@ def read_history(
     scheme, _, path = ledger.partition(":")
     if scheme in ("redis", "rediss"):
         return _read_redis(ledger, query or Query(), now())
-    return _read_sqlite(Path(path if scheme == "sqlite" else ledger), query or Query())
+    return _read_sqlite(Path(path if scheme == "sqlite" else ledger).expanduser(), query or Query())
 
 
 def _read_sqlite(path: Path, query: Query) -> History:
@@ -117,9 +117,7 @@ def _read_redis(url: str, query: Query, now: float) -> History:
             "a Redis ledger needs redis-py: pip install scrapy-capmonster-report[redis]"
         ) from error
     try:
-        with redis.Redis.from_url(
-            url, socket_timeout=home.SOCKET_SECONDS, socket_connect_timeout=home.SOCKET_SECONDS
-        ) as server:
+        with home.connect(redis.Redis, url) as server:
             sums = server.register_script(home.SUMS)
             asked = home.query_for(
                 keys=query.keys,

@@ -111,6 +111,10 @@ class JournalLedger:
         self._log_extra = log_extra
         self._memory = MemoryLedger(clock.now)
         self._unwritten: list[_Written] = []
+        # Once the home is lost: what it must hear all the same when it answers again, or the next
+        # crawl would send those reports once more.
+        self._at_home: set[int] = set()
+        self._owed: list[Entry] = []
         self._being_written: list[_Written] = []
         self._is_open = False
         self._is_busy = False
@@ -163,11 +167,11 @@ class JournalLedger:
     def finished(self, report: Report, outcome: Outcome, code: str | None) -> None:
         task_id = report.task.id
         if outcome is Outcome.KEPT:
-            self._write(Release(task_id))
+            self._settle(Release(task_id))
         elif not self._memory.is_claimed(task_id):
             self._write_refusal(report, outcome)  # it was dropped before it could be claimed
         elif outcome.group != "withheld":  # or somebody else has the claim
-            self._write(Finish(task_id, outcome.value, code or "", self._clock.wall()))
+            self._settle(Finish(task_id, outcome.value, code or "", self._clock.wall()))
 
     def alert(self, alert: Alert) -> None:
         self._write(alert)
@@ -187,6 +191,13 @@ class JournalLedger:
             self._clock.wall(),
         )
 
+    def _settle(self, entry: Finish | Release) -> None:
+        """Write what became of a claim, later if need be."""
+        if self._lost and entry.task_id in self._at_home:
+            self._owed.append(entry)
+        self._at_home.discard(entry.task_id)
+        self._write(entry)
+
     def _write(self, entry: Entry, answer: Deferred[Outcome | None] | None = None) -> None:
         if not self._lost:
             self._unwritten.append((entry, answer))
@@ -194,17 +205,39 @@ class JournalLedger:
 
     def _flush(self) -> None:
         """Have the home do the next thing, if it is not busy."""
-        if self._is_busy or not self._is_open or self._lost:
+        if self._is_busy or not self._is_open:
             return
-        if self._is_to_look:
+        if self._lost:
+            self._pay()
+        elif self._is_to_look:
             self._is_to_look = False
             self._do(self._home.take_over(self._clock.wall()), self._took_over, "reading")
         elif self._unwritten:
             batch, rest = self._unwritten[:MOST_AT_ONCE], self._unwritten[MOST_AT_ONCE:]
             self._being_written, self._unwritten = batch, rest
+            self._at_home.update(e.sighting.task_id for e, _ in batch if isinstance(e, Claim))
             self._do(self._home.write([entry for entry, _ in batch]), self._written, "writing to")
         else:
             _fire(self._on_written)
+
+    def _pay(self) -> None:
+        """Try to write what a lost home is owed."""
+        if not self._owed:
+            _fire(self._on_written)
+            return
+        owed, self._owed = self._owed[:MOST_AT_ONCE], self._owed[MOST_AT_ONCE:]
+
+        def keep_owing(_: object) -> None:
+            self._is_busy = False
+            self._owed += owed
+            _fire(self._on_written)  # closing waits no longer
+
+        def paid(_: object) -> None:
+            self._is_busy = False
+            self._flush()
+
+        self._is_busy = True
+        self._limited(self._home.write(owed)).addCallbacks(paid, keep_owing)
 
     def _do(self, work: Deferred[Any], then: Callable[[Any], None], doing: str) -> None:
         self._is_busy = True
@@ -263,11 +296,11 @@ class JournalLedger:
     def close(self) -> Deferred[None]:
         self._stop_looking()
         written: Deferred[None] = Deferred()
-        if self._lost:
-            written.callback(None)
-        else:
-            self._on_written.append(written)
+        self._on_written.append(written)
+        if self._is_open:
             self._flush()
+        elif self._lost:
+            _fire(self._on_written)
         closing: Deferred[Any] = written.addCallback(lambda _: self._let_go())
         closing.addTimeout(CLOSING_SECONDS, self._timer)
         return closing.addErrback(self._not_closed)
@@ -282,17 +315,17 @@ class JournalLedger:
         return self._home.close()
 
     def _not_closed(self, failure: Failure) -> None:
-        if self._lost:
-            return  # and that has been said
-        logger.warning(
-            "The ledger %s could not be closed in time (%s); what it misses is taken for "
-            "unfinished by the next crawl",
-            self._home.name,
-            type(failure.value).__name__,
-            extra=self._log_extra,
-        )
+        if not self._lost:  # which has been said
+            logger.warning(
+                "The ledger %s could not be closed in time (%s); what it misses is taken for "
+                "unfinished by the next crawl",
+                self._home.name,
+                type(failure.value).__name__,
+                extra=self._log_extra,
+            )
         if self._on_written:  # it was still writing
             self._abandon()
+            _fire(self._on_written)
             self._let_go().addErrback(lambda _: None)  # when it can
 
     # -- a home that fails ----------------------------------------------------------------------
@@ -317,7 +350,8 @@ class JournalLedger:
             return
         logger.warning(
             "%s the ledger %s failed (%s: %s). The crawl goes on with a ledger in memory: reports "
-            "that are not sent when it ends are lost, and other crawls do not know of its reports",
+            "that are not sent when it ends are lost, and other crawls hear of its reports only "
+            "if the ledger comes back",
             doing.capitalize(),
             self._home.name,
             type(failure.value).__name__,
@@ -330,14 +364,17 @@ class JournalLedger:
     def _abandon(self) -> None:
         """Go on without the home; whoever waits for it need not any longer."""
         self._lost = True
-        self._stop_looking()
+        self._is_busy = False
         waiting = [*self._being_written, *self._unwritten]
         self._being_written, self._unwritten = [], []
-        for _, answer in waiting:
-            if answer is not None:
+        for entry, answer in waiting:
+            if isinstance(entry, (Finish, Release)):
+                self._owed.append(entry)
+            elif answer is not None:
                 answer.callback(None)
         _fire(self._on_looked)
-        _fire(self._on_written)
+        if not self._is_open:
+            _fire(self._on_written)
 
 
 def _fire(waiting: list[Deferred[None]]) -> None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 
@@ -193,9 +192,7 @@ class RedisHome:
         self.name = shown(url)
         self._report_reused = report_reused
         self._run = secrets.token_hex(8)
-        self._redis: Redis = Redis.from_url(
-            url, socket_timeout=SOCKET_SECONDS, socket_connect_timeout=SOCKET_SECONDS
-        )
+        self._redis: Redis = connect(Redis, url)
         self._scripts = {
             kind: self._redis.register_script(script)
             for kind, script in (
@@ -308,9 +305,21 @@ class RedisHome:
     async def _renew(self) -> None:
         try:
             await self._redis.set(self._alive_key, 1, ex=ALIVE_SECONDS)
-        except RedisError:
+        except Exception:  # RedisError, for the most part
             # The next entry that is written meets the same trouble and says so.
             return
+
+
+def connect(client: Any, url: str) -> Any:
+    """A client of redis-py's class *client* for *url*."""
+    connected = client.from_url(url)
+    # The options of a URL are stronger than arguments, and replies must be the bytes they are.
+    connected.connection_pool.connection_kwargs.update(
+        decode_responses=False,
+        socket_timeout=SOCKET_SECONDS,
+        socket_connect_timeout=SOCKET_SECONDS,
+    )
+    return connected
 
 
 def shown(url: str) -> str:

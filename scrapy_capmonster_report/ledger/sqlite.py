@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import secrets
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -37,6 +39,8 @@ SCHEMA_VERSION: Final = 1
 
 LOCK_SECONDS: Final = 4.0
 """How long to wait for another process that is writing; less than ``journal.PATIENCE_SECONDS``."""
+
+LOCK_IS_HELD_AFTER_SECONDS: Final = 60.0
 
 KEEP_USED_SECONDS: Final = 24 * 3600.0
 """How long to remember an answer that was used and never refused."""
@@ -105,7 +109,7 @@ class SQLiteHome:
     """
 
     def __init__(self, path: str, *, reactor: Any, report_reused: bool) -> None:
-        self._path = Path(path)
+        self._path = Path(path).expanduser()
         self._reactor = reactor
         self._report_reused = report_reused
         self._run = secrets.token_hex(8)
@@ -184,12 +188,17 @@ class SQLiteHome:
     def _make_folder_and_lock(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._alive.acquire(blocking=False)  # nobody else has this one
+        for lock in self._path.parent.glob(f"{glob.escape(self._path.name)}.run-*.lock"):
+            # Whose process has died. One that was just made may not be held yet.
+            if time.time() - lock.stat().st_mtime > LOCK_IS_HELD_AFTER_SECONDS:
+                self._is_running(lock.name.rpartition(".run-")[2].removesuffix(".lock"))
 
     def _remove_lock(self, lock: FileLock) -> None:
         lock.release()
         Path(lock.lock_file).unlink(missing_ok=True)
 
     def _is_running(self, run: str) -> bool:
+        """Whether the process of *run* lives; if not, its lock is removed."""
         lock = self._lock_of(run)
         try:
             lock.acquire(blocking=False)
