@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from scrapy.utils.defer import maybe_deferred_to_future
 from scrapy.utils.httpobj import urlparse_cached
@@ -18,7 +19,6 @@ from .ledger import open_ledger
 from .mask import Mask
 from .outcome import Outcome
 from .report import Report
-from .rules.hosts import host_of
 from .task import read_task
 from .trace import submitted_to
 
@@ -269,9 +269,8 @@ class Reporter:
 def _site(request: Request, trace: Trace) -> str:
     """The host that got the answer, wherever it redirected to."""
     url = submitted_to(request.meta, trace, request.url)
-    if url == request.url:
-        return urlparse_cached(request).hostname or ""
-    return host_of(url)
+    parts = urlparse_cached(request) if url == request.url else urlsplit(url)
+    return parts.hostname or ""
 
 
 def _is_heard(level: int) -> bool:
