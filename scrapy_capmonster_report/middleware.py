@@ -57,6 +57,9 @@ REJECTED_FLAG: Final = "captcha-rejected"
 BY_CALLBACK: Final = "reject()"
 """What stands for the rule's name where a callback found the refusal."""
 
+MOST_NAMES: Final = 20
+"""Rules that the log names when the crawl begins."""
+
 NOTHING_SENT: Final = (
     error.ConnectionRefusedError,
     error.DNSLookupError,
@@ -322,14 +325,15 @@ class CapMonsterReportMiddleware:
 
     def _spider_opened(self) -> None:
         self._reporter.open()
-        names = ", ".join(rule.name for rule in self._rules)
+        names = [*dict.fromkeys(rule.name for rule in self._rules)]
+        more = [f"and {len(names) - MOST_NAMES} more"] if len(names) > MOST_NAMES else []
         logger.info(
             "Refused captcha answers are %s CapMonster Cloud (%s); rules: %s",
             "found but, this being a dry run, not reported to"
             if self.settings.dry_run
             else "reported to",
             self.settings.api_url,
-            names,
+            ", ".join(names[:MOST_NAMES] + more),
             extra=self._log_extra,
         )
 

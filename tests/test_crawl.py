@@ -533,6 +533,28 @@ async def test_what_a_pause_kept_from_being_sent_is_not_laid_to_the_crawls_end(
     assert "dropped/shutdown" not in stats
 
 
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(
+    ("rules", "named"),
+    [
+        ([{"text": "a"}, {"name": "b", "text": "b"}], "rule 1, b"),
+        (["recaptcha", "geetest"], "recaptcha, geetest"),
+        (
+            [{"text": str(number)} for number in range(1000)],
+            ", ".join(f"rule {number}" for number in range(1, 21)) + ", and 980 more",
+        ),
+    ],
+)
+async def test_the_log_names_the_rules_when_the_crawl_begins(
+    rules: Any, named: str, serve: Any, api: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Other(Story):
+        custom_settings = {"CAPMONSTER_REPORT_RULES": rules}
+
+    await crawl(Other, {"CAPMONSTER_API_URL": api().url}, base=serve(Shop().respond).url, visits=[])
+    assert f"; rules: {named}\n" in caplog.text
+
+
 class Rejects(Story):
     """Sees only in the callback that the answer was refused."""
 
