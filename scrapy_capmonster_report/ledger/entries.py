@@ -18,6 +18,13 @@ PENDING: Final = "pending"
 """The fate of a task whose answer was refused, until its report has an ``Outcome``."""
 
 HOUR_SECONDS: Final = 3600
+DAY_SECONDS: Final = 24 * HOUR_SECONDS
+
+KEEP_TOTALS_DAYS: Final = 90
+"""How long the totals of an hour, and alerts, are kept."""
+
+LATELY_DAYS: Final = 7
+"""How far back a new crawl looks to know what is usual for a site."""
 
 AGES: Final = (0, 10, 20, 30, 45, 60, 90, 120, 180, 240, 300, 600)
 """Seconds between solving and use, as the history tells them apart: the lower bounds."""

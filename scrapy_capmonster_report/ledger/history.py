@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from .entries import Alert, Count, hour_of
+from .entries import KEEP_TOTALS_DAYS, Alert, Count, hour_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -125,7 +125,9 @@ def _read_redis(url: str, query: Query, now: float) -> History:
                 site=query.site,
                 spider=query.spider,
             )
-            days = [sums(keys=[key], args=[asked]) for key in home.totals_keys(now, home.KEEP_DAYS)]
+            days = [
+                sums(keys=[key], args=[asked]) for key in home.totals_keys(now, KEEP_TOTALS_DAYS)
+            ]
             alerts = server.lrange(home.ALERTS, 0, -1)
     except (redis.RedisError, ValueError) as error:
         raise ValueError(f"{home.shown(url)} cannot be read: {error}") from error

@@ -14,6 +14,9 @@ from twisted.internet.task import LoopingCall
 
 from ..outcome import Outcome
 from .entries import (
+    DAY_SECONDS,
+    KEEP_TOTALS_DAYS,
+    LATELY_DAYS,
     PASSED,
     PENDING,
     Alert,
@@ -46,17 +49,10 @@ _TOTALS: Final = _PREFIX + "totals:"
 ALERTS: Final = _PREFIX + "alerts"
 """List: each ``Alert`` as JSON."""
 
-KEEP_SECONDS: Final = 24 * 3600
+KEEP_SECONDS: Final = DAY_SECONDS
 """How long a task is remembered after it was last heard of."""
 
-DAY_SECONDS: Final = 24 * 3600
-KEEP_DAYS: Final = 90
-"""How long totals and alerts are kept."""
-
-LATELY_DAYS: Final = 7
-"""How far back a new crawl looks to know what is usual for a site."""
-
-MOSTALERTS: Final = 1000
+MOST_ALERTS: Final = 1000
 
 ALIVE_SECONDS: Final = 30
 """A worker that has not said for so long that it is alive is taken for dead."""
@@ -75,7 +71,7 @@ local function see(task, totals, history, fate)
     redis.call('HSET', task, 'history', history, 'totals', totals, 'fate', fate)
     redis.call('EXPIRE', task, {KEEP_SECONDS})
     redis.call('HINCRBY', totals, history, 1)
-    redis.call('EXPIRE', totals, {KEEP_DAYS * DAY_SECONDS})
+    redis.call('EXPIRE', totals, {KEEP_TOTALS_DAYS * DAY_SECONDS})
 end
 """
 
@@ -140,8 +136,8 @@ return taken
 # KEYS: alerts. ARGV: alert.
 _ALERT: Final = f"""
 redis.call('RPUSH', KEYS[1], ARGV[1])
-redis.call('LTRIM', KEYS[1], {-MOSTALERTS}, -1)
-redis.call('EXPIRE', KEYS[1], {KEEP_DAYS * DAY_SECONDS})
+redis.call('LTRIM', KEYS[1], {-MOST_ALERTS}, -1)
+redis.call('EXPIRE', KEYS[1], {KEEP_TOTALS_DAYS * DAY_SECONDS})
 """
 
 # KEYS: totals. ARGV: a query as query_for() makes it. Gives histories and how many tasks each has.

@@ -15,6 +15,9 @@ from twisted.internet.threads import deferToThreadPool
 
 from ..outcome import Outcome
 from .entries import (
+    DAY_SECONDS,
+    KEEP_TOTALS_DAYS,
+    LATELY_DAYS,
     PASSED,
     PENDING,
     Claim,
@@ -42,17 +45,11 @@ LOCK_SECONDS: Final = 4.0
 
 LOCK_IS_HELD_AFTER_SECONDS: Final = 60.0
 
-KEEP_USED_SECONDS: Final = 24 * 3600.0
+KEEP_USED_SECONDS: Final = DAY_SECONDS
 """How long to remember an answer that was used and never refused."""
 
-KEEP_REFUSED_SECONDS: Final = 30 * 24 * 3600.0
+KEEP_REFUSED_SECONDS: Final = 30 * DAY_SECONDS
 """How long to remember what became of an answer that was refused."""
-
-KEEP_TOTALS_SECONDS: Final = 90 * 24 * 3600.0
-"""How long to keep the totals of an hour."""
-
-LATELY_SECONDS: Final = 7 * 24 * 3600.0
-"""How far back a new crawl looks to know what is usual for a site."""
 
 # A row for each task, and the totals of what the rows say (``entries.Count``), kept up with each
 # change: reading them must not take longer the more tasks there are.
@@ -272,7 +269,7 @@ def _open(txn: Transaction, now: float) -> dict[str, tuple[int, int]]:
     _begin(txn)
     _make_schema(txn)
     _forget(txn, now)
-    return _rates(txn, now - LATELY_SECONDS)
+    return _rates(txn, now - LATELY_DAYS * DAY_SECONDS)
 
 
 def _use(txn: Transaction, use: Use) -> None:
@@ -351,8 +348,9 @@ def _forget(txn: Transaction, now: float) -> None:
         " AND (coalesce(fate, ?) = ? OR changed_at < ?)",
         (now - KEEP_USED_SECONDS, PASSED, PASSED, now - KEEP_REFUSED_SECONDS),
     )
-    txn.execute("DELETE FROM total WHERE hour < ? OR tasks = 0", (now - KEEP_TOTALS_SECONDS,))
-    txn.execute("DELETE FROM alert WHERE at < ?", (now - KEEP_TOTALS_SECONDS,))
+    oldest = now - KEEP_TOTALS_DAYS * DAY_SECONDS
+    txn.execute("DELETE FROM total WHERE hour < ? OR tasks = 0", (oldest,))
+    txn.execute("DELETE FROM alert WHERE at < ?", (oldest,))
 
 
 def _begin(txn: Transaction) -> None:
