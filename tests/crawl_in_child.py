@@ -69,7 +69,7 @@ class ChildCrawl:
 
     async def stats(self) -> dict[str, Any]:
         """The stats of this package, when the crawl has ended by itself."""
-        await until(lambda: self.process.poll() is not None)
+        await until(lambda: self.process.poll() is not None, seconds=100)
         assert self.process.returncode == 0, self.log
         stats: dict[str, Any] = json.loads(self._out.read_text())
         return stats

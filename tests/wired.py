@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pytest
 
 
-async def until(condition: Callable[[], Any], seconds: float = 20.0) -> None:
+async def until(condition: Callable[[], Any], seconds: float = 60.0) -> None:
     """Let the reactor turn until *condition* holds."""
     from twisted.internet import reactor
 
