@@ -169,7 +169,7 @@ class _ReportBody:
 class _EncodedURL(EncodedURL):
     """A URL of ASCII, as the settings allow no other.
 
-    treq encodes it for each request, which takes 80 µs, a sixth of all that it does.
+    treq encodes it anew for each request, which takes 20 µs of some 330.
     """
 
     __slots__ = ()
@@ -179,7 +179,7 @@ class _EncodedURL(EncodedURL):
 
 
 class _NoCookies(CookieJar):
-    """Keeps and sends none: the service has no sessions. To look for them takes treq 50 µs."""
+    """Keeps and sends none: the service has no sessions. To look for them takes 7 µs."""
 
     def add_cookie_header(self, request: object) -> None:
         pass
