@@ -49,3 +49,11 @@ def test_it_is_short_and_leads_on_to_every_page() -> None:
     targets = {link.target for link in README.links()}
     pages = {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")}
     assert pages - targets <= {"docs/index.md", "docs/changelog.md"}
+
+
+def test_its_figures_are_those_that_were_measured() -> None:
+    figures = document("benchmarks/README.md").sections()["As measured"].rows()
+    measured = [[what, against, figure] for what, against, _, figure, *_ in figures]
+    quoted = README.sections()["Speed"].rows()
+    assert len(quoted) == 3
+    assert [row for row in quoted if row not in measured] == []
