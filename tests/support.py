@@ -151,6 +151,7 @@ async def start_crawl(
     crawler = runner.create_crawler(spider_class)
     crawling: Deferred[None] = runner.crawl(crawler, **spider_args)
     await crawling
+    report_stats(crawler)  # whoever looks at them or not, they must add up
     return crawler
 
 
