@@ -46,7 +46,7 @@ def test_reports_each_answer_to_blame_and_no_other(tmp_path: Path) -> None:
     done = run(tmp_path, "LOG_FILE=crawl.log", "LOG_LEVEL=DEBUG")
     found = figures(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "50/50" in done.stdout
+    assert "50/50" in done.stdout, done.stdout + (tmp_path / "crawl.log").read_text()[-20_000:]
     assert found["answers bought"] >= 100
     assert found["wrong by construction"] >= 20
     assert found["answer not to blame"] >= 10
