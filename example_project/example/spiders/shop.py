@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 SITEKEY = "0x4AAAAAAAexample"
 """The widget's; it stands in the pages of the shop."""
 
-MOST_TRIES = 10
-"""How many answers a page is worth."""
+MOST_TRIES = 25
+"""How many answers a page is worth; the one that is left over last may have no luck for long."""
 
 
 class ShopSpider(Spider):
