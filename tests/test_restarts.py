@@ -25,6 +25,8 @@ from scrapy_capmonster_report.report import Report
 from scrapy_capmonster_report.task import Kind, Task
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from scrapy_capmonster_report.ledger import Inheritance
     from scrapy_capmonster_report.ledger.journal import JournalLedger
 
@@ -210,8 +212,10 @@ class Journal:
 
 
 @pytest.fixture
-def journal() -> Journal:
-    return Journal()
+def journal() -> Iterator[Journal]:
+    journal = Journal()
+    yield journal
+    journal.disk.database.close()
 
 
 def test_claims_are_answered_once_they_are_written(journal: Journal) -> None:

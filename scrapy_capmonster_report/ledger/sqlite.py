@@ -375,8 +375,12 @@ def _use_wal(connection: sqlite3.Connection) -> None:
     What a killed process has committed is safe all the same; only a power failure could take
     the last commits back.
     """
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+    except Exception:
+        connection.close()  # the pool has yet to hear of it
+        raise
 
 
 def _checkpoint(connection: sqlite3.Connection) -> None:
