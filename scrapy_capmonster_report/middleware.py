@@ -63,7 +63,7 @@ MOST_NAMES: Final = 20
 NOTHING_SENT: Final = (
     error.ConnectionRefusedError,
     error.DNSLookupError,
-    # Scrapy >= 2.15 has its own
+    # newer Scrapy has its own
     *(
         getattr(exceptions, name)
         for name in ("CannotResolveHostError", "DownloadConnectionRefusedError")

@@ -77,7 +77,7 @@ def without_secrets(url: str) -> str:
 
 @dataclass(frozen=True)
 class ReportSettings:
-    """The settings of one crawl; the README says what each of them means.
+    """The settings of one crawl; docs/reference.md says what each of them means.
 
     The rules stay as they were written: ``rules.compile_rules`` reads them.
     """
