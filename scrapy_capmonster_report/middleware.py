@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     # typing.Self requires Python 3.11
     from typing_extensions import Self
 
+    from .redirects import Redirection
     from .rules import Rule, Rules
 
 logger = logging.getLogger(__name__)
@@ -105,6 +106,7 @@ class CapMonsterReportMiddleware:
         # Trips of other processes that share a ledger have other numbers.
         self._next_trip = itertools.count(random_source.getrandbits(60) + 1).__next__
         self._redirects = RedirectWatch(crawler, self._redirect_refused)
+        self._sees_redirects = any(rule.sees_redirects for rule in rules)
         self._reporter = Reporter(
             crawler,
             settings,
@@ -149,6 +151,7 @@ class CapMonsterReportMiddleware:
         for receiver, signal in (
             (middleware._spider_opened, scrapy_signals.spider_opened),
             (middleware._spider_closed, scrapy_signals.spider_closed),
+            (middleware._redirects.spider_opened, scrapy_signals.spider_opened),
             (middleware._request_scheduled, scrapy_signals.request_scheduled),
             (middleware._redirects.request_dropped, scrapy_signals.request_dropped),
             (middleware._redirects.response_downloaded, scrapy_signals.response_downloaded),
@@ -214,11 +217,11 @@ class CapMonsterReportMiddleware:
         if trace is None:
             return
         ignored = isinstance(exception, IgnoreRequest)
-        redirect = self._redirects.lost(request, trace.trip)
-        if redirect is not None:
+        redirection = self._redirects.lost(request, trace.trip)
+        if redirection is not None:
             # What led here is all that the site said, unless Scrapy tries again.
-            self._redirect_refused(*redirect, is_all=ignored)
-        if not ignored and (redirect or not isinstance(exception, NOTHING_SENT)):
+            self._redirect_refused(redirection, is_all=ignored)
+        if not ignored and (redirection or not isinstance(exception, NOTHING_SENT)):
             self._reporter.used(request, trace, passed=False)
 
     def reject(self, request: Request, reason: str = "") -> None:
@@ -241,11 +244,14 @@ class CapMonsterReportMiddleware:
             self._evidence.revised(trace.trip, BY_CALLBACK)
         self._reporter.rejected(request, None, trace, BY_CALLBACK, None, reason)
 
-    def _redirect_refused(
-        self, request: Request, response: Response, *, is_all: bool = True
-    ) -> None:
-        if not request.meta.get(DONT_REPORT):
+    def _redirect_refused(self, redirection: Redirection, *, is_all: bool = True) -> None:
+        request, response, refresh = redirection
+        if request.meta.get(DONT_REPORT):
+            return
+        if refresh is None:
             self._look(request, response, self._rules.match_redirects, is_all=is_all)
+        else:
+            self._look_on(request, response, refresh)
 
     def _leave_alone(self, request: Request, response: Response) -> None:
         """Look at no response; but the answer has been used."""
@@ -297,7 +303,27 @@ class CapMonsterReportMiddleware:
             if trace is not None and not trace.cached:
                 # A server in trouble has not judged the answer.
                 self._reporter.used(request, trace, passed=response.status < 500)
+            if trace is not None and self._sees_redirects:
+                self._redirects.passed(request, response, trace.trip)
             return
+        self._refused(request, response, trace, rule)
+
+    def _look_on(self, request: Request, response: Response, refresh: str) -> None:
+        """Ask the rules about where *response*, which had passed, leads by its meta refresh."""
+        trace = self._trace(request.meta)
+        if trace is None:
+            return
+        redirects = (*redirected_to(request.meta, trace, request.url), refresh)
+        rule = self._rules.match_redirects(
+            response, request, redirects=redirects, on_error=self._rule_failed
+        )
+        if rule is not None:
+            self._evidence.revised(trace.trip, rule.name)
+            self._refused(request, response, trace, rule)
+
+    def _refused(
+        self, request: Request, response: Response, trace: Trace | None, rule: Rule
+    ) -> None:
         if REJECTED_FLAG not in response.flags:
             response.flags.append(REJECTED_FLAG)
         self._reporter.rejected(request, response, trace, rule.name, rule.kind)

@@ -1,16 +1,19 @@
 """Redirects that Scrapy does not follow: offsite, to a page it has seen already, one too many …
 
-The middleware stands below the redirect middleware, so it sees where a redirect ends. Where Scrapy
-drops the redirected request there is no such end: the 3xx is all that the site said about the
-answer. It is kept here until it is clear which of the two it is.
+The middleware sees where a redirect ends. Where Scrapy drops the redirected request there is no
+such end: the 3xx, or the page with the meta refresh, is all that the site said about the answer. It
+is kept here until it is clear which of the two it is.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import urlsplit
 
 from scrapy.downloadermiddlewares.offsite import OffsiteMiddleware
-from scrapy.downloadermiddlewares.redirect import RedirectMiddleware
+from scrapy.downloadermiddlewares.redirect import MetaRefreshMiddleware, RedirectMiddleware
+from scrapy.http import HtmlResponse
+from scrapy.utils.response import get_meta_refresh
 
 from .trace import history, stored_trace
 
@@ -30,30 +33,61 @@ _REDIRECTS: Final = (301, 302, 303, 307, 308)
 """What RedirectMiddleware follows."""
 
 
+class Redirection(NamedTuple):
+    """A response that leads on.
+
+    Args:
+        request: the request that was redirected.
+        response: a 3xx, or a page with a meta refresh that Scrapy follows.
+        refresh: where the meta refresh leads; ``None`` for a 3xx, whose ``Location`` says it.
+    """
+
+    request: Request
+    response: Response
+    refresh: str | None = None
+
+
 class RedirectWatch:
     """Tells of each redirect of a request with a task that Scrapy refused to follow.
 
     Args:
-        refused: called with the request that was redirected and the 3xx response.
+        refused: called with the redirect.
     """
 
-    def __init__(self, crawler: Crawler, refused: Callable[[Request, Response], None]) -> None:
+    def __init__(self, crawler: Crawler, refused: Callable[[Redirection], None]) -> None:
         self._crawler = crawler
         self._refused = refused
-        self._pending: dict[int, tuple[Request, Response]] = {}
+        self._pending: dict[int, Redirection] = {}
         self._scheduled: tuple[Request, int] | None = None
+        self._refreshes: MetaRefreshMiddleware | None = None
+
+    def spider_opened(self) -> None:
+        """See whether Scrapy follows meta refreshes; before, the crawl has no middlewares."""
+        self._refreshes = self._crawler.get_downloader_middleware(MetaRefreshMiddleware)
 
     def response_downloaded(self, response: Response, request: Request) -> None:
         """Keep a redirect that answers a request with a task."""
         if not 300 <= response.status < 400:
             return
         trace = stored_trace(request.meta)
-        if trace is None or not trace.task:
+        if trace is not None and trace.task:
+            is_last = self._is_one_too_many(request, response)
+            self._keep(Redirection(request, response), trace.trip, is_last=is_last)
+
+    def passed(self, request: Request, response: Response, trip: int) -> None:
+        """Keep a page that no rule matched, if it leads on by a meta refresh."""
+        if self._refreshes is None:
             return
-        if self._is_one_too_many(request, response):
-            self._refused(request, response)
+        refresh = self._meta_refresh(request, response)
+        if refresh is not None:
+            is_last = _gives_up(self._refreshes, request)
+            self._keep(Redirection(request, response, refresh), trip, is_last=is_last)
+
+    def _keep(self, redirection: Redirection, trip: int, *, is_last: bool) -> None:
+        if is_last:
+            self._refused(redirection)
             return
-        self._pending[trace.trip] = (request, response)
+        self._pending[trip] = redirection
         if len(self._pending) > _MOST_PENDING:
             del self._pending[next(iter(self._pending))]
 
@@ -63,7 +97,7 @@ class RedirectWatch:
         if trace is None or trace.trip not in self._pending or not _leads_on(request, trace):
             return
         if self._is_offsite(request):
-            self._refused(*self._pending.pop(trace.trip))
+            self._refused(self._pending.pop(trace.trip))
         else:
             self._scheduled = (request, trace.trip)  # the duplicate filter comes next
 
@@ -72,17 +106,17 @@ class RedirectWatch:
         if self._scheduled is not None and self._scheduled[0] is request:
             _, trip = self._scheduled
             self._scheduled = None
-            if redirect := self._pending.pop(trip, None):
-                self._refused(*redirect)
+            if redirection := self._pending.pop(trip, None):
+                self._refused(redirection)
 
     def arrived(self, trip: int) -> None:
         """A response to the trip came through, so nothing was dropped."""
         self._pending.pop(trip, None)
 
-    def lost(self, request: Request, trip: int) -> tuple[Request, Response] | None:
+    def lost(self, request: Request, trip: int) -> Redirection | None:
         """The redirect that led to *request*, of which no response came."""
-        redirect = self._pending.get(trip)
-        if redirect is None or redirect[0] is request:
+        redirection = self._pending.get(trip)
+        if redirection is None or redirection.request is request:
             return None
         return self._pending.pop(trip)
 
@@ -100,8 +134,26 @@ class RedirectWatch:
             or response.status in getattr(self._crawler.spider, "handle_httpstatus_list", ())
         ):
             return False
-        most = redirects.max_redirect_times
-        return not meta.get("redirect_ttl", most) or meta.get("redirect_times", 0) >= most
+        return _gives_up(redirects, request)
+
+    def _meta_refresh(self, request: Request, response: Response) -> str | None:
+        """Where MetaRefreshMiddleware is about to lead *request*."""
+        if (
+            request.meta.get("dont_redirect")
+            or request.method == "HEAD"
+            or not isinstance(response, HtmlResponse)
+        ):
+            return None
+        settings = self._crawler.settings
+        try:
+            # Scrapy remembers what it finds: to look here costs no second look there.
+            seconds, url = get_meta_refresh(response, settings.getlist("METAREFRESH_IGNORE_TAGS"))
+            is_web = url is not None and urlsplit(url).scheme in ("http", "https")
+        except Exception:  # the page is whatever a site sends
+            return None
+        if seconds is None or seconds >= settings.getint("METAREFRESH_MAXDELAY") or not is_web:
+            return None
+        return url
 
     def _is_offsite(self, request: Request) -> bool:
         offsite = self._crawler.get_downloader_middleware(OffsiteMiddleware)
@@ -109,6 +161,12 @@ class RedirectWatch:
             return False
         assert self._crawler.spider is not None
         return not offsite.should_follow(request, self._crawler.spider)
+
+
+def _gives_up(middleware: RedirectMiddleware | MetaRefreshMiddleware, request: Request) -> bool:
+    """Whether *middleware* finds that *request* was redirected often enough."""
+    most, meta = middleware.max_redirect_times, request.meta
+    return not meta.get("redirect_ttl", most) or meta.get("redirect_times", 0) >= most
 
 
 def _leads_on(request: Request, trace: Trace) -> bool:

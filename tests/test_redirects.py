@@ -12,6 +12,8 @@ from support import Reply, crawl
 
 TOKEN = "/reportIncorrectTokenCaptcha"
 
+REFUSED_ELSEWHERE = "http://offsite.invalid/?captchaError=1"
+
 RULES = {
     "CAPMONSTER_REPORT_RULES": [{"name": "redirect", "redirect": r"[?&]captchaError=1"}],
     "RETRY_TIMES": 1,
@@ -22,6 +24,10 @@ def away(location: str) -> Reply:
     return Reply(status=302, headers={"Location": location})
 
 
+def wait(location: str, seconds: str = "0") -> str:
+    return f'<meta http-equiv="refresh" content="{seconds}; url={location}"><p>One moment</p>'
+
+
 def site(request: Any) -> Any:
     path = request.path.decode()
     if path == "/robots.txt":
@@ -30,6 +36,13 @@ def site(request: Any) -> Any:
         return away("/loop?captchaError=1")
     if path == "/login":
         return away(request.args[b"to"][0].decode())
+    if path == "/wait":
+        seconds, target = (request.args[name][0].decode() for name in (b"s", b"to"))
+        return wait(target, seconds)
+    if path in ("/wait-refused", "/wait-offsite"):
+        return wait(REFUSED_ELSEWHERE if path == "/wait-offsite" else "/fine?captchaError=1")
+    if path == "/offsite":
+        return away(REFUSED_ELSEWHERE)
     if path == "/gone":
         request.transport.abortConnection()
         return ""
@@ -42,11 +55,17 @@ class Login(scrapy.Spider):
     name = "login"
     allowed_domains = ["127.0.0.1"]
     urls: list[str]
+    meta: dict[str, Any] = {}
+    dont_filter = True
 
     async def start(self) -> Any:
         for task_id, url in enumerate(self.urls, 1):
             yield scrapy.Request(
-                url, self.parse, meta={"taskId": task_id}, errback=self.failed, dont_filter=True
+                url,
+                self.parse,
+                meta={"taskId": task_id, **self.meta},
+                errback=self.failed,
+                dont_filter=self.dont_filter,
             )
 
     def parse(self, response: Any) -> None:
@@ -126,6 +145,118 @@ async def test_a_redirect_that_is_followed_is_judged_once(serve: Any, api: Any) 
     )
     assert sorted(cloud.reports) == [(TOKEN, 1), (TOKEN, 2)]
     assert stats["checked"] == stats["rejected"] == 2
+
+
+class Filtered(Login):
+    """Leaves it to Scrapy to drop requests that lead offsite or to a page seen before."""
+
+    dont_filter = False
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(
+    ("path", "settings"),
+    [
+        (f"/wait?s=0&to={REFUSED_ELSEWHERE}", {}),
+        ("/wait?s=5&to=/wait-offsite", {}),
+        ("/login?to=/wait-offsite", {}),
+        ("/wait?s=0&to=/offsite", {}),
+        ("/wait?s=0&to=/private?captchaError=1", {"ROBOTSTXT_OBEY": True}),
+        ("/wait?s=0&to=/fine?captchaError=1", {"REDIRECT_MAX_TIMES": 0}),
+        ("/wait?s=0&to=/wait-refused", {"REDIRECT_MAX_TIMES": 1}),
+        ("/wait?s=0&to=/gone?captchaError=1", {}),
+        ("/wait?s=0&to=/gone?captchaError=1", {"RETRY_ENABLED": False}),
+        ("/wait?s=0&to=http://127.0.0.1:9/?captchaError=1", {}),
+    ],
+    ids=[
+        "offsite",
+        "offsite, from where a meta refresh led",
+        "offsite, from where a redirect led",
+        "offsite, by a redirect where a meta refresh led",
+        "disallowed by robots.txt",
+        "when redirects are not to be followed at all",
+        "when one too many",
+        "to a page that breaks off",
+        "to a page that breaks off, once",
+        "to a server that is down",
+    ],
+)
+async def test_a_meta_refresh_is_seen_though_it_led_nowhere(
+    path: str, settings: dict[str, Any], serve: Any, api: Any
+) -> None:
+    cloud = api()
+    url = serve(site).url + path
+    stats = await crawl(
+        Filtered, {**RULES, "CAPMONSTER_API_URL": cloud.url, **settings}, urls=[url]
+    )
+    assert cloud.reports == [(TOKEN, 1)]
+    assert stats["rejected"] == stats["sent/accepted"] == 1
+    # What a page leads to is no other page that the rules look at.
+    assert stats["checked"] == path.count("/wait") + (path.endswith("=/offsite"))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_meta_refresh_to_a_page_seen_before_is_seen(serve: Any, api: Any) -> None:
+    cloud = api()
+    url = serve(site).url
+    stats = await crawl(
+        Filtered,
+        {**RULES, "CAPMONSTER_API_URL": cloud.url, "CONCURRENT_REQUESTS": 1},
+        urls=[url + "/fine?captchaError=1", url + "/wait?s=0&to=/fine?captchaError=1"],
+    )
+    assert cloud.reports == [(TOKEN, 2)]
+    assert stats["rejected"] == 1
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(
+    ("path", "settings", "meta"),
+    [
+        ("/wait?s=0&to=http://offsite.invalid/", {}, {}),
+        (f"/wait?s=600&to={REFUSED_ELSEWHERE}", {}, {}),
+        (f"/wait?s=0&to={REFUSED_ELSEWHERE}", {"METAREFRESH_ENABLED": False}, {}),
+        (f"/wait?s=2&to={REFUSED_ELSEWHERE}", {"METAREFRESH_MAXDELAY": 2}, {}),
+        (f"/wait?s=0&to={REFUSED_ELSEWHERE}", {"METAREFRESH_IGNORE_TAGS": ["p", "meta"]}, {}),
+        (f"/wait?s=0&to={REFUSED_ELSEWHERE}", {}, {"dont_redirect": True}),
+        (f"/wait?s=0&to={REFUSED_ELSEWHERE}", {}, {"dont_report_captcha": True}),
+        ("/wait?s=0&to=mailto:post@offsite.invalid?captchaError=1", {}, {}),
+    ],
+    ids=[
+        "that tells of nothing",
+        "in ten minutes",
+        "that is not to be followed",
+        "later than what is followed",
+        "within what is ignored",
+        "of a request that is not to be redirected",
+        "of a request to be left alone",
+        "to a mailbox",
+    ],
+)
+async def test_a_meta_refresh_is_no_refusal(
+    path: str, settings: dict[str, Any], meta: dict[str, Any], serve: Any, api: Any
+) -> None:
+    cloud = api()
+    url = serve(site).url + path
+    stats = await crawl(
+        Filtered,
+        {**RULES, "CAPMONSTER_API_URL": cloud.url, **settings},
+        urls=[url],
+        meta=meta,
+    )
+    assert cloud.reports == []
+    assert stats.get("rejected", 0) == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_meta_refresh_that_is_followed_is_reported_once(serve: Any, api: Any) -> None:
+    cloud = api()
+    paths = (
+        "/wait?s=0&to=/fine?captchaError=1",
+        "/login?to=/wait-refused",
+    )
+    stats = await log_in(serve, cloud, *paths)
+    assert sorted(cloud.reports) == [(TOKEN, 1), (TOKEN, 2)]
+    assert stats["rejected"] == stats["sent/accepted"] == 2
 
 
 class Downloads(Login):
