@@ -20,6 +20,7 @@ from workbench import run, run_scrapy
 from scrapy_capmonster_report.commands.pages import Decompressor, is_page, read_page
 from scrapy_capmonster_report.rules import PRESETS, SETTING, compile_rules
 from scrapy_capmonster_report.rules.presets import CATALOGUE
+from scrapy_capmonster_report.task import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -165,6 +166,12 @@ def test_all_together_leave_alone_a_page_that_only_talks_of_a_refusal() -> None:
                 )
                 rule = rules.match(response, Request(url), on_error=lambda rule, error: None)
                 assert rule is None, (page.source, look_alike)
+
+
+def test_the_kind_of_captcha_is_known_where_the_software_has_but_one() -> None:
+    kinds = {name: {rule.kind for rule in compile_rules([name])} for name in PRESETS}
+    assert kinds["django-recaptcha"] == {Kind.TOKEN}
+    assert kinds["mediawiki"] == {None}
 
 
 @every_preset

@@ -1,0 +1,477 @@
+"""What each condition of a rule sees."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from judging import (
+    ERRORS,
+    NODES,
+    URL,
+    CaptchaSpider,
+    as_json,
+    holds,
+    html,
+    is_forbidden,
+    matched,
+    no_error,
+    plain,
+    typed,
+)
+from scrapy import Request
+from scrapy.http import HtmlResponse, JsonResponse, Response, TextResponse, XmlResponse
+
+from scrapy_capmonster_report.rules import compile_rules
+
+PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\xff\xfe\x00<p class='bad'>wrong</p>"
+XML = b"<?xml version='1.0'?><r><Error code='7'>bad</Error></r>"
+
+
+@pytest.mark.parametrize(
+    ("domains", "url", "expected"),
+    [
+        ("shop.example", "https://shop.example/", True),
+        ("shop.example", "https://a.b.shop.example/", True),
+        ("shop.example", "https://SHOP.example./", True),
+        ("Shop.Example.", "https://shop.example:8443/", True),
+        ("shop.example", "https://evilshop.example/", False),
+        ("shop.example", "https://shop.example.evil.example/", False),
+        ("shop.example", "https://example/", False),
+        ("shop.example", "https://evil.example/shop.example", False),
+        ("shop.example", "https://shop.example@evil.example/", False),
+        ("a.shop.example", "https://shop.example/", False),
+        (["other.example", "shop.example"], "https://shop.example/", True),
+        (("other.example",), "https://shop.example/", False),
+        ("localhost", "http://localhost:6023/", True),
+        ("127.0.0.1", "http://127.0.0.1:8000/", True),
+        ("127.0.0.1", "http://10.127.0.0.1/", True),
+        ("::1", "http://[::1]:8000/", True),
+        ("[::1]", "http://[::1]/", True),
+        ("bücher.example", "https://xn--bcher-kva.example/", True),
+        ("BÜCHER.example", "https://www.bücher.example/", True),
+        ("xn--bcher-kva.example", "https://bücher.example/", True),
+        ("почта.example", "https://xn--80a1acny.example/", True),
+        ("shop_1.example", "https://shop_1.example/", True),
+        ("shop.example", "about:blank", False),
+        ("shop.example", "http://[shop.example/", False),
+    ],
+)
+def test_domains(domains: object, url: str, expected: bool) -> None:
+    assert holds({"domains": domains}, html(url=url)) is expected
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [("POST", True), ("post", True), (["GET", "Post"], True), ("GET", False), (["PUT"], False)],
+)
+def test_method(method: object, expected: bool) -> None:
+    assert holds({"method": method}, html(), method="POST") is expected
+
+
+@pytest.mark.parametrize(
+    ("wanted", "status", "expected"),
+    [
+        (403, 403, True),
+        (403, 404, False),
+        ("4xx", 400, True),
+        ("4XX", 499, True),
+        ("4xx", 399, False),
+        ("4xx", 500, False),
+        ([200, "5xx"], 503, True),
+        ([200, "5xx"], 201, False),
+        (999, 999, True),
+        ("9xx", 999, True),
+        (100, 100, True),
+    ],
+)
+def test_status(wanted: object, status: int, expected: bool) -> None:
+    assert holds({"status": wanted}, html(status=status)) is expected
+
+
+@pytest.mark.parametrize(
+    ("regex", "expected"),
+    [
+        (r"/login$", True),
+        (r"/LOGIN$", False),
+        (r"(?i)/LOGIN$", True),
+        (["nowhere", "shop"], True),
+        (["nowhere", "neither"], False),
+    ],
+)
+def test_url(regex: object, expected: bool) -> None:
+    assert holds({"url": regex}, html()) is expected
+
+
+class TestRedirect:
+    SORRY = "https://www.google.example/sorry/index?continue=1"
+
+    @pytest.mark.parametrize("regex", ["/sorry/", ["nowhere", "sorry"]])
+    def test_any_url_that_the_site_redirected_to(self, regex: object) -> None:
+        redirects = ["https://shop.example/a", self.SORRY, "https://shop.example/b"]
+        assert holds({"redirect": regex}, html(), redirects=redirects)
+
+    def test_the_urls_where_nothing_redirected_do_not_count(self) -> None:
+        assert not holds({"redirect": "shop"}, html())
+
+    @pytest.mark.parametrize(
+        ("location", "regex"),
+        [
+            (b"/sorry/?x=1", r"^https://shop\.example/sorry/\?x=1$"),
+            (b"//other.example/sorry/", r"^https://other\.example/sorry/$"),
+            (b"?captchaError=1", r"^https://shop\.example/login\?captchaError=1$"),
+            ("/fehler/ü".encode(), r"/fehler/%C3%BC$"),
+            (b"/fehler/\xfc", r"/fehler/%FC$"),
+            (b"", r"^https://shop\.example/login$"),
+        ],
+    )
+    def test_the_location_of_a_3xx_counts(self, location: bytes, regex: str) -> None:
+        response = Response(URL, status=302, headers={"Location": location})
+        assert holds({"redirect": regex}, response)
+        assert holds({"redirect": regex}, response, redirects=["https://shop.example/before"])
+        assert holds({"redirect": "before"}, response, redirects=["https://shop.example/before"])
+
+    @pytest.mark.parametrize(
+        "response",
+        [
+            Response(URL, status=200, headers={"Location": "/sorry/"}),
+            Response(URL, status=302),
+            Response(URL, status=302, headers={"Location": "http://[sorry/"}),
+        ],
+    )
+    def test_other_locations_do_not(self, response: Response) -> None:
+        assert not holds({"redirect": "sorry"}, response)
+
+    def test_match_redirects_asks_only_rules_about_redirects(self) -> None:
+        rules = compile_rules(
+            [
+                {"name": "status", "status": 302},
+                {"name": "unless", "unless": {"redirect": "nowhere"}},
+                {"name": "other site", "redirect": "sorry", "domains": "other.example"},
+                {"name": "sorry", "redirect": "sorry"},
+            ]
+        )
+        response = Response(URL, status=302, headers={"Location": self.SORRY})
+        rule = rules.match_redirects(response, Request(URL), on_error=no_error)
+        assert rule is not None
+        assert rule.name == "sorry"
+        elsewhere = Response(URL, status=302, headers={"Location": "/home"})
+        assert rules.match_redirects(elsewhere, Request(URL), on_error=no_error) is None
+        followed = rules.match_redirects(
+            elsewhere, Request(URL), redirects=[self.SORRY], on_error=no_error
+        )
+        assert followed is rule
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ({"cf-mitigated": "challenge"}, True),
+        ({"CF-MITIGATED": "^challenge$"}, True),
+        ({"cf-mitigated": "Challenge"}, False),
+        ({"cf-mitigated": ""}, True),
+        ({"X-Empty": ""}, True),
+        ({"X-Empty": "."}, False),
+        ({"X-Absent": ""}, False),
+        ({"Set-Cookie": "^b=2"}, True),  # the second value
+        ({"Set-Cookie": ["nope", "^a=1"]}, True),
+        ({"Set-Cookie": "a=1.*b=2"}, False),  # each value by itself
+        ({"cf-mitigated": "challenge", "Set-Cookie": "a=1"}, True),
+        ({"cf-mitigated": "challenge", "X-Absent": ""}, False),
+        ({"X-Utf-8": "^капча$"}, True),
+        ({"X-Latin-1": "^Falsch für immer$"}, True),
+    ],
+)
+def test_headers(wanted: object, expected: bool) -> None:
+    headers = {
+        "CF-Mitigated": "challenge",
+        "Set-Cookie": [b"a=1", b"b=2"],
+        "X-Empty": b"",
+        "X-Utf-8": "капча".encode(),
+        "X-Latin-1": "Falsch für immer".encode("latin-1"),
+    }
+    assert holds({"headers": wanted}, html(headers=headers)) is expected
+
+
+META = "<meta charset='{}'><p>{}</p>"
+
+
+@pytest.mark.parametrize(
+    ("regex", "response", "expected"),
+    [
+        ("Wrong captcha", html(), True),
+        ("wrong captcha", html(), False),
+        ("(?i)wrong captcha", html(), True),
+        (["nope", "Wrong"], html(), True),
+        (["nope", "nor this"], html(), False),
+        ("Wrong", plain("Wrong"), True),
+        ("Wrong", as_json('{"error": "Wrong"}'), True),
+        ("Неверная", typed("Неверная капча".encode("cp1251"), "text/html; charset=cp1251"), True),
+        ("認証", typed("認証コード".encode("shift_jis"), "text/html; charset=shift_jis"), True),
+        ("验证码", typed("验证码错误".encode("gb18030"), "text/html; charset=gb18030"), True),
+        (
+            "Неверная",
+            typed(META.format("windows-1251", "Неверная").encode("cp1251"), "text/html"),
+            True,
+        ),
+        ("错误", typed(META.format("gb2312", "错误").encode("gb18030"), "text/html"), True),
+        ("Ошибка", typed(b"\xef\xbb\xbf" + "Ошибка".encode(), "text/html; charset=cp1251"), True),
+        ("^Ошибка", typed("Ошибка".encode("utf-16"), "text/plain", TextResponse), True),
+        # A charset that lies, or does not exist, spoils only what it covers.
+        ("captcha", typed("Ошибка captcha".encode("cp1251"), "text/html; charset=utf-8"), True),
+        ("Ошибка", typed("Ошибка captcha".encode("cp1251"), "text/html; charset=utf-8"), False),
+        ("captcha", typed(b"captcha \xff\xfe\x81", "text/html; charset=klingon"), True),
+        ("captcha", HtmlResponse(URL, body=b"captcha \xff", encoding="klingon"), True),
+        ("captcha", HtmlResponse(URL, body=b"captcha \x81\x00\xff", encoding="utf-8"), True),
+        ("Wrong.captcha", html(b"Wrong\x00captcha"), True),
+        ("end$", html("x" * 5_000_000 + "end"), True),
+        # No text at all.
+        ("PNG", Response(URL, body=PNG), False),
+        ("", Response(URL), False),
+        (".", html(b""), False),
+        (r"\A\Z", html(b""), True),
+    ],
+)
+def test_text(regex: object, response: Response, expected: bool) -> None:
+    rule = {"text": regex} if regex else {"text": r"\A"}
+    assert holds(rule, response) is expected
+
+
+def test_a_body_that_cannot_be_decoded_has_no_text() -> None:
+    class Broken(HtmlResponse):
+        @property
+        def text(self) -> str:
+            raise LookupError("unknown encoding")
+
+    rules = [{"text": r"\A"}, {"css": "*"}, {"xpath": "//*"}, {"jmespath": "@"}]
+    assert matched(compile_rules(rules), Broken(URL, body=b"<p>")) is None
+
+
+@pytest.mark.parametrize(
+    ("condition", "response", "expected"),
+    [
+        ({"css": "div.error"}, html(NODES), True),
+        ({"css": "div.fine"}, html(NODES), False),
+        ({"css": ["div.fine", "#c > p"]}, html(NODES), True),
+        ({"css": "p::text"}, html(NODES), True),
+        ({"css": "p::text"}, html("<p></p>"), False),
+        ({"css": "div::attr(id)"}, html(NODES), True),
+        ({"css": "div::attr(title)"}, html(NODES), False),
+        ({"css": "h1, div"}, html(NODES), True),
+        ({"css": "DIV"}, html(NODES), True),
+        ({"css": "Error"}, XmlResponse(URL, body=XML), True),
+        ({"css": "error"}, XmlResponse(URL, body=XML), False),
+        ({"css": "p"}, plain("<p>a page sent as text/plain</p>"), True),
+        ({"css": "p"}, html("<p><b>never closed"), True),
+        ({"css": "p"}, html(b"\x00<p>\x00</p>\x00"), True),
+        ({"css": "p"}, html(b"\xff\x81<p>\xff</p>"), True),
+        ({"css": "p"}, typed("<p>Ошибка".encode("cp1251"), "text/html; charset=utf-8"), True),
+        ({"xpath": "//div[has-class('error')]"}, html(NODES), True),
+        ({"xpath": "//div[has-class('err')]"}, html(NODES), False),
+        ({"xpath": "//p[re:test(., '^W')]"}, html(NODES), True),
+        ({"xpath": "set:distinct(//p)"}, html(NODES), True),
+        ({"xpath": ["//h1", "//div/@id"]}, html(NODES), True),
+        ({"xpath": "//p[position() = last()]"}, html(NODES), True),
+        ({"xpath": "//p[contains(., ')') or (. = 'Wrong')]"}, html(NODES), True),
+        ({"xpath": "count(//p) > 1"}, html(NODES), True),
+        ({"xpath": "count(//p) > 3"}, html(NODES), False),
+        ({"xpath": "count(//p)"}, html(NODES), True),
+        ({"xpath": "count(//h1)"}, html(NODES), False),
+        ({"xpath": "number(//p)"}, html(NODES), False),  # not a number
+        ({"xpath": "string(//p)"}, html(NODES), True),
+        ({"xpath": "string(//h1)"}, html(NODES), False),
+        ({"xpath": "not(//h1)"}, html(NODES), True),
+        ({"xpath": "//Error[@code = 7]"}, XmlResponse(URL, body=XML), True),
+        ({"xpath": "//p"}, html("<div>" * 200 + "<p>"), True),
+        ({"xpath": "//div"}, html("<div>" * 100_000), True),
+        ({"css": "p"}, html("<i></i>" * 700_000 + "<p>"), True),
+        # A regex that is bad only on this page.
+        ({"xpath": "re:test('x', string(//p))"}, html("<p>(</p>"), False),
+    ],
+)
+def test_selectors(condition: dict[str, Any], response: Response, expected: bool) -> None:
+    assert holds(condition, response) is expected
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        html(b""),
+        html(b" \r\n\t "),
+        Response(URL, body=b"<p>no type</p>"),
+        Response(URL, body=PNG),
+        as_json('{"html": "<p>x</p>"}'),
+        as_json("<p>says it is JSON</p>"),
+        html('{"html": "<p>x</p>"}'),
+        plain(' ["<p>x</p>"]'),
+    ],
+)
+@pytest.mark.parametrize("condition", [{"css": "*, ::text"}, {"xpath": "//p"}, {"xpath": "true()"}])
+def test_selectors_do_not_hold_where_there_are_no_nodes(
+    condition: dict[str, Any], response: Response
+) -> None:
+    assert not holds(condition, response)
+
+
+@pytest.mark.parametrize(
+    ("expression", "response", "expected"),
+    [
+        ("\"error-codes\"[?@ == 'invalid-input-response']", as_json(ERRORS), True),
+        ("\"error-codes\"[?@ == 'timeout-or-duplicate']", as_json(ERRORS), False),
+        (["absent", '"error-codes"'], as_json(ERRORS), True),
+        ("success == `false`", as_json(ERRORS), True),
+        ("success", as_json(ERRORS), False),
+        ("n", as_json(ERRORS), False),
+        ("o", as_json(ERRORS), False),
+        ("absent", as_json(ERRORS), False),
+        ("length(absent)", as_json(ERRORS), False),  # null has no length: it does not raise
+        (["length(absent)", "length(@)"], as_json(ERRORS), True),
+        # The body decides what is JSON …
+        ("length(@)", html(ERRORS), True),
+        ("length(@)", plain("\r\n " + ERRORS), True),
+        ("length(@)", html(b"\xef\xbb\xbf" + ERRORS.encode()), True),
+        ("length(@)", HtmlResponse(URL, body=b"\xef\xbb\xbf" + ERRORS.encode()), True),
+        ("length(@)", as_json(b"\xef\xbb\xbf" + ERRORS.encode()), True),
+        ("length(@)", typed(ERRORS.encode("utf-16"), "application/json", JsonResponse), True),
+        (
+            "e == 'Неверно'",
+            typed(
+                '{"e": "Неверно"}'.encode("cp1251"),
+                "application/json; charset=windows-1251",
+                JsonResponse,
+            ),
+            True,
+        ),
+        ("[0]", plain("[NaN]"), True),
+        ("[0]", plain("[1e999]"), True),
+        # … but a bare value only where the site says that it is JSON.
+        ("@ == 'wrong'", as_json('"wrong"'), True),
+        ("@ == 'wrong'", plain('"wrong"'), False),
+        ("@ == `7`", plain("7"), False),
+        ("@", as_json("null"), False),
+        ("type(@)", as_json("null"), True),
+        ("type(@)", as_json(""), False),
+        ("type(@)", as_json("{broken"), False),
+        ("type(@)", html("{{ template }}"), False),
+        ("type(@)", html("[" * 100_000), False),
+        ("type(@)", as_json("[" * 100_000 + "]" * 100_000), False),
+        ("type(@)", plain("[" + "9" * 10_000 + "x"), False),
+        ("type(@)", plain(b"{\x00}"), False),
+        ("type(@)", plain(b'{"a": "\xff\x81"}'), True),
+        ("type(@)", html(NODES), False),
+        ("type(@)", Response(URL, body=ERRORS.encode()), False),
+    ],
+)
+def test_jmespath(expression: object, response: Response, expected: bool) -> None:
+    assert holds({"jmespath": expression}, response) is expected
+
+
+class Forbidden:
+    def __call__(self, response: Response, request: Request) -> bool:
+        return is_forbidden(response, request)
+
+
+class TestCallback:
+    def rejected(self, callback: object, response: Response) -> bool:
+        rules = compile_rules([{"callback": callback}], spider=CaptchaSpider())
+        return matched(rules, response) is not None
+
+    def test_spider_method(self) -> None:
+        assert self.rejected("is_rejected", html())
+        assert not self.rejected("is_rejected", html("<p>Welcome"))
+
+    @pytest.mark.parametrize(
+        "callback",
+        [
+            "judging.is_forbidden",
+            is_forbidden,
+            Forbidden(),
+            lambda response, request: [response.status == 403] * (response.status == 403),
+            [lambda response, request: None, is_forbidden],
+        ],
+    )
+    def test_paths_and_callables(self, callback: object) -> None:
+        assert self.rejected(callback, html(status=403))
+        assert not self.rejected(callback, html(status=200))
+
+    @pytest.mark.parametrize(
+        "rule",
+        [
+            {"callback": "explode"},
+            {"callback": ["explode", lambda response, request: True]},
+            {"unless": {"callback": "explode"}},
+            {"unless": [{"status": 500}, {"status": 200, "callback": "explode"}]},
+        ],
+    )
+    def test_one_that_raises_does_not_match_and_is_told(self, rule: dict[str, Any]) -> None:
+        rules = compile_rules([rule, {"name": "next", "status": 200}], spider=CaptchaSpider())
+        errors: list[tuple[str, Exception]] = []
+        winner = rules.match(
+            html(), Request(URL), on_error=lambda rule, error: errors.append((rule.name, error))
+        )
+        assert winner is not None
+        assert winner.name == "next"
+        assert [(name, repr(error)) for name, error in errors] == [
+            ("rule 1", "KeyError('no such field')")
+        ]
+
+    def test_one_whose_answer_has_no_truth_does_not_match(self) -> None:
+        class Array:
+            def __bool__(self) -> bool:
+                raise ValueError("ambiguous")
+
+        errors: list[Exception] = []
+        rules = compile_rules([{"callback": lambda response, request: Array()}])
+        on_error = lambda rule, error: errors.append(error)  # noqa: E731
+        assert rules.match(html(), Request(URL), on_error=on_error) is None
+        assert [str(error) for error in errors] == ["ambiguous"]
+
+    def test_one_that_returns_what_must_be_awaited_is_an_error(self) -> None:
+        async def look(response: Response, request: Request) -> bool:
+            return False
+
+        errors: list[Exception] = []
+        rules = compile_rules([{"callback": lambda response, request: look(response, request)}])
+        on_error = lambda rule, error: errors.append(error)  # noqa: E731
+        assert rules.match(html(), Request(URL), on_error=on_error) is None
+        assert [str(error) for error in errors] == ["it returned 'coroutine', which is always true"]
+
+    def test_it_is_asked_last(self) -> None:
+        asked: list[str] = []
+
+        def note(response: Response, request: Request) -> bool:
+            asked.append(response.url)
+            return True
+
+        rules = compile_rules(
+            [
+                {"callback": note, "status": 500},
+                {"callback": note, "unless": {"status": 200}},
+                {"callback": note, "xpath": "//h1"},
+                {"callback": note, "domains": "other.example"},
+            ]
+        )
+        assert matched(rules, html()) is None
+        assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("unless", "expected"),
+    [
+        ({"text": "expired"}, True),
+        ({"text": "Wrong"}, False),
+        ({"text": "Wrong", "status": 500}, True),  # not all of it holds
+        ({"text": "Wrong", "status": 200}, False),
+        ([{"text": "expired"}, {"status": 500}], True),
+        ([{"text": "expired"}, {"status": 200}], False),
+        ([{"name": "a label", "text": "Wrong"}], False),
+        ({"domains": "shop.example"}, False),
+        ({"domains": "other.example"}, True),
+        ({"jmespath": "@"}, True),  # cannot apply, so it does not hold
+        ({"callback": lambda response, request: True}, False),
+    ],
+)
+def test_unless(unless: object, expected: bool) -> None:
+    assert holds({"unless": unless}, html()) is expected
+    assert holds({"text": "Wrong", "unless": unless}, html()) is expected
+    assert not holds({"text": "nowhere", "unless": unless}, html())
