@@ -245,13 +245,13 @@ class CapMonsterReportMiddleware:
         self._reporter.rejected(request, None, trace, BY_CALLBACK, None, reason)
 
     def _redirect_refused(self, redirection: Redirection, *, is_all: bool = True) -> None:
-        request, response, refresh = redirection
+        request, response, passed = redirection
         if request.meta.get(DONT_REPORT):
             return
-        if refresh is None:
-            self._look(request, response, self._rules.match_redirects, is_all=is_all)
+        if passed:
+            self._look_again(request, response)
         else:
-            self._look_on(request, response, refresh)
+            self._look(request, response, self._rules.match_redirects, is_all=is_all)
 
     def _leave_alone(self, request: Request, response: Response) -> None:
         """Look at no response; but the answer has been used."""
@@ -308,12 +308,12 @@ class CapMonsterReportMiddleware:
             return
         self._refused(request, response, trace, rule)
 
-    def _look_on(self, request: Request, response: Response, refresh: str) -> None:
+    def _look_again(self, request: Request, response: Response) -> None:
         """Ask the rules about where *response*, which had passed, leads by its meta refresh."""
         trace = self._trace(request.meta)
         if trace is None:
             return
-        redirects = (*redirected_to(request.meta, trace, request.url), refresh)
+        redirects = redirected_to(request.meta, trace, request.url)
         rule = self._rules.match_redirects(
             response, request, redirects=redirects, on_error=self._rule_failed
         )

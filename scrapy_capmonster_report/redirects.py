@@ -8,13 +8,11 @@ is kept here until it is clear which of the two it is.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
-from urllib.parse import urlsplit
 
 from scrapy.downloadermiddlewares.offsite import OffsiteMiddleware
 from scrapy.downloadermiddlewares.redirect import MetaRefreshMiddleware, RedirectMiddleware
-from scrapy.http import HtmlResponse
-from scrapy.utils.response import get_meta_refresh
 
+from .rules import meta_refresh
 from .trace import history, stored_trace
 
 if TYPE_CHECKING:
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
     from scrapy import Request
     from scrapy.crawler import Crawler
     from scrapy.http import Response
+    from scrapy.settings import BaseSettings
 
     from .trace import Trace
 
@@ -39,12 +38,12 @@ class Redirection(NamedTuple):
     Args:
         request: the request that was redirected.
         response: a 3xx, or a page with a meta refresh that Scrapy follows.
-        refresh: where the meta refresh leads; ``None`` for a 3xx, whose ``Location`` says it.
+        passed: whether the rules have looked at it; they never see a 3xx that Scrapy follows.
     """
 
     request: Request
     response: Response
-    refresh: str | None = None
+    passed: bool
 
 
 class RedirectWatch:
@@ -60,6 +59,8 @@ class RedirectWatch:
         self._pending: dict[int, Redirection] = {}
         self._scheduled: tuple[Request, int] | None = None
         self._refreshes: MetaRefreshMiddleware | None = None
+        self._refresh_within = refresh_within(crawler.settings)
+        self._refresh_ignores = crawler.settings.getlist("METAREFRESH_IGNORE_TAGS")
 
     def spider_opened(self) -> None:
         """See whether Scrapy follows meta refreshes; before, the crawl has no middlewares."""
@@ -72,16 +73,15 @@ class RedirectWatch:
         trace = stored_trace(request.meta)
         if trace is not None and trace.task:
             is_last = self._is_one_too_many(request, response)
-            self._keep(Redirection(request, response), trace.trip, is_last=is_last)
+            self._keep(Redirection(request, response, False), trace.trip, is_last=is_last)
 
     def passed(self, request: Request, response: Response, trip: int) -> None:
         """Keep a page that no rule matched, if it leads on by a meta refresh."""
-        if self._refreshes is None:
+        if self._refreshes is None or request.method == "HEAD" or request.meta.get("dont_redirect"):
             return
-        refresh = self._meta_refresh(request, response)
-        if refresh is not None:
+        if meta_refresh(response, self._refresh_within, self._refresh_ignores) is not None:
             is_last = _gives_up(self._refreshes, request)
-            self._keep(Redirection(request, response, refresh), trip, is_last=is_last)
+            self._keep(Redirection(request, response, True), trip, is_last=is_last)
 
     def _keep(self, redirection: Redirection, trip: int, *, is_last: bool) -> None:
         if is_last:
@@ -136,31 +136,18 @@ class RedirectWatch:
             return False
         return _gives_up(redirects, request)
 
-    def _meta_refresh(self, request: Request, response: Response) -> str | None:
-        """Where MetaRefreshMiddleware is about to lead *request*."""
-        if (
-            request.meta.get("dont_redirect")
-            or request.method == "HEAD"
-            or not isinstance(response, HtmlResponse)
-        ):
-            return None
-        settings = self._crawler.settings
-        try:
-            # Scrapy remembers what it finds: to look here costs no second look there.
-            seconds, url = get_meta_refresh(response, settings.getlist("METAREFRESH_IGNORE_TAGS"))
-            is_web = url is not None and urlsplit(url).scheme in ("http", "https")
-        except Exception:  # the page is whatever a site sends
-            return None
-        if seconds is None or seconds >= settings.getint("METAREFRESH_MAXDELAY") or not is_web:
-            return None
-        return url
-
     def _is_offsite(self, request: Request) -> bool:
         offsite = self._crawler.get_downloader_middleware(OffsiteMiddleware)
         if offsite is None or request.dont_filter or request.meta.get("allow_offsite"):
             return False
         assert self._crawler.spider is not None
         return not offsite.should_follow(request, self._crawler.spider)
+
+
+def refresh_within(settings: BaseSettings) -> float:
+    """Within less than how many seconds Scrapy follows a meta refresh; 0 if it follows none."""
+    follows = settings.getbool("METAREFRESH_ENABLED")
+    return settings.getfloat("METAREFRESH_MAXDELAY") if follows else 0.0
 
 
 def _gives_up(middleware: RedirectMiddleware | MetaRefreshMiddleware, request: Request) -> bool:

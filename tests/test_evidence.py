@@ -2,129 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import threading
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import pytest_twisted
 import scrapy
+from keeping import FINE, WRONG_RULE, Visits, known, pages, path_of, places, visit, wrong_or_fine
 from scrapy.http import HtmlResponse
-from support import CLIENT_KEY, Reply, crawl
-from wired import WRONG, lines, until
+from support import CLIENT_KEY, Reply
+from wired import WRONG, lines
 from workbench import ANSWERED, HTML, RULES, Answered, rules_file, run, save
 
-from scrapy_capmonster_report import CapMonsterReportMiddleware, evidence, signals
 from scrapy_capmonster_report.evidence import (
     META_SUFFIX,
-    MOST_BYTES,
-    MOST_PAGE_BYTES,
-    MOST_PAGES,
-    MOST_PENDING,
     PAGES_OF_EACH,
-    EvidenceFolder,
     folder_name,
 )
 from scrapy_capmonster_report.mask import Mask
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-WRONG_RULE = {"name": "wrong", "text": "Wrong captcha"}
-FINE = "<p>Welcome</p>"
-
-
-class Visits(scrapy.Spider):
-    """Submits answers to any number of sites, all of which are one server on loopback.
-
-    Args:
-        site: the URL of that server, which stands as a proxy for all others.
-        visits: what to request: a URL, or arguments of a request.
-        verdicts: takes the name of the rule that matched, by the URL of the response.
-    """
-
-    name = "visits"
-    custom_settings = {
-        "CAPMONSTER_REPORT_DRY_RUN": True,
-        "CAPMONSTER_API_URL": "http://127.0.0.1:1",
-        "CONCURRENT_REQUESTS": 1,
-        "RETRY_ENABLED": False,
-    }
-    site: str
-    visits: Sequence[str | dict[str, Any]]
-    verdicts: dict[str, str | None]
-
-    async def start(self) -> Any:
-        self.crawler.signals.connect(self.refused, signal=signals.captcha_rejected)
-        for task_id, visit in enumerate(self.visits, 1):
-            options = {"url": visit} if isinstance(visit, str) else visit
-            meta = {"taskId": task_id, "proxy": self.site, "handle_httpstatus_all": True}
-            yield scrapy.Request(**{**options, "meta": {**meta, **options.get("meta", {})}})
-
-    def refused(self, response: Any, rule: str) -> None:
-        if response is not None:
-            self.verdicts[response.url] = rule
-
-    def parse(self, response: Any) -> None:
-        self.verdicts.setdefault(response.url, None)
-        if b"callback" in response.body:
-            reporter = self.crawler.get_downloader_middleware(CapMonsterReportMiddleware)
-            reporter.reject(response.request)
-
-
-async def visit(
-    serve: Any,
-    folder: Path | str,
-    respond: Any,
-    visits: Sequence[Any],
-    *,
-    spider: type[Visits] = Visits,
-    **settings: Any,
-) -> dict[str, str | None]:
-    """Crawl, and return the name of the rule that matched by the URL of each response."""
-    verdicts: dict[str, str | None] = {}
-    await crawl(
-        spider,
-        {
-            "CAPMONSTER_REPORT_RULES": [WRONG_RULE],
-            "CAPMONSTER_REPORT_SAVE_REJECTED": str(folder),
-            **settings,
-        },
-        site=serve(respond).url,
-        visits=visits,
-        verdicts=verdicts,
-    )
-    return verdicts
-
-
-def path_of(request: Any) -> str:
-    """The path that is asked for, without the site; the server is a proxy."""
-    return str(request.path.decode().split("/", 3)[-1])
-
-
-def wrong_or_fine(request: Any) -> Any:
-    return WRONG if path_of(request).startswith("wrong") else FINE
-
-
-def pages(folder: Path) -> list[Path]:
-    """The pages in *folder*, in order."""
-    found = (path for path in folder.rglob("*") if path.is_file())
-    return sorted(path for path in found if not path.name.endswith(META_SUFFIX))
-
-
-def places(folder: Path) -> Counter[str]:
-    """How many pages there are in each folder below *folder*."""
-    return Counter(str(path.parent.relative_to(folder)) for path in pages(folder))
-
-
-def known(page: Path) -> dict[str, Any]:
-    """What is known of *page*."""
-    meta: dict[str, Any] = json.loads(page.with_suffix(META_SUFFIX).read_text())
-    return meta
-
 
 # -- what is kept is judged as it was ------------------------------------------------------------
 
@@ -304,6 +201,36 @@ async def test_a_refusal_that_only_a_callback_sees_is_no_page_that_passed(
         assert known(page)["url"] in visits
     for page in pages(folder / "passed"):
         assert known(page)["url"] == "http://shop.example/fine"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_page_whose_meta_refresh_tells_is_no_page_that_passed(
+    serve: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rule = {"name": "sent back", "redirect": "captchaError"}
+    folder = tmp_path / "kept"
+    target = "http://offsite.invalid/?captchaError=1"
+    verdicts = await visit(
+        serve,
+        folder,
+        lambda request: f'<meta http-equiv="refresh" content="0;url={target}">',
+        ["http://a.invalid/login"],
+        spider=AtHome,
+        CAPMONSTER_REPORT_RULES=[rule],
+    )
+    assert verdicts == {"http://a.invalid/login": "sent back"}
+    assert places(folder) == {"rejected/a.invalid/sent_back": 1}
+    rules = rules_file(tmp_path, rule)
+    ran = run(capfd, "replay", folder, "--rules", rules, "--json")
+    assert ran.answer["by_rule"] == {"sent back": 1}
+    (page,) = pages(folder)
+    ran = run(capfd, "check", page, "--rules", rules, "--json")
+    assert ran.answer["rule"] == "sent back"
+    (finding,) = ran.answer["rules"][0]["conditions"]
+    assert finding["found"] == target
+    settings = {"METAREFRESH_ENABLED": False}
+    ran = run(capfd, "check", page, "--rules", rules, "--json", settings=settings)
+    assert ran.answer["rule"] is None
 
 
 # -- what it is for ------------------------------------------------------------------------------
@@ -491,246 +418,3 @@ def test_a_word_that_stands_for_a_key_in_a_dry_run_is_not_masked() -> None:
     mask = Mask("test")
     assert mask.text("http://test.example/") == "http://test.example/"
     assert mask.body(b"a test") == b"a test"
-
-
-# -- bounds --------------------------------------------------------------------------------------
-
-
-@pytest_twisted.ensureDeferred
-async def test_the_first_of_each_rule_and_site_are_kept_whatever_the_number_of_crawls(
-    serve: Any, tmp_path: Path
-) -> None:
-    folder = tmp_path / "kept"
-    many = range(PAGES_OF_EACH + 3)
-    visits = [
-        f"http://{site}.example/{path}{n}"
-        for n in many
-        for site in ("a", "b")
-        for path in ("wrong", "fine", "other")
-    ]
-    settings = {"CAPMONSTER_REPORT_RULES": [WRONG_RULE, {"name": "other", "url": "other"}]}
-    expected = {
-        "rejected/a.example/wrong": PAGES_OF_EACH,
-        "rejected/a.example/other": PAGES_OF_EACH,
-        "rejected/b.example/wrong": PAGES_OF_EACH,
-        "rejected/b.example/other": PAGES_OF_EACH,
-        "passed/a.example": PAGES_OF_EACH,
-        "passed/b.example": PAGES_OF_EACH,
-    }
-    await visit(serve, folder, wrong_or_fine, visits, **settings)
-    assert places(folder) == expected
-    first = pages(folder)
-    assert {known(page)["url"][-1] for page in first} == set(map(str, range(PAGES_OF_EACH)))
-    await visit(serve, folder, wrong_or_fine, visits, **settings)
-    assert pages(folder) == first
-    for page in (first[0], first[0].with_suffix(META_SUFFIX)):
-        page.unlink()
-    await visit(serve, folder, wrong_or_fine, visits, **settings)
-    assert places(folder) == expected
-    assert set(first) - set(pages(folder)) == {first[0]}
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_page_that_is_too_big_is_left_out(serve: Any, tmp_path: Path) -> None:
-    sizes = {"big": MOST_PAGE_BYTES + 1, "full": MOST_PAGE_BYTES}
-    await visit(
-        serve,
-        tmp_path / "kept",
-        lambda request: "x" * sizes[path_of(request)],
-        ["http://shop.example/big", "http://shop.example/full"],
-    )
-    (page,) = pages(tmp_path / "kept")
-    assert known(page)["url"] == "http://shop.example/full"
-    assert page.stat().st_size == MOST_PAGE_BYTES
-
-
-class Folder:
-    """A folder that is told of verdicts directly."""
-
-    def __init__(self, path: Path) -> None:
-        from twisted.internet import reactor
-
-        self.evidence = EvidenceFolder(
-            str(path),
-            mask=Mask(CLIENT_KEY),
-            reactor=reactor,
-            wall=lambda: 1_785_661_500.0,
-            token=0x5F3A9C01,
-            log_extra={},
-        )
-        self._verdicts = 0
-
-    async def judge(self, number: int, body: bytes) -> None:
-        """*number* pages, each of a site of its own; they come as fast as they are written."""
-        for _ in range(number):
-            self._verdicts += 1
-            url = f"http://s{self._verdicts}.example/"
-            self.evidence.judged(
-                scrapy.Request(url),
-                HtmlResponse(url, body=body),
-                redirects=(),
-                trip=self._verdicts,
-                rule="wrong",
-            )
-            if self._verdicts % MOST_PENDING == 0:
-                await until(lambda: not self.evidence._busy)
-
-
-@pytest_twisted.ensureDeferred
-@pytest.mark.parametrize(
-    ("body", "number", "most"),
-    [
-        (b"Wrong captcha", MOST_PAGES + 50, MOST_PAGES),
-        (bytes(MOST_PAGE_BYTES), MOST_BYTES // MOST_PAGE_BYTES + 10, MOST_BYTES // MOST_PAGE_BYTES),
-    ],
-    ids=["pages", "bytes"],
-)
-async def test_one_crawl_does_not_fill_a_disk(
-    body: bytes, number: int, most: int, tmp_path: Path
-) -> None:
-    folder = Folder(tmp_path / "kept")
-    await folder.judge(number, body)
-    await folder.evidence.close(30.0)
-    kept = pages(tmp_path / "kept")
-    assert len(kept) == most
-    assert kept[0].name == "20260802T090500-5f3a9c01-0001.html"
-
-
-@pytest.fixture
-def busy_threads() -> Iterator[threading.Event]:
-    """All threads of the reactor are busy, as with a disk that hangs, until the event is set."""
-    from twisted.internet import reactor
-
-    release = threading.Event()
-    for _ in range(reactor.getThreadPool().max):
-        reactor.callInThread(release.wait)
-    yield release
-    release.set()
-
-
-class Addresses:
-    """Answers at once, so that no thread is needed to look a name up."""
-
-    def process_request(self, request: Any, spider: Any = None) -> Any:
-        return HtmlResponse(request.url, body=b"Wrong captcha")
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_disk_that_hangs_holds_up_neither_the_crawl_nor_its_end_for_long(
-    serve: Any, tmp_path: Path, busy_threads: threading.Event, caplog: pytest.LogCaptureFixture
-) -> None:
-    from twisted.internet import reactor
-
-    began = reactor.seconds()
-    urls = [f"http://s{n}.example/" for n in range(2 * MOST_PENDING)]
-    verdicts = await visit(
-        serve,
-        tmp_path / "kept",
-        wrong_or_fine,
-        urls,
-        CAPMONSTER_REPORT_CLOSE_TIMEOUT=0.3,
-        DOWNLOADER_MIDDLEWARES={Addresses: 900},
-    )
-    assert reactor.seconds() - began < 10.0
-    assert verdicts == dict.fromkeys(urls, "wrong")
-    assert lines(caplog, logging.WARNING) == [
-        "Closing does not wait any longer for pages that CAPMONSTER_REPORT_SAVE_REJECTED asks for: "
-        f"{MOST_PENDING + 1} are not written"
-    ]
-    busy_threads.set()
-    await until(lambda: pages(tmp_path))
-    assert len(pages(tmp_path)) == 1  # the one that was under way
-
-
-@pytest_twisted.ensureDeferred
-async def test_closing_waits_for_what_is_being_written(
-    tmp_path: Path, busy_threads: threading.Event
-) -> None:
-    folder = Folder(tmp_path / "kept")
-    await folder.judge(MOST_PENDING - 1, b"Wrong captcha")
-    closed = folder.evidence.close(30.0)
-    assert not closed.called
-    busy_threads.set()
-    await closed
-    assert len(pages(tmp_path)) == MOST_PENDING - 1
-    await folder.judge(1, b"Wrong captcha")
-    await folder.evidence.close(30.0)
-    assert len(pages(tmp_path)) == MOST_PENDING - 1
-
-
-# -- a folder that is shared, or none ------------------------------------------------------------
-
-
-@pytest_twisted.ensureDeferred
-async def test_two_crawls_in_one_folder_overwrite_nothing(
-    serve: Any, child_crawl: Any, tmp_path: Path
-) -> None:
-    folder = tmp_path / "kept"
-    site = serve(lambda request: Reply(b"Wrong " + request.uri, delay=0.02)).url
-    settings = {
-        "CAPMONSTER_REPORT_SAVE_REJECTED": str(folder),
-        "CAPMONSTER_REPORT_DRY_RUN": True,
-        "CAPMONSTER_API_URL": "http://127.0.0.1:1",
-        "CONCURRENT_REQUESTS": 1,
-    }
-    crawls = [child_crawl(site, tasks, settings) for tasks in ([1, 2], [11, 12])]
-    for crawl_ in crawls:
-        assert (await crawl_.stats())["rejected"] == 2
-    kept = pages(folder)
-    assert sorted(page.read_text() for page in kept) == [
-        "Wrong /?1",
-        "Wrong /?11",
-        "Wrong /?12",
-        "Wrong /?2",
-    ]
-    for page in kept:
-        assert known(page)["url"] == site + page.read_text().removeprefix("Wrong ")
-
-
-@pytest_twisted.ensureDeferred
-@pytest.mark.parametrize(
-    ("where", "problem"),
-    [
-        ("file", "NotADirectoryError"),
-        ("file/kept", "NotADirectoryError"),
-        ("a\0b", "ValueError"),
-        ("x" * 300, "OSError"),
-    ],
-    ids=["a file", "below a file", "no path", "too long"],
-)
-async def test_a_folder_that_cannot_be_written_is_told_of_once_and_the_crawl_goes_on(
-    where: str, problem: str, serve: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    (tmp_path / "file").write_text("not mine")
-    urls = [f"http://s{n}.example/{path}" for n in range(5) for path in ("wrong", "fine")]
-    verdicts = await visit(serve, tmp_path / where, wrong_or_fine, urls)
-    assert sorted(verdicts) == sorted(urls)
-    (line,) = lines(caplog, logging.WARNING)
-    assert "CAPMONSTER_REPORT_SAVE_REJECTED" in line
-    assert problem in line
-    assert [path.read_text() for path in tmp_path.rglob("*")] == ["not mine"]
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_page_is_there_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
-    """The page's own name is taken by a folder: only what was written of it is taken back."""
-    folder = Folder(tmp_path / "kept")
-    taken = tmp_path / "kept/rejected/s1.example/wrong/20260802T090500-5f3a9c01-0001.html/full"
-    taken.mkdir(parents=True)
-    await folder.judge(1, b"Wrong captcha")
-    await folder.evidence.close(30.0)
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
-    assert taken.is_dir()
-
-
-def test_every_constant_of_the_documentation_is_that_of_the_code() -> None:
-    text = (Path(__file__).parent.parent / "docs" / "evidence.md").read_text(encoding="utf-8")
-    for said in (
-        f"first {PAGES_OF_EACH} refused pages",
-        f"first {PAGES_OF_EACH} of each site",
-        f"{MOST_PAGES} pages and {MOST_BYTES // 2**20} MiB in one crawl",
-        f"more than {MOST_PAGE_BYTES // 2**20} MiB is left out",
-        f"{MOST_PENDING} wait",
-        *(f"`{name}`" for name in evidence.RESPONSE_CLASSES),
-    ):
-        assert said in text

@@ -146,7 +146,7 @@ class TestFolder:
         for number in range(pages):
             save(tmp_path / f"{number}.txt", bytes([65 + number % 26]) * size)
         source = Source(tmp_path, Settings())
-        replay = Replay(Expectations(tmp_path), compile_rules([WRONG]))
+        replay = Replay(Expectations(tmp_path), compile_rules([WRONG]), 100.0)
         tracemalloc.start()
         try:
             for read in source:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from scrapy.exceptions import UsageError
 
+from scrapy_capmonster_report.redirects import refresh_within
 from scrapy_capmonster_report.rules.presets import CATALOGUE
 
 from .fetch import fetch
@@ -59,7 +60,12 @@ def run(command: Command, args: argparse.Namespace) -> int:
         return 0
     console = output()
     for page in _read(args.sources, settings):
-        explanations = rules.explain(page.response, page.request, redirects=page.redirects)
+        explanations = rules.explain(
+            page.response,
+            page.request,
+            redirects=page.redirects,
+            refresh_within=refresh_within(settings),
+        )
         if args.json:
             print(json.dumps(_verdict(page, explanations)))
         else:

@@ -15,6 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from scrapy.exceptions import UsageError
 
+from scrapy_capmonster_report.redirects import refresh_within
+
 from .options import add_rule_arguments, one_line, read_rules
 from .sources import Source
 from .tables import cell, output
@@ -50,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(command: Command, args: argparse.Namespace) -> int:
     rules, settings = read_rules(command, args)
     source = Source(args.source, settings)
-    replay = Replay(Expectations(source.path), rules)
+    replay = Replay(Expectations(source.path), rules, refresh_within(settings))
     for page in _with_progress(source):
         replay.add(page)
     if not replay.responses:
@@ -90,10 +92,12 @@ class Replay:
     Args:
         expected: what to expect of a page, by its source.
         rules: the rules.
+        refresh_within: seconds within which a meta refresh is a redirect.
     """
 
     expected: Expectations
     rules: Rules
+    refresh_within: float
     responses: int = 0
     by_rule: Counter[str] = field(default_factory=Counter)
     wrong: list[dict[str, str | None]] = field(default_factory=list)
@@ -103,7 +107,11 @@ class Replay:
         """Ask the rules about *page*."""
         self.responses += 1
         rule = self.rules.match(
-            page.response, page.request, redirects=page.redirects, on_error=self._rule_failed
+            page.response,
+            page.request,
+            redirects=page.redirects,
+            refresh_within=self.refresh_within,
+            on_error=self._rule_failed,
         )
         if rule is not None:
             self.by_rule[rule.name] += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .compile import IN_THE_SETTING, SETTING, compile_rules
+from .page import meta_refresh
 from .presets import PRESETS
 from .rule import Explanation, Finding, Rule, Rules
 
@@ -15,4 +16,5 @@ __all__ = [
     "Rule",
     "Rules",
     "compile_rules",
+    "meta_refresh",
 ]

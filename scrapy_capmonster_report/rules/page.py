@@ -6,16 +6,17 @@ import json
 import re
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 from scrapy.http import HtmlResponse, JsonResponse, TextResponse, XmlResponse
 from scrapy.selector import Selector
+from scrapy.utils.response import get_meta_refresh
 from w3lib.url import safe_url_string
 
 from .hosts import host_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from scrapy import Request
     from scrapy.http import Response
@@ -35,31 +36,45 @@ class Page:
         response: the response.
         request: the request; ``response.request`` is not yet set in a downloader middleware.
         followed: the URLs that the site redirected this request to.
+        refresh_within: a meta refresh within less than so many seconds is a redirect; 0 where
+            Scrapy follows it, and so shows where it leads.
 
     Attributes:
         host: the host of the response's URL, as :func:`~.hosts.host_of` gives it.
     """
 
-    def __init__(self, response: Response, request: Request, followed: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        response: Response,
+        request: Request,
+        followed: Sequence[str] = (),
+        refresh_within: float = 0.0,
+    ) -> None:
         self.response = response
         self.request = request
         self.status = response.status
         self.url = response.url
         self.host = host_of(self.url)
         self._followed = followed
+        self._refresh_within = refresh_within
 
     @cached_property
     def redirects(self) -> Sequence[str]:
         """Every URL that the site redirected this request to, this response's own included."""
+        target = self._location()
+        if target is None and self._refresh_within > 0:
+            target = meta_refresh(self.response, self._refresh_within)
+        return self._followed if target is None else [*self._followed, target]
+
+    def _location(self) -> str | None:
         location = self.response.headers.get("Location")
         if location is None or not 300 <= self.status < 400:
-            return self._followed
+            return None
         try:
             # Like Scrapy's RedirectMiddleware: the bytes are escaped as they are.
-            target = urljoin(self.url, safe_url_string(location))
+            return urljoin(self.url, safe_url_string(location))
         except ValueError:
-            return self._followed
-        return [*self._followed, target]
+            return None
 
     def header(self, name: str) -> list[str]:
         """The values of the header *name*; bytes that are no UTF-8 are read as Latin-1."""
@@ -107,6 +122,27 @@ class Page:
             return Selector(response, type="html")
         except Exception:  # lxml is fed whatever a site sends
             return None
+
+
+def meta_refresh(
+    response: Response, within: float, ignore_tags: Iterable[str] = ("noscript",)
+) -> str | None:
+    """Where *response* leads by a meta refresh within less than *within* seconds, if anywhere.
+
+    Scrapy remembers what it finds: asking here and in MetaRefreshMiddleware costs no more.
+
+    Args:
+        ignore_tags: the elements in which there is none; by default those of Scrapy's setting
+            ``METAREFRESH_IGNORE_TAGS``.
+    """
+    if not isinstance(response, HtmlResponse):
+        return None
+    try:
+        seconds, url = get_meta_refresh(response, ignore_tags)
+        is_web = url is not None and urlsplit(url).scheme in ("http", "https")
+    except Exception:  # the page is whatever a site sends
+        return None
+    return url if is_web and seconds is not None and seconds < within else None
 
 
 def _decode(value: bytes) -> str:

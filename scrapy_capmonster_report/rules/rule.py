@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -135,6 +136,7 @@ class Rules:
         request: Request,
         *,
         redirects: Sequence[str] = (),
+        refresh_within: float = 0.0,
         on_error: OnError,
     ) -> Rule | None:
         """The first rule that matches, or ``None``.
@@ -144,9 +146,10 @@ class Rules:
             request: the request it answers.
             redirects: URLs that the site redirected this request to; the ``Location`` of
                 *response* itself is added.
+            refresh_within: see :class:`~.page.Page`.
             on_error: called with a rule and what its callback raised; that rule does not match.
         """
-        page = Page(response, request, redirects)
+        page = Page(response, request, redirects, refresh_within)
         return _first(self._candidates(page.host, page.status), page, on_error)
 
     def match_redirects(
@@ -157,16 +160,24 @@ class Rules:
         redirects: Sequence[str] = (),
         on_error: OnError,
     ) -> Rule | None:
-        """Like :meth:`match`, with only those rules that have a ``redirect`` condition."""
-        page = Page(response, request, redirects)
+        """What :meth:`match` says of a page that Scrapy does not follow where it leads.
+
+        Only rules that have a ``redirect`` condition are asked; a meta refresh is a redirect.
+        """
+        page = Page(response, request, redirects, refresh_within=math.inf)
         candidates = self._candidates(page.host, page.status)
         return _first([rule for rule in candidates if rule.sees_redirects], page, on_error)
 
     def explain(
-        self, response: Response, request: Request, *, redirects: Sequence[str] = ()
+        self,
+        response: Response,
+        request: Request,
+        *,
+        redirects: Sequence[str] = (),
+        refresh_within: float = 0.0,
     ) -> list[Explanation]:
         """What every condition of every rule says of *response*, also after one did not hold."""
-        page = Page(response, request, redirects)
+        page = Page(response, request, redirects, refresh_within)
         explanations = []
         for rule in self._rules:
             findings = tuple(_finding(condition, page) for condition in rule.conditions)
