@@ -15,7 +15,7 @@ from crawl_in_child import Submits
 from redis_worker import TO_SUBMIT
 from scrapy.utils.defer import maybe_deferred_to_future
 from scrapy.utils.reactor import is_asyncio_reactor_installed
-from support import accepted, crawl, report_stats, start_crawl
+from support import accepted, crawl, refused, report_stats, start_crawl
 from twisted.internet.defer import Deferred
 from twisted.web.server import NOT_DONE_YET
 from wired import until
@@ -174,6 +174,58 @@ async def test_what_closing_had_no_time_for_is_kept_and_sent_by_the_next_crawl(
     assert {*ids(cloud.reports)} == {*range(1, 22)} - {*ids(silent.reports)[:5]}
     assert stats["resumed/sent/accepted"] == 15
     assert (stats["rejected"], stats["sent/accepted"]) == (1, 1)
+
+
+# -- the next crawl may meet what stopped the last one ---------------------------------------------
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_ban_is_not_met_again_by_what_it_stopped(ledger: str, serve: Any, api: Any) -> None:
+    """Ten minutes of silence is longer than reports live: they are kept for nobody."""
+    site, banned = serve(refuses), api(lambda *_: refused("ERROR_IP_BANNED"))
+    settings = {
+        **RULES,
+        "CAPMONSTER_API_URL": banned.url,
+        "CAPMONSTER_REPORT_LEDGER": ledger,
+        "CAPMONSTER_REPORT_CONCURRENCY": 2,
+    }
+    stats = await crawl(Submits, settings, site=site.url, task_ids=range(1, 41))
+    assert 1 <= len(banned.reports) <= 2
+    assert stats["sent/refused"] == len(banned.reports)
+    assert stats["dropped/breaker"] == 40 - len(banned.reports)
+    sent = len(banned.reports)
+    assert await crawl(Submits, settings, site=site.url, task_ids=[]) == {}
+    assert len(banned.reports) == sent
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("code", ["ERROR_KEY_DOES_NOT_EXIST", "ERROR_IP_BANNED"])
+async def test_what_was_left_is_tried_with_one_report_before_the_others_follow(
+    code: str, ledger: str, serve: Any, api: Any
+) -> None:
+    """Reports that outlive the ban, or for which the user may have mended the key by now."""
+    site, unwilling, cloud = serve(refuses), api(lambda *_: refused(code)), api()
+    settings = {
+        **RULES,
+        "CAPMONSTER_REPORT_LEDGER": ledger,
+        "CAPMONSTER_REPORT_MAX_AGE": 3600,
+        "CAPMONSTER_API_URL": unwilling.url,
+        "CAPMONSTER_REPORT_CONCURRENCY": 1,
+    }
+    stats = await crawl(Submits, settings, site=site.url, task_ids=range(1, 41))
+    assert stats["kept"] == 39
+    settings["CAPMONSTER_REPORT_CONCURRENCY"] = 16
+    for left in (38, 37):
+        stats = await crawl(Submits, settings, site=site.url, task_ids=[])
+        assert stats["resumed/sent/refused"] == 1
+        assert stats["resumed/kept"] == left
+    assert len(unwilling.reports) == 3
+    settings["CAPMONSTER_API_URL"] = cloud.url
+    stats = await crawl(Submits, settings, site=site.url, task_ids=[])
+    assert stats["resumed/sent/accepted"] == len(cloud.reports) == 37
+
+
+# -- what earlier crawls know ----------------------------------------------------------------------
 
 
 @pytest_twisted.ensureDeferred

@@ -59,6 +59,32 @@ def test_what_is_between_two_attempts_takes_a_place_in_the_queue() -> None:
 
 
 @pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(("concurrency", "queue_size"), [(16, 1), (5, 3), (1, 7)])
+@pytest.mark.parametrize("ledger", ["", "sqlite"])
+async def test_what_is_written_down_before_it_is_sent_takes_no_place_of_what_waits(
+    ledger: str, concurrency: int, queue_size: int, serve: Any, misbehave: Any, tmp_path: Any
+) -> None:
+    """Row 14."""
+    server = misbehave(says())
+    server.hold()
+    room = concurrency + queue_size
+    stats = await crawl(
+        Refused,
+        {
+            "CAPMONSTER_API_URL": server.url,
+            "CAPMONSTER_REPORT_CONCURRENCY": concurrency,
+            "CAPMONSTER_REPORT_QUEUE_SIZE": queue_size,
+            "CAPMONSTER_REPORT_LEDGER": ledger and f"sqlite:{tmp_path / 'ledger.sqlite'}",
+        },
+        base=serve(lambda _: WRONG).url,
+        tasks=range(1, room + 5),
+        at_last=lambda spider: server.release(),
+    )
+    assert stats["sent/accepted"] == len(server.arrivals) == room
+    assert stats["dropped/queue_full"] == 4
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_crawl_with_a_full_queue_says_so_once_and_gives_the_total(
     serve: Any, misbehave: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -15,7 +15,7 @@ from .answer import Verdict
 from .gate import Gate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Sequence
 
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
     from twisted.python.failure import Failure
@@ -111,8 +111,13 @@ class Delivery:
                 self._claiming[report] = None
                 claim.addCallback(self._claimed, report)
 
-    def resume(self, reports: Iterable[Report]) -> None:
-        """Take over *reports* that an earlier crawl left; they are claimed already."""
+    def resume(self, reports: Sequence[Report]) -> None:
+        """Take over *reports* that an earlier crawl left; they are claimed already.
+
+        It may have been stopped by what stops this one too, so one of them goes first.
+        """
+        if reports:
+            self._gate.inherited()
         for report in reports:
             self._enqueue(report)
 
@@ -120,14 +125,14 @@ class Delivery:
         del self._claiming[report]
         if objection is not None:
             self._finish(report, objection)
-        elif self._is_hopeless(report):
-            self._finish(report, Outcome.BREAKER)
         else:
             self._enqueue(report)
         self._check_drained()
 
     def _enqueue(self, report: Report) -> None:
-        if self._closed:
+        if self._is_hopeless(report):
+            self._finish(report, Outcome.BREAKER)
+        elif self._closed:
             self._give_up_on(report)
         else:
             self._waiting.append(report)
@@ -141,7 +146,10 @@ class Delivery:
         return self._queued() >= self._queue_size
 
     def _queued(self) -> int:
-        return len(self._claiming) + len(self._waiting) + len(self._sleeping)
+        """How many reports wait, and would wait if all that are being claimed came now."""
+        free = max(0, self._gate.allowed(self._now()) - len(self._under_way))
+        claiming = max(0, len(self._claiming) - free)
+        return claiming + len(self._waiting) + len(self._sleeping)
 
     def _warn_of_full_queue(self) -> None:
         if not self._warned_of_full_queue:
@@ -245,11 +253,13 @@ class Delivery:
         self._finish(report, Outcome.BREAKER if stopped else Outcome.EXPIRED)
 
     def _is_hopeless(self, report: Report) -> bool:
-        """Whether the breaker stays open for longer than *report* is good, here and later."""
+        """Whether the breaker stays open for longer than *report* is good, here and later.
+
+        A later crawl may have another key, but the same ban.
+        """
         breaker = self._gate.breaker
-        return (
-            breaker.is_open and breaker.open_until >= report.expires_at and not self._ledger.durable
-        )
+        is_kept = self._ledger.durable and breaker.is_final
+        return breaker.is_open and breaker.open_until >= report.expires_at and not is_kept
 
     def _drop_the_hopeless(self) -> None:
         hopeless = [*filter(self._is_hopeless, (*self._sleeping, *self._waiting))]

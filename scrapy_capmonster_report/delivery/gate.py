@@ -48,6 +48,8 @@ class Gate:
         self._failures = 0
         self._outage_logged = False
         self._quiet_until = -math.inf
+        self._answered = False
+        self._one_first = False
 
     @property
     def opens_at(self) -> float:
@@ -55,11 +57,16 @@ class Gate:
         until = max(self._told_to_wait_until, self._backing_off_until)
         return max(until, self.breaker.open_until) if self.breaker.is_open else until
 
-    def allowed(self, now: float) -> float:
+    def allowed(self, now: float) -> int:
         """How many reports may be under way *now*."""
         if now < self.opens_at:
             return 0
-        return min(self._concurrency, self.breaker.allowed(now))
+        most = 1 if self._one_first else self._concurrency
+        return int(min(most, self.breaker.allowed(now)))
+
+    def inherited(self) -> None:
+        """Let one report go first, unless the service has answered one already."""
+        self._one_first = not self._answered
 
     def stop_backing_off(self) -> None:
         """End a pause that we chose ourselves; those that the service asked for stand."""
@@ -70,6 +77,7 @@ class Gate:
         if self.breaker.record(answer, now, probe=probe):
             self._log_breaker(answer, now)
         if answer.verdict is not Verdict.RETRY:
+            self._answered, self._one_first = True, False
             self._recovered()
             return
         self._log_outage(answer, now)
