@@ -58,6 +58,9 @@ REJECTED_FLAG: Final = "captcha-rejected"
 BY_CALLBACK: Final = "reject()"
 """What stands for the rule's name where a callback found the refusal."""
 
+LATENCY: Final = "download_latency"
+"""What Scrapy writes into ``meta``: the seconds from sending a request to the headers."""
+
 MOST_NAMES: Final = 20
 """Rules that the log names when the crawl begins."""
 
@@ -105,7 +108,9 @@ class CapMonsterReportMiddleware:
         self._broken_rules: set[str] = set()
         # Trips of other processes that share a ledger have other numbers.
         self._next_trip = itertools.count(random_source.getrandbits(60) + 1).__next__
-        self._redirects = RedirectWatch(crawler, self._redirect_refused)
+        self._redirects = RedirectWatch(
+            crawler, self._redirect_refused, lambda: self._stats.count(stats.PASSED)
+        )
         self._sees_redirects = any(rule.sees_redirects for rule in rules)
         self._reporter = Reporter(
             crawler,
@@ -153,6 +158,7 @@ class CapMonsterReportMiddleware:
             (middleware._spider_closed, scrapy_signals.spider_closed),
             (middleware._redirects.spider_opened, scrapy_signals.spider_opened),
             (middleware._request_scheduled, scrapy_signals.request_scheduled),
+            (middleware._headers_received, scrapy_signals.headers_received),
             (middleware._redirects.request_dropped, scrapy_signals.request_dropped),
             (middleware._redirects.response_downloaded, scrapy_signals.response_downloaded),
         ):
@@ -174,9 +180,22 @@ class CapMonsterReportMiddleware:
 
     def process_request(self, request: Request, spider: Spider | None = None) -> None:
         """Give the trip to the site that begins here its number."""
-        trace = self._trace(request.meta) if TASK_ID in request.meta else None
+        meta = request.meta
+        if TASK_ID not in meta:
+            return
+        meta.pop(LATENCY, None)  # that of another download, copied
+        trace = self._trace(meta)
         if trace is not None:
-            departed(request.meta, trace, self._next_trip)
+            departed(meta, trace, self._next_trip)
+
+    def _headers_received(self, request: Request) -> None:
+        """Note when the answer was sent; how long the body takes is not the answer's age."""
+        meta = request.meta
+        if TASK_ID not in meta or LATENCY not in meta:
+            return
+        trace = self._trace(meta)
+        if trace is not None and trace.trip and trace.sent_at is None:
+            trace._replace(sent_at=self._sent_at(meta)).store(meta)
 
     def _trace(self, meta: dict[str, Any]) -> Trace | None:
         """The trace of the answer that *meta* carries, ``None`` if its ``taskId`` is unusable."""
@@ -245,10 +264,10 @@ class CapMonsterReportMiddleware:
         self._reporter.rejected(request, None, trace, BY_CALLBACK, None, reason)
 
     def _redirect_refused(self, redirection: Redirection, *, is_all: bool = True) -> None:
-        request, response, passed = redirection
+        request, response, looked_at = redirection
         if request.meta.get(DONT_REPORT):
             return
-        if passed:
+        if looked_at:
             self._look_again(request, response)
         else:
             self._look(request, response, self._rules.match_redirects, is_all=is_all)
@@ -299,17 +318,21 @@ class CapMonsterReportMiddleware:
             rule=None if rule is None else rule.name,
         )
         if rule is None:
-            self._stats.count(stats.PASSED)
             if trace is not None and not trace.cached:
                 # A server in trouble has not judged the answer.
                 self._reporter.used(request, trace, passed=response.status < 500)
-            if trace is not None and self._sees_redirects:
-                self._redirects.passed(request, response, trace.trip)
+            leads_on = (
+                trace is not None
+                and self._sees_redirects
+                and self._redirects.leads_on(request, response, trace.trip)
+            )
+            if not leads_on:
+                self._stats.count(stats.PASSED)
             return
         self._refused(request, response, trace, rule)
 
     def _look_again(self, request: Request, response: Response) -> None:
-        """Ask the rules about where *response*, which had passed, leads by its meta refresh."""
+        """Ask the rules where *response*, in which they saw nothing, leads by its meta refresh."""
         trace = self._trace(request.meta)
         if trace is None:
             return
@@ -317,9 +340,11 @@ class CapMonsterReportMiddleware:
         rule = self._rules.match_redirects(
             response, request, redirects=redirects, on_error=self._rule_failed
         )
-        if rule is not None:
-            self._evidence.revised(trace.trip, rule.name)
-            self._refused(request, response, trace, rule)
+        if rule is None:
+            self._stats.count(stats.PASSED)
+            return
+        self._evidence.revised(trace.trip, rule.name)
+        self._refused(request, response, trace, rule)
 
     def _refused(
         self, request: Request, response: Response, trace: Trace | None, rule: Rule
@@ -329,8 +354,8 @@ class CapMonsterReportMiddleware:
         self._reporter.rejected(request, response, trace, rule.name, rule.kind)
 
     def _sent_at(self, meta: dict[str, Any]) -> float:
-        """When the request whose response just came was sent."""
-        latency = meta.get("download_latency")
+        """When the request whose headers, as far as one can tell, just came was sent."""
+        latency = meta.get(LATENCY)
         now = self._clock.now()
         return now - latency if isinstance(latency, float) and latency > 0 else now
 
@@ -364,6 +389,7 @@ class CapMonsterReportMiddleware:
         )
 
     async def _spider_closed(self) -> None:
+        self._redirects.spider_closed()
         pages_written = self._evidence.close(self.settings.close_timeout)
         await self._reporter.close()
         await maybe_deferred_to_future(pages_written)

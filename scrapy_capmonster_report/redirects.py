@@ -38,12 +38,12 @@ class Redirection(NamedTuple):
     Args:
         request: the request that was redirected.
         response: a 3xx, or a page with a meta refresh that Scrapy follows.
-        passed: whether the rules have looked at it; they never see a 3xx that Scrapy follows.
+        looked_at: whether the rules have looked at it, and none matched; they do not see a 3xx.
     """
 
     request: Request
     response: Response
-    passed: bool
+    looked_at: bool
 
 
 class RedirectWatch:
@@ -51,11 +51,18 @@ class RedirectWatch:
 
     Args:
         refused: called with the redirect.
+        passed: called when one that the rules have looked at leads to something else to look at.
     """
 
-    def __init__(self, crawler: Crawler, refused: Callable[[Redirection], None]) -> None:
+    def __init__(
+        self,
+        crawler: Crawler,
+        refused: Callable[[Redirection], None],
+        passed: Callable[[], None],
+    ) -> None:
         self._crawler = crawler
         self._refused = refused
+        self._passed = passed
         self._pending: dict[int, Redirection] = {}
         self._scheduled: tuple[Request, int] | None = None
         self._refreshes: MetaRefreshMiddleware | None = None
@@ -66,6 +73,11 @@ class RedirectWatch:
         """See whether Scrapy follows meta refreshes; before, the crawl has no middlewares."""
         self._refreshes = self._crawler.get_downloader_middleware(MetaRefreshMiddleware)
 
+    def spider_closed(self) -> None:
+        """Let go of those whose end is not heard of in this crawl."""
+        for trip in list(self._pending):
+            self.arrived(trip)
+
     def response_downloaded(self, response: Response, request: Request) -> None:
         """Keep a redirect that answers a request with a task."""
         if not 300 <= response.status < 400:
@@ -75,21 +87,27 @@ class RedirectWatch:
             is_last = self._is_one_too_many(request, response)
             self._keep(Redirection(request, response, False), trace.trip, is_last=is_last)
 
-    def passed(self, request: Request, response: Response, trip: int) -> None:
-        """Keep a page that no rule matched, if it leads on by a meta refresh."""
-        if self._refreshes is None or request.method == "HEAD" or request.meta.get("dont_redirect"):
-            return
-        if meta_refresh(response, self._refresh_within, self._refresh_ignores) is not None:
-            is_last = _gives_up(self._refreshes, request)
-            self._keep(Redirection(request, response, True), trip, is_last=is_last)
+    def leads_on(self, request: Request, response: Response, trip: int) -> bool:
+        """Whether a page that no rule matched leads on by a meta refresh; then it is kept."""
+        if (
+            self._refreshes is None
+            or request.method == "HEAD"
+            or request.meta.get("dont_redirect")
+            or meta_refresh(response, self._refresh_within, self._refresh_ignores) is None
+        ):
+            return False
+        is_last = _gives_up(self._refreshes, request)
+        self._keep(Redirection(request, response, True), trip, is_last=is_last)
+        return True
 
     def _keep(self, redirection: Redirection, trip: int, *, is_last: bool) -> None:
         if is_last:
             self._refused(redirection)
             return
+        self.arrived(trip)
         self._pending[trip] = redirection
         if len(self._pending) > _MOST_PENDING:
-            del self._pending[next(iter(self._pending))]
+            self.arrived(next(iter(self._pending)))
 
     def request_scheduled(self, request: Request) -> None:
         """See whether *request* is where a redirect leads, and whether Scrapy lets it through."""
@@ -111,7 +129,9 @@ class RedirectWatch:
 
     def arrived(self, trip: int) -> None:
         """A response to the trip came through, so nothing was dropped."""
-        self._pending.pop(trip, None)
+        redirection = self._pending.pop(trip, None)
+        if redirection is not None and redirection.looked_at:
+            self._passed()
 
     def lost(self, request: Request, trip: int) -> Redirection | None:
         """The redirect that led to *request*, of which no response came."""

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 import pytest_twisted
 import scrapy
+from scrapy import signals
 from scrapy.exceptions import IgnoreRequest
+from scrapy.utils.defer import deferred_from_coro
 from support import Reply, crawl
 
 TOKEN = "/reportIncorrectTokenCaptcha"
@@ -41,6 +43,8 @@ def site(request: Any) -> Any:
         return wait(target, seconds)
     if path in ("/wait-refused", "/wait-offsite"):
         return wait(REFUSED_ELSEWHERE if path == "/wait-offsite" else "/fine?captchaError=1")
+    if path == "/wait-aside":
+        return f"<aside>{wait(REFUSED_ELSEWHERE)}</aside>"
     if path == "/offsite":
         return away(REFUSED_ELSEWHERE)
     if path == "/gone":
@@ -161,6 +165,7 @@ class Filtered(Login):
         ("/wait?s=5&to=/wait-offsite", {}),
         ("/login?to=/wait-offsite", {}),
         ("/wait?s=0&to=/offsite", {}),
+        ("/wait-aside", {}),
         ("/wait?s=0&to=/private?captchaError=1", {"ROBOTSTXT_OBEY": True}),
         ("/wait?s=0&to=/fine?captchaError=1", {"REDIRECT_MAX_TIMES": 0}),
         ("/wait?s=0&to=/wait-refused", {"REDIRECT_MAX_TIMES": 1}),
@@ -173,6 +178,7 @@ class Filtered(Login):
         "offsite, from where a meta refresh led",
         "offsite, from where a redirect led",
         "offsite, by a redirect where a meta refresh led",
+        "offsite, from within what could be ignored",
         "disallowed by robots.txt",
         "when redirects are not to be followed at all",
         "when one too many",
@@ -193,6 +199,7 @@ async def test_a_meta_refresh_is_seen_though_it_led_nowhere(
     assert stats["rejected"] == stats["sent/accepted"] == 1
     # What a page leads to is no other page that the rules look at.
     assert stats["checked"] == path.count("/wait") + (path.endswith("=/offsite"))
+    assert stats["checked"] == stats.get("passed", 0) + stats["rejected"]
 
 
 @pytest_twisted.ensureDeferred
@@ -216,7 +223,7 @@ async def test_a_meta_refresh_to_a_page_seen_before_is_seen(serve: Any, api: Any
         (f"/wait?s=600&to={REFUSED_ELSEWHERE}", {}, {}),
         (f"/wait?s=0&to={REFUSED_ELSEWHERE}", {"METAREFRESH_ENABLED": False}, {}),
         (f"/wait?s=2&to={REFUSED_ELSEWHERE}", {"METAREFRESH_MAXDELAY": 2}, {}),
-        (f"/wait?s=0&to={REFUSED_ELSEWHERE}", {"METAREFRESH_IGNORE_TAGS": ["p", "meta"]}, {}),
+        ("/wait-aside", {"METAREFRESH_IGNORE_TAGS": ["aside"]}, {}),
         (f"/wait?s=0&to={REFUSED_ELSEWHERE}", {}, {"dont_redirect": True}),
         (f"/wait?s=0&to={REFUSED_ELSEWHERE}", {}, {"dont_report_captcha": True}),
         ("/wait?s=0&to=mailto:post@offsite.invalid?captchaError=1", {}, {}),
@@ -245,6 +252,7 @@ async def test_a_meta_refresh_is_no_refusal(
     )
     assert cloud.reports == []
     assert stats.get("rejected", 0) == 0
+    assert stats.get("checked", 0) == stats.get("passed", 0)
 
 
 @pytest_twisted.ensureDeferred
@@ -256,7 +264,34 @@ async def test_a_meta_refresh_that_is_followed_is_reported_once(serve: Any, api:
     )
     stats = await log_in(serve, cloud, *paths)
     assert sorted(cloud.reports) == [(TOKEN, 1), (TOKEN, 2)]
-    assert stats["rejected"] == stats["sent/accepted"] == 2
+    assert stats["rejected"] == stats["sent/accepted"] == stats["passed"] == 2
+    assert stats["checked"] == 4
+
+
+class LeavesOffAtTheDoor(Login):
+    """The page to which a meta refresh leads is still waiting when the crawl ends."""
+
+    async def start(self) -> Any:
+        self.crawler.signals.connect(self.leave_off, signals.request_scheduled)
+        async for request in super().start():
+            yield request
+
+    def leave_off(self, request: Any) -> None:
+        from twisted.internet import reactor
+
+        if "redirect_urls" in request.meta:
+            self.crawler.engine.pause()  # it is not taken out of the queue
+            stop = getattr(self.crawler, "stop_async", self.crawler.stop)
+            reactor.callLater(0, lambda: deferred_from_coro(stop()))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_page_that_led_to_one_that_was_not_fetched_has_passed(serve: Any, api: Any) -> None:
+    cloud = api()
+    url = serve(site).url + "/wait-refused"
+    stats = await crawl(LeavesOffAtTheDoor, {**RULES, "CAPMONSTER_API_URL": cloud.url}, urls=[url])
+    assert cloud.reports == []
+    assert stats["checked"] == stats["passed"] == 1
 
 
 class Downloads(Login):

@@ -323,6 +323,65 @@ async def test_an_answer_ages_in_the_disk_queue_of_a_paused_crawl(
     assert len(cloud.reports) == (expected == "sent/accepted")
 
 
+class TakesItsTime(Login):
+    """A minute goes by between the headers of a page and the rest of it."""
+
+    clock: Clock
+
+    async def start(self) -> Any:
+        self.crawler.signals.connect(self.goes_on, signals.bytes_received)
+        yield scrapy.Request(f"{self.url}/login", meta=self.metas[0])
+
+    def goes_on(self) -> None:
+        self.clock.ahead += 60
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(
+    ("age", "expected"), [(110, "sent/accepted"), (121, "withheld/stale"), (290, "withheld/stale")]
+)
+async def test_how_long_a_page_takes_to_come_does_not_make_the_answer_older(
+    age: float, expected: str, serve: Any, api: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud = api()
+    meta = {"taskId": 7, "taskType": "RecaptchaV2Task", "taskSolvedAt": time.time() - age}
+    stats = await crawl(
+        TakesItsTime,
+        {"CAPMONSTER_API_URL": cloud.url},
+        url=serve(refuses).url,
+        metas=[meta],
+        clock=Clock(monkeypatch),
+    )
+    assert stats["rejected"] == stats[expected] == 1
+
+
+class AnswersItself:
+    """Lets no request out, and so leaves in ``meta`` what an earlier download wrote there."""
+
+    def process_request(self, request: Any, spider: Any = None) -> Any:
+        return scrapy.http.HtmlResponse(request.url, body=b"Wrong captcha")
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_latency_of_another_download_does_not_make_an_answer_younger(
+    serve: Any, api: Any
+) -> None:
+    cloud = api()
+    meta = {
+        "taskId": 7,
+        "taskType": "RecaptchaV2Task",
+        "taskSolvedAt": time.time() - 121,
+        "download_latency": 30.0,
+    }
+    stats = await crawl(
+        Login,
+        {"CAPMONSTER_API_URL": cloud.url, "DOWNLOADER_MIDDLEWARES": {AnswersItself: 900}},
+        url=serve(refuses).url,
+        metas=[meta],
+    )
+    assert stats["rejected"] == stats["withheld/stale"] == 1
+
+
 class WaitsBehindARedirect(Login):
     """Between the redirect and the page it leads to, much time goes by."""
 
