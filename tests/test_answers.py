@@ -183,5 +183,10 @@ def test_presentable(code: str, shown: str) -> None:
     assert presentable(code, CLIENT_KEY) == shown
 
 
+def test_presentable_hides_a_key_in_another_case() -> None:
+    shown = presentable(f"ERROR_{CLIENT_KEY.upper()}\n{CLIENT_KEY.title()}", CLIENT_KEY)
+    assert shown == "ERROR_KEY_KEY"
+
+
 def test_presentable_hides_a_key_with_signs_of_its_own() -> None:
     assert presentable("no a+b/c here, nor a_b_c", "a+b/c") == "no_KEY_here__nor_KEY"

@@ -251,6 +251,10 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
         ["wrong.html", "--preset", "phpbb"],
         "wrong.meta.json: 'status' is '200': it must be int",
     ),
+    "a status that is none": (
+        ["status.html", "--preset", "phpbb"],
+        "status.meta.json: 'status' is 99999: it must be from 100 to 999",
+    ),
     "a URL that is none": (["nourl.html", "--preset", "phpbb"], "nourl.meta.json: 'url' is 'shop'"),
     "headers that are none": (
         ["headers.html", "--preset", "phpbb"],
@@ -278,6 +282,7 @@ def test_what_is_wrong_is_said_in_one_line(
     save(tmp_path / "list.html", "<p>")
     save(tmp_path / "list.meta.json", "[]")
     save(tmp_path / "wrong.html", "<p>", status="200")
+    save(tmp_path / "status.html", "<p>", status=99999)
     save(tmp_path / "nourl.html", "<p>", url="shop")
     save(tmp_path / "headers.html", "<p>", headers={"Server": 7})
     ran = run(capfd, "check", *argv, "--json")
@@ -290,6 +295,13 @@ def test_one_page_that_cannot_be_read_spoils_no_output(
 ) -> None:
     ran = run(capfd, "check", login, login.with_name("none.html"), "--preset", "phpbb", "--json")
     assert "none.html" in ran.complaint
+
+
+def test_rules_from_an_editor_that_marks_its_files_can_be_read(
+    login: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rules = save(tmp_path / "marked.json", b'\xef\xbb\xbf[{"text": "."}]')
+    assert run(capfd, "check", login, "--rules", rules, "--json").answer["rejected"] is True
 
 
 class TestPresets:

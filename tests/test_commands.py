@@ -30,6 +30,10 @@ if TYPE_CHECKING:
         (["foo"], "scrapy capmonster: argument <command>: invalid choice: 'foo' (choose from "),
         (["check", "-s", "x"], "scrapy capmonster: Invalid -s value, use -s NAME=VALUE"),
         (["check", "--no\nsuch"], "scrapy capmonster check: unrecognized arguments: --no such"),
+        (["check", ""], "scrapy capmonster check: argument SOURCE: it is empty"),
+        (["check", "x", "--rules", ""], "scrapy capmonster check: argument --rules: it is empty"),
+        (["replay", ""], "scrapy capmonster replay: argument SOURCE: it is empty"),
+        (["summary", ""], "scrapy capmonster summary: argument LEDGER: it is empty"),
         (["simulate", "--port", "x\n"], "scrapy capmonster simulate: argument --port: invalid int"),
     ],
 )

@@ -45,7 +45,8 @@ XML = b"<?xml version='1.0'?><r><Error code='7'>bad</Error></r>"
         (("other.example",), "https://shop.example/", False),
         ("localhost", "http://localhost:6023/", True),
         ("127.0.0.1", "http://127.0.0.1:8000/", True),
-        ("127.0.0.1", "http://10.127.0.0.1/", True),
+        ("127.0.0.1", "http://10.127.0.0.1/", False),  # addresses have no subdomains
+        ("0.0.1", "http://127.0.0.1/", False),
         ("::1", "http://[::1]:8000/", True),
         ("[::1]", "http://[::1]/", True),
         ("bücher.example", "https://xn--bcher-kva.example/", True),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import parsel.xpathfuncs
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
     from scrapy.http import Response
 
-PREFIX = f"The value of the {SETTING} setting is invalid: "
+PREFIX = re.compile(
+    rf"The value of the {SETTING} setting \((?P<value>.*?)\) is invalid\. ", re.DOTALL
+)
 KEYS = "domains, method, status, url, redirect, headers, text, jmespath, css, xpath"
 RULE_KEYS = f"name, kind, {KEYS}, unless, callback"
 
@@ -57,12 +60,33 @@ class AsyncCallable:
 
 def mistake(value: object, spider: Spider | None = None) -> str:
     """What is said of *value*, without the beginning that is always the same."""
-    with pytest.raises(ValueError, match="setting is invalid") as caught:
+    with pytest.raises(ValueError, match="is invalid") as caught:
         compile_rules(value, spider=spider)
     said = str(caught.value)
-    assert said.startswith(PREFIX)
+    beginning = PREFIX.match(said)
+    assert beginning is not None
+    assert len(beginning["value"]) <= 80
     assert said.endswith((".", "?"))
-    return said.removeprefix(PREFIX)
+    return said[beginning.end() :]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0, "0"),
+        (False, "False"),
+        ({"status": 403}, "{'status': 403}"),
+        ("abc", "'abc'"),
+        ([{"statsu": 403}], "[{'statsu': 403}]"),
+        ([{"text": "x" * 1000}, 7], None),
+    ],
+)
+def test_the_value_is_shown_as_far_as_it_fits(value: object, shown: str | None) -> None:
+    with pytest.raises(ValueError, match="is invalid") as caught:
+        compile_rules(value)
+    beginning = PREFIX.match(str(caught.value))
+    assert beginning is not None
+    assert beginning["value"] == shown or (shown is None and beginning["value"].endswith("…"))
 
 
 @pytest.mark.parametrize(
@@ -454,6 +478,6 @@ def test_whatever_is_written_there_is_rules_or_a_mistake(value: Any, write: Any)
     try:
         rules = compile_rules(write(value))
     except ValueError as error:
-        assert str(error).startswith(PREFIX)  # noqa: PT017
+        assert PREFIX.match(str(error))  # noqa: PT017
     else:
         assert len(rules.explain(page, Request(page.url))) == len(rules)

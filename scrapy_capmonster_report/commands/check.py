@@ -16,7 +16,7 @@ from scrapy_capmonster_report.redirects import refresh_within
 from scrapy_capmonster_report.rules.presets import CATALOGUE
 
 from .fetch import fetch
-from .options import add_rule_arguments, read_rules
+from .options import add_rule_arguments, not_empty, rules_and_settings
 from .pages import Decompressor, read_page
 from .tables import cell, output, shortened
 
@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "sources",
         metavar="SOURCE",
         nargs="*",
+        type=not_empty,
         help="saved page (.html, .json, .txt; NAME.meta.json beside it may say more), or URL, "
         "which is fetched with the project's settings; without any, --preset NAME is described",
     )
@@ -54,7 +55,7 @@ def run(command: Command, args: argparse.Namespace) -> int:
         return 0
     if not (args.sources or args.preset):
         raise UsageError("say what to check: a saved page or a URL")
-    rules, settings = read_rules(command, args)
+    rules, settings = rules_and_settings(command, args)
     if not args.sources:
         _show_presets(args.preset, as_json=args.json, rules=True)
         return 0

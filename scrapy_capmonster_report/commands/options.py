@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,11 +11,9 @@ from scrapy.crawler import Crawler
 from scrapy.exceptions import UsageError
 from scrapy.utils.misc import load_object
 
-from scrapy_capmonster_report.rules import IN_THE_SETTING, SETTING, Rules, compile_rules
+from scrapy_capmonster_report.rules import SETTING, RuleError, Rules, compile_rules, read_rules
 
 if TYPE_CHECKING:
-    import argparse
-
     from scrapy.settings import Settings
 
     from . import Command
@@ -25,7 +24,7 @@ def add_rule_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rules",
         metavar="FILE.json",
-        type=Path,
+        type=a_path,
         help=f"the rules in this file instead of the project's {SETTING}",
     )
     parser.add_argument(
@@ -42,7 +41,7 @@ def add_rule_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def read_rules(command: Command, args: argparse.Namespace) -> tuple[Rules, Settings]:
+def rules_and_settings(command: Command, args: argparse.Namespace) -> tuple[Rules, Settings]:
     """The rules to work with, and the settings of the project or of the spider.
 
     The settings are those before addons change them, as a crawl takes them.
@@ -54,11 +53,14 @@ def read_rules(command: Command, args: argparse.Namespace) -> tuple[Rules, Setti
     spider = _spider(crawler, args.spider) if args.spider else None
     settings = crawler.settings.copy()
     if args.rules or args.preset:
-        in_file = _compile(_read_text(args.rules), spider, f"{args.rules}: ") if args.rules else ()
-        rules = Rules((*in_file, *_compile(args.preset, spider, "--preset: ")))
+        in_file = _read(_text_of(args.rules), spider, str(args.rules)) if args.rules else ()
+        rules = Rules((*in_file, *_read(args.preset, spider, "--preset")))
     else:
         _load_addons(crawler)
-        rules = _compile(crawler.settings.get(SETTING), spider)
+        try:
+            rules = compile_rules(crawler.settings.get(SETTING), spider=spider)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
     if not rules:
         raise UsageError(
             f"there are no rules. Set {SETTING} in a project, or give --rules FILE.json or "
@@ -67,16 +69,28 @@ def read_rules(command: Command, args: argparse.Namespace) -> tuple[Rules, Setti
     return rules, settings
 
 
+def not_empty(text: str) -> str:
+    """*text*, for ``argparse``; ``""``, of a variable that is not set, names nothing."""
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty")
+    return text
+
+
+def a_path(text: str) -> Path:
+    """The path that *text* names, for ``argparse``; ``Path("")`` would be the current folder."""
+    return Path(not_empty(text))
+
+
 def one_line(text: str) -> str:
     """*text* on one line, without characters that a terminal would obey."""
     return "".join(char if char.isprintable() else " " for char in text)
 
 
-def _compile(value: object, spider: Spider | None, where: str = IN_THE_SETTING) -> Rules:
+def _read(value: object, spider: Spider | None, where: str) -> Rules:
     try:
-        return compile_rules(value, spider=spider)
-    except ValueError as error:
-        raise UsageError(where + str(error).removeprefix(IN_THE_SETTING)) from error
+        return read_rules(value, spider=spider)
+    except RuleError as mistake:
+        raise UsageError(f"{where}: {mistake}") from mistake
 
 
 def _crawler(command: Command, name: str | None) -> Crawler:
@@ -113,9 +127,9 @@ def _failed(what: str, error: Exception) -> str:
     return f"{what}: {type(error).__name__}: {error}"
 
 
-def _read_text(path: Path) -> str:
+def _text_of(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # some editors put a mark at the beginning
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"cannot read {path}: {reason}") from error

@@ -91,6 +91,8 @@ def read_page(path: Path, decompress: Decompressor) -> SavedPage:
         raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
     url = meta.get("url", str, default_url)
     status = meta.get("status", int, 200)
+    if not 100 <= status <= 999:
+        raise meta.mistake("status", "it must be from 100 to 999")
     redirects = meta.strings("redirects")
     try:
         request = Request(

@@ -7,7 +7,6 @@ import os
 import sys
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
@@ -17,13 +16,14 @@ from scrapy.exceptions import UsageError
 
 from scrapy_capmonster_report.redirects import refresh_within
 
-from .options import add_rule_arguments, one_line, read_rules
+from .options import a_path, add_rule_arguments, one_line, rules_and_settings
 from .sources import Source
 from .tables import cell, output
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
+    from pathlib import Path
 
     from scrapy_capmonster_report.rules import Rule, Rules
 
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        type=Path,
+        type=a_path,
         help="folder of saved pages, or HTTP cache (folder or .db file, or the value of "
         "HTTPCACHE_DIR). Pages under refused/ must match, under accepted/ must not: if one is "
         "wrong, the exit code is 1. A cache is unpickled, so it must be your own",
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(command: Command, args: argparse.Namespace) -> int:
-    rules, settings = read_rules(command, args)
+    rules, settings = rules_and_settings(command, args)
     source = Source(args.source, settings)
     replay = Replay(Expectations(source.path), rules, refresh_within(settings))
     for page in _with_progress(source):

@@ -23,6 +23,7 @@ from scrapy_capmonster_report.insight import (
 from scrapy_capmonster_report.ledger import Count, Query, read_history
 from scrapy_capmonster_report.ledger.choose import JOBDIR_FILE
 
+from .options import a_path, not_empty
 from .tables import cell, output
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "ledger",
         metavar="LEDGER",
+        type=not_empty,
         help="as CAPMONSTER_REPORT_LEDGER names it (sqlite:PATH, redis://…), a SQLite file, or a "
         "JOBDIR",
     )
@@ -58,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--site", metavar="HOST", help="only this site")
     parser.add_argument("--spider", metavar="NAME", help="only this spider's answers")
     parser.add_argument(
-        "--html", metavar="FILE", type=Path, help="write a page with charts; needs [summary]"
+        "--html", metavar="FILE", type=a_path, help="write a page with charts; needs [summary]"
     )
 
 

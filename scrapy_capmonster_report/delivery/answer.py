@@ -133,9 +133,14 @@ def read_answer(
 
 def presentable(code: str, secret: str) -> str:
     """An unknown *code* as it may stand in stats and logs: plain, short, without the key."""
-    plain = re.sub(r"[^A-Za-z0-9_.-]", "_", code.replace(secret, "KEY"))
-    # Once more, should control characters have been hiding the key.
-    return plain.replace(re.sub(r"[^A-Za-z0-9_.-]", "_", secret), "KEY")[:_MAX_CODE_LENGTH]
+    # Twice, should control characters have been hiding the key.
+    for key in (secret, _plain(secret)):
+        code = _plain(re.sub(re.escape(key), "KEY", code, flags=re.IGNORECASE))
+    return code[:_MAX_CODE_LENGTH]
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", text)
 
 
 def parse_retry_after(value: str | None, wall_now: float) -> float | None:

@@ -76,21 +76,20 @@ def _home(settings: ReportSettings, job_dir: str | None, reactor: Any) -> Home |
 def _redis_home(settings: ReportSettings, reactor: Any) -> Home:
     from scrapy.utils.reactor import is_asyncio_reactor_installed
 
+    shown = without_secrets(settings.ledger)
     if not is_asyncio_reactor_installed():
-        raise ValueError(
-            f"The value of the {LEDGER} setting is invalid. A Redis ledger needs the asyncio "
-            "reactor: set TWISTED_REACTOR to "
-            "'twisted.internet.asyncioreactor.AsyncioSelectorReactor' (Scrapy's default)."
+        raise invalid(
+            LEDGER,
+            shown,
+            "A Redis ledger needs the asyncio reactor: set TWISTED_REACTOR to "
+            "'twisted.internet.asyncioreactor.AsyncioSelectorReactor' (Scrapy's default).",
         )
     try:
         from .redis import RedisHome
     except ImportError as error:
-        raise ValueError(
-            f"The value of the {LEDGER} setting is invalid. A Redis ledger needs redis-py: "
-            "pip install scrapy-capmonster-report[redis]"
-        ) from error
+        allowed = "A Redis ledger needs redis-py: pip install scrapy-capmonster-report[redis]"
+        raise invalid(LEDGER, shown, allowed) from error
     try:
         return RedisHome(settings.ledger, reactor=reactor, report_reused=settings.report_reused)
     except ValueError as error:
-        shown = without_secrets(settings.ledger)
         raise invalid(LEDGER, shown, f"It must be a URL that redis-py reads: {error}.") from error

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from .compile import IN_THE_SETTING, SETTING, compile_rules
+from .compile import SETTING, compile_rules, read_rules
+from .errors import RuleError
 from .page import meta_refresh
 from .presets import PRESETS
 from .rule import Explanation, Finding, Rule, Rules
 
 __all__ = [
-    "IN_THE_SETTING",
     "PRESETS",
     "SETTING",
     "Explanation",
     "Finding",
     "Rule",
+    "RuleError",
     "Rules",
     "compile_rules",
     "meta_refresh",
+    "read_rules",
 ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..task import Kind
 from .conditions import CONDITIONS, compile_conditions
-from .errors import RuleError, nearest, show, under
+from .errors import RuleError, brief, nearest, show, under
 from .presets import PRESETS
 from .rule import Rule, Rules
 from .values import mapping
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from scrapy import Spider
 
 SETTING: Final = "CAPMONSTER_REPORT_RULES"
-IN_THE_SETTING: Final = f"The value of the {SETTING} setting is invalid: "
-"""How every message about a mistake begins; who read the rules elsewhere says where instead."""
-
 _LABELS: Final = ("name", "kind")
 _RULE: Final = f"a dict of {', '.join((*_LABELS, *CONDITIONS))}, or the name of a preset"
 _ALLOWED: Final = "a list of rules (dicts) and names of presets, or JSON text of such a list"
@@ -40,14 +37,24 @@ def compile_rules(value: object, *, spider: Spider | None = None) -> Rules:
             what was probably meant.
     """
     try:
-        entries = _read(value)
-        return Rules(
-            rule
-            for position, entry in enumerate(entries, 1)
-            for rule in _compile_entry(entry, position, spider)
-        )
+        return read_rules(value, spider=spider)
     except RuleError as mistake:
-        raise ValueError(f"{IN_THE_SETTING}{mistake}") from None
+        raise ValueError(
+            f"The value of the {SETTING} setting ({brief(value)}) is invalid. {mistake}"
+        ) from None
+
+
+def read_rules(value: object, *, spider: Spider | None = None) -> Rules:
+    """Like :func:`compile_rules`, for rules that stand elsewhere.
+
+    Raises:
+        RuleError: there is a mistake.
+    """
+    return Rules(
+        rule
+        for position, entry in enumerate(_read(value), 1)
+        for rule in _compile_entry(entry, position, spider)
+    )
 
 
 def _read(value: object) -> Sequence[object]:

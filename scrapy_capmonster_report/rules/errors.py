@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import reprlib
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -14,6 +14,14 @@ _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = 80
 show = _repr.repr
 """The repr of a value of any size, cut to what fits in a message."""
+
+_LONGEST_VALUE: Final = 80
+
+
+def brief(value: object) -> str:
+    """The beginning of the repr of a value of any size."""
+    shown = show(value)
+    return shown if len(shown) <= _LONGEST_VALUE else shown[: _LONGEST_VALUE - 1] + "…"
 
 
 class RuleError(Exception):
