@@ -172,11 +172,14 @@ class CapMonsterReportMiddleware:
         if TASK_ID not in meta:
             return
         trace = self._trace(meta)
-        if trace is not None and trace.trip and trace.sent_at is None:
+        if trace is None:
+            return
+        if trace.trip and trace.sent_at is None:
             # A redirect may wait here for long; how old the answer was when the site got it is
             # known now.
-            trace._replace(sent_at=self._sent_at(meta)).store(meta)
-        self._redirects.request_scheduled(request)
+            trace = trace._replace(sent_at=self._sent_at(meta))
+        trace.store(meta)
+        self._redirects.request_scheduled(request, trace)
 
     def process_request(self, request: Request, spider: Spider | None = None) -> None:
         """Give the trip to the site that begins here its number."""
@@ -195,7 +198,7 @@ class CapMonsterReportMiddleware:
             return
         trace = self._trace(meta)
         if trace is not None and trace.trip and trace.sent_at is None:
-            trace._replace(sent_at=self._sent_at(meta)).store(meta)
+            trace._replace(sent_at=self._sent_at(meta)).keep(meta)
 
     def _trace(self, meta: dict[str, Any]) -> Trace | None:
         """The trace of the answer that *meta* carries, ``None`` if its ``taskId`` is unusable."""

@@ -109,10 +109,9 @@ class RedirectWatch:
         if len(self._pending) > _MOST_PENDING:
             self.arrived(next(iter(self._pending)))
 
-    def request_scheduled(self, request: Request) -> None:
+    def request_scheduled(self, request: Request, trace: Trace) -> None:
         """See whether *request* is where a redirect leads, and whether Scrapy lets it through."""
-        trace = stored_trace(request.meta)
-        if trace is None or trace.trip not in self._pending or not _leads_on(request, trace):
+        if trace.trip not in self._pending or not _leads_on(request, trace):
             return
         if self._is_offsite(request):
             self._refused(self._pending.pop(trace.trip))

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scrapy import signals
 from scrapy.exceptions import CloseSpider
-from support import Reply, crawl
+from support import Reply, crawl, start_crawl
 
 from scrapy_capmonster_report.trace import (
     NO_TASK,
@@ -321,6 +321,47 @@ async def test_an_answer_ages_in_the_disk_queue_of_a_paused_crawl(
     stats = await crawl(PausedBeforeLogin, settings, url=url, meta=meta)
     assert stats["rejected"] == stats[expected] == 1
     assert len(cloud.reports) == (expected == "sent/accepted")
+
+
+class ComesAgain(Login):
+    """Goes on with the ``meta`` of each response: its retry, its redirect, a copy."""
+
+    async def start(self) -> Any:
+        yield scrapy.Request(f"{self.url}/moved", meta=self.metas[0])
+
+    def parse(self, response: Any) -> Any:
+        if "copied" not in response.url:
+            yield scrapy.Request(f"{self.url}/copied", meta=response.meta)
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("queue", ["MarshalFifoDiskQueue", "PickleFifoDiskQueue"])
+async def test_a_disk_queue_takes_whatever_becomes_of_a_request(
+    queue: str, serve: Any, api: Any, tmp_path: Any
+) -> None:
+    seen: list[str] = []
+
+    def site(request: Any) -> Any:
+        path = request.path.decode()
+        seen.append(path)
+        if path == "/moved":
+            return Reply(status=302, headers={"Location": "/busy"})
+        return Reply("busy", status=503 if seen.count(path) < 2 else 200)
+
+    crawler = await start_crawl(
+        ComesAgain,
+        {
+            "CAPMONSTER_API_URL": api().url,
+            "JOBDIR": str(tmp_path / "job"),
+            "SCHEDULER_DISK_QUEUE": f"scrapy.squeues.{queue}",
+            "SCHEDULER_START_DISK_QUEUE": f"scrapy.squeues.{queue}",
+        },
+        url=serve(site).url,
+        metas=[{"taskId": 7}],
+    )
+    assert seen == ["/moved", "/busy", "/busy", "/copied", "/copied"]
+    stats = crawler.stats.get_stats()
+    assert stats["scheduler/enqueued/disk"] == stats["scheduler/enqueued"] == 5
 
 
 class TakesItsTime(Login):

@@ -35,6 +35,17 @@ def host_of(url: str) -> str:
     return host.rstrip(".")
 
 
+def authority_of(url: str) -> str:
+    """The host of *url* as it stands there, with port and all; ``""`` if it has none.
+
+    Quicker than :func:`host_of`; the same authority has the same host.
+    """
+    try:
+        return urlsplit(url).netloc
+    except ValueError:
+        return ""
+
+
 def parents_of(host: str) -> Iterator[str]:
     """*host* and every domain that it is a subdomain of, the nearest first."""
     yield host

@@ -39,8 +39,6 @@ class Page:
         refresh_within: a meta refresh within less than so many seconds is a redirect; 0 where
             Scrapy follows it, and so shows where it leads.
 
-    Attributes:
-        host: the host of the response's URL, as :func:`~.hosts.host_of` gives it.
     """
 
     def __init__(
@@ -54,9 +52,13 @@ class Page:
         self.request = request
         self.status = response.status
         self.url = response.url
-        self.host = host_of(self.url)
         self._followed = followed
         self._refresh_within = refresh_within
+
+    @cached_property
+    def host(self) -> str:
+        """The host of the response's URL, as :func:`~.hosts.host_of` gives it."""
+        return host_of(self.url)
 
     @cached_property
     def redirects(self) -> Sequence[str]:

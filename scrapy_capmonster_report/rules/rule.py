@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from .conditions import Domains, Redirect, Status
-from .hosts import parents_of
+from .hosts import authority_of, host_of, parents_of
 from .page import Page
 from .snippets import cut
 
@@ -150,7 +150,7 @@ class Rules:
             on_error: called with a rule and what its callback raised; that rule does not match.
         """
         page = Page(response, request, redirects, refresh_within)
-        return _first(self._candidates(page.host, page.status), page, on_error)
+        return _first(self._candidates(authority_of(page.url), page.status), page, on_error)
 
     def match_redirects(
         self,
@@ -165,7 +165,7 @@ class Rules:
         Only rules that have a ``redirect`` condition are asked; a meta refresh is a redirect.
         """
         page = Page(response, request, redirects, refresh_within=math.inf)
-        candidates = self._candidates(page.host, page.status)
+        candidates = self._candidates(authority_of(page.url), page.status)
         return _first([rule for rule in candidates if rule.sees_redirects], page, on_error)
 
     def explain(
@@ -185,10 +185,10 @@ class Rules:
             explanations.append(Explanation(rule.name, matched, findings))
         return explanations
 
-    def _look_up(self, host: str, status: int) -> tuple[Rule, ...]:
-        """The rules for *host* and *status*, in the order of the user."""
+    def _look_up(self, authority: str, status: int) -> tuple[Rule, ...]:
+        """The rules for the host in *authority*, and *status*, in the order of the user."""
         places = set(self._anywhere)
-        for domain in parents_of(host):
+        for domain in parents_of(host_of(f"http://{authority}")):
             places.update(self._by_domain.get(domain, ()))
         rules = (self._rules[place] for place in sorted(places))
         return tuple(rule for rule in rules if rule.may_have(status))
