@@ -137,6 +137,8 @@ class EvidenceFolder:
         """
         if not self._on:
             return
+        if trip is not None:
+            self._passed.pop(trip, None)  # of a page that led here
         site = urlparse_cached(request).hostname or ""
         kept, size = self._kept.get((rule, site), 0), len(response.body)
         if (

@@ -35,6 +35,7 @@ from .trace import (
     departed,
     first_seen,
     leave_history_behind,
+    pack,
     redirected_to,
     stored_trace,
 )
@@ -169,6 +170,7 @@ class CapMonsterReportMiddleware:
 
     def _request_scheduled(self, request: Request) -> None:
         meta = request.meta
+        pack(meta)
         if TASK_ID not in meta:
             return
         trace = self._trace(meta)
@@ -177,8 +179,7 @@ class CapMonsterReportMiddleware:
         if trace.trip and trace.sent_at is None:
             # A redirect may wait here for long; how old the answer was when the site got it is
             # known now.
-            trace = trace._replace(sent_at=self._sent_at(meta))
-        trace.store(meta)
+            trace = trace._replace(sent_at=self._sent_at(meta)).store(meta)
         self._redirects.request_scheduled(request, trace)
 
     def process_request(self, request: Request, spider: Spider | None = None) -> None:
@@ -238,6 +239,7 @@ class CapMonsterReportMiddleware:
         trace = self._trace(request.meta)
         if trace is None:
             return
+        pack(request.meta)
         ignored = isinstance(exception, IgnoreRequest)
         redirection = self._redirects.lost(request, trace.trip)
         if redirection is not None:
@@ -262,6 +264,7 @@ class CapMonsterReportMiddleware:
         trace = self._trace(meta)
         if trace is not None and not trace.trip:
             trace = departed(meta, trace, self._next_trip)
+            pack(meta)
         if trace is not None:
             self._evidence.revised(trace.trip, BY_CALLBACK)
         self._reporter.rejected(request, None, trace, BY_CALLBACK, None, reason)
@@ -341,7 +344,11 @@ class CapMonsterReportMiddleware:
             return
         redirects = redirected_to(request.meta, trace, request.url)
         rule = self._rules.match_redirects(
-            response, request, redirects=redirects, on_error=self._rule_failed
+            response,
+            request,
+            redirects=redirects,
+            refreshes=self._redirects.refreshes,
+            on_error=self._rule_failed,
         )
         if rule is None:
             self._stats.count(stats.PASSED)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from scrapy.downloadermiddlewares.offsite import OffsiteMiddleware
 from scrapy.downloadermiddlewares.redirect import MetaRefreshMiddleware, RedirectMiddleware
 
-from .rules import meta_refresh
+from .rules import Refreshes, is_web, location_of
+from .task import TASK_ID
 from .trace import history, stored_trace
 
 if TYPE_CHECKING:
@@ -65,22 +66,23 @@ class RedirectWatch:
         self._passed = passed
         self._pending: dict[int, Redirection] = {}
         self._scheduled: tuple[Request, int] | None = None
-        self._refreshes: MetaRefreshMiddleware | None = None
-        self._refresh_within = refresh_within(crawler.settings)
-        self._refresh_ignores = crawler.settings.getlist("METAREFRESH_IGNORE_TAGS")
+        self.refreshes = refreshes_followed(crawler.settings)
+        self._refreshing: MetaRefreshMiddleware | None = None
+        self._closed = False
 
     def spider_opened(self) -> None:
         """See whether Scrapy follows meta refreshes; before, the crawl has no middlewares."""
-        self._refreshes = self._crawler.get_downloader_middleware(MetaRefreshMiddleware)
+        self._refreshing = self._crawler.get_downloader_middleware(MetaRefreshMiddleware)
 
     def spider_closed(self) -> None:
         """Let go of those whose end is not heard of in this crawl."""
+        self._closed = True
         for trip in list(self._pending):
             self.arrived(trip)
 
     def response_downloaded(self, response: Response, request: Request) -> None:
         """Keep a redirect that answers a request with a task."""
-        if not 300 <= response.status < 400:
+        if not 300 <= response.status < 400 or TASK_ID not in request.meta:
             return
         trace = stored_trace(request.meta)
         if trace is not None and trace.task:
@@ -90,13 +92,14 @@ class RedirectWatch:
     def leads_on(self, request: Request, response: Response, trip: int) -> bool:
         """Whether a page that no rule matched leads on by a meta refresh; then it is kept."""
         if (
-            self._refreshes is None
+            self._closed
+            or self._refreshing is None
             or request.method == "HEAD"
             or request.meta.get("dont_redirect")
-            or meta_refresh(response, self._refresh_within, self._refresh_ignores) is None
+            or self.refreshes.target(response) is None
         ):
             return False
-        is_last = _gives_up(self._refreshes, request)
+        is_last = _gives_up(self._refreshing, request)
         self._keep(Redirection(request, response, True), trip, is_last=is_last)
         return True
 
@@ -146,7 +149,7 @@ class RedirectWatch:
         if (
             redirects is None
             or response.status not in _REDIRECTS
-            or "Location" not in response.headers
+            or not is_web(location_of(response))
             or meta.get("dont_redirect")
             or meta.get("handle_httpstatus_all")
             or response.status in meta.get("handle_httpstatus_list", ())
@@ -163,10 +166,17 @@ class RedirectWatch:
         return not offsite.should_follow(request, self._crawler.spider)
 
 
-def refresh_within(settings: BaseSettings) -> float:
-    """Within less than how many seconds Scrapy follows a meta refresh; 0 if it follows none."""
+def refreshes_followed(settings: BaseSettings) -> Refreshes:
+    """The meta refreshes that Scrapy follows.
+
+    Raises:
+        ValueError: one of its settings is no number.
+    """
     follows = settings.getbool("METAREFRESH_ENABLED")
-    return settings.getfloat("METAREFRESH_MAXDELAY") if follows else 0.0
+    return Refreshes(
+        settings.getint("METAREFRESH_MAXDELAY") if follows else 0,
+        tuple(settings.getlist("METAREFRESH_IGNORE_TAGS")),
+    )
 
 
 def _gives_up(middleware: RedirectMiddleware | MetaRefreshMiddleware, request: Request) -> bool:

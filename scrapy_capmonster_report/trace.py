@@ -26,8 +26,8 @@ NO_TASK: Final = 0
 class Trace(NamedTuple):
     """Kept in ``meta`` as a plain tuple, for a disk queue pickles it, and others write JSON.
 
-    Only between :func:`departed` and :func:`arrived`, when no queue sees it, it is kept as itself,
-    which saves reading it.
+    While a request is on its way it is kept as itself, which saves reading it; :func:`pack` makes
+    it plain again before a queue sees it.
 
     Args:
         task: the ``taskId`` that this is the trace of, or :data:`NO_TASK`.
@@ -97,6 +97,13 @@ def stored_trace(meta: Mapping[str, Any]) -> Trace | None:
     ):
         return trace
     return None
+
+
+def pack(meta: dict[str, Any]) -> None:
+    """Make the trace in *meta* plain, whatever became of the request that it came from."""
+    trace = meta.get(TRACE)
+    if type(trace) is Trace:
+        trace.store(meta)
 
 
 def history(meta: Mapping[str, Any]) -> tuple[int, int]:

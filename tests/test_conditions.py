@@ -47,6 +47,7 @@ XML = b"<?xml version='1.0'?><r><Error code='7'>bad</Error></r>"
         ("127.0.0.1", "http://127.0.0.1:8000/", True),
         ("127.0.0.1", "http://10.127.0.0.1/", False),  # addresses have no subdomains
         ("0.0.1", "http://127.0.0.1/", False),
+        ("node1", "http://shop.node1/", True),
         ("::1", "http://[::1]:8000/", True),
         ("[::1]", "http://[::1]/", True),
         ("bücher.example", "https://xn--bcher-kva.example/", True),

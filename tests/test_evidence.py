@@ -213,7 +213,7 @@ async def test_a_page_whose_meta_refresh_tells_is_no_page_that_passed(
     verdicts = await visit(
         serve,
         folder,
-        lambda request: f'<meta http-equiv="refresh" content="0;url={target}">',
+        lambda request: f'<html><meta http-equiv="refresh" content="0;url={target}"></html>',
         ["http://a.invalid/login"],
         spider=AtHome,
         CAPMONSTER_REPORT_RULES=[rule],
@@ -228,9 +228,12 @@ async def test_a_page_whose_meta_refresh_tells_is_no_page_that_passed(
     assert ran.answer["rule"] == "sent back"
     (finding,) = ran.answer["rules"][0]["conditions"]
     assert finding["found"] == target
-    settings = {"METAREFRESH_ENABLED": False}
-    ran = run(capfd, "check", page, "--rules", rules, "--json", settings=settings)
-    assert ran.answer["rule"] is None
+    for settings in ({"METAREFRESH_ENABLED": False}, {"METAREFRESH_IGNORE_TAGS": ["html"]}):
+        ran = run(capfd, "check", page, "--rules", rules, "--json", settings=settings)
+        assert ran.answer["rule"] is None
+    ran = run(capfd, "check", page, "--rules", rules, settings={"METAREFRESH_MAXDELAY": "soon"})
+    assert "METAREFRESH_" in ran.complaint
+    assert "'soon'" in ran.complaint
 
 
 # -- what it is for ------------------------------------------------------------------------------

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import pytest_twisted
 import scrapy
 from scrapy import signals
+from scrapy.downloadermiddlewares.redirect import MetaRefreshMiddleware
 from scrapy.exceptions import IgnoreRequest
+from scrapy.http import HtmlResponse
+from scrapy.settings import Settings
 from scrapy.utils.defer import deferred_from_coro
 from support import Reply, crawl
+
+from scrapy_capmonster_report.redirects import RedirectWatch
 
 TOKEN = "/reportIncorrectTokenCaptcha"
 
@@ -159,19 +166,19 @@ class Filtered(Login):
 
 @pytest_twisted.ensureDeferred
 @pytest.mark.parametrize(
-    ("path", "settings"),
+    ("path", "settings", "checked"),
     [
-        (f"/wait?s=0&to={REFUSED_ELSEWHERE}", {}),
-        ("/wait?s=5&to=/wait-offsite", {}),
-        ("/login?to=/wait-offsite", {}),
-        ("/wait?s=0&to=/offsite", {}),
-        ("/wait-aside", {}),
-        ("/wait?s=0&to=/private?captchaError=1", {"ROBOTSTXT_OBEY": True}),
-        ("/wait?s=0&to=/fine?captchaError=1", {"REDIRECT_MAX_TIMES": 0}),
-        ("/wait?s=0&to=/wait-refused", {"REDIRECT_MAX_TIMES": 1}),
-        ("/wait?s=0&to=/gone?captchaError=1", {}),
-        ("/wait?s=0&to=/gone?captchaError=1", {"RETRY_ENABLED": False}),
-        ("/wait?s=0&to=http://127.0.0.1:9/?captchaError=1", {}),
+        (f"/wait?s=0&to={REFUSED_ELSEWHERE}", {}, 1),
+        ("/wait?s=5&to=/wait-offsite", {}, 2),
+        ("/login?to=/wait-offsite", {}, 1),
+        ("/wait?s=0&to=/offsite", {}, 2),
+        ("/wait-aside", {}, 1),
+        ("/wait?s=0&to=/private?captchaError=1", {"ROBOTSTXT_OBEY": True}, 1),
+        ("/wait?s=0&to=/fine?captchaError=1", {"REDIRECT_MAX_TIMES": 0}, 1),
+        ("/wait?s=0&to=/wait-refused", {"REDIRECT_MAX_TIMES": 1}, 2),
+        ("/wait?s=0&to=/gone?captchaError=1", {}, 1),
+        ("/wait?s=0&to=/gone?captchaError=1", {"RETRY_ENABLED": False}, 1),
+        ("/wait?s=0&to=http://127.0.0.1:9/?captchaError=1", {}, 1),
     ],
     ids=[
         "offsite",
@@ -188,7 +195,7 @@ class Filtered(Login):
     ],
 )
 async def test_a_meta_refresh_is_seen_though_it_led_nowhere(
-    path: str, settings: dict[str, Any], serve: Any, api: Any
+    path: str, settings: dict[str, Any], checked: int, serve: Any, api: Any
 ) -> None:
     cloud = api()
     url = serve(site).url + path
@@ -197,9 +204,8 @@ async def test_a_meta_refresh_is_seen_though_it_led_nowhere(
     )
     assert cloud.reports == [(TOKEN, 1)]
     assert stats["rejected"] == stats["sent/accepted"] == 1
-    # What a page leads to is no other page that the rules look at.
-    assert stats["checked"] == path.count("/wait") + (path.endswith("=/offsite"))
-    assert stats["checked"] == stats.get("passed", 0) + stats["rejected"]
+    # Where a page leads to is no other page that the rules look at.
+    assert stats["checked"] == stats.get("passed", 0) + 1 == checked
 
 
 @pytest_twisted.ensureDeferred
@@ -223,6 +229,11 @@ async def test_a_meta_refresh_to_a_page_seen_before_is_seen(serve: Any, api: Any
         (f"/wait?s=600&to={REFUSED_ELSEWHERE}", {}, {}),
         (f"/wait?s=0&to={REFUSED_ELSEWHERE}", {"METAREFRESH_ENABLED": False}, {}),
         (f"/wait?s=2&to={REFUSED_ELSEWHERE}", {"METAREFRESH_MAXDELAY": 2}, {}),
+        (
+            f"/wait?s=2.2&to={REFUSED_ELSEWHERE}",
+            {"METAREFRESH_MAXDELAY": 2.5, "REDIRECT_MAX_TIMES": 0},  # for Scrapy, 2
+            {},
+        ),
         ("/wait-aside", {"METAREFRESH_IGNORE_TAGS": ["aside"]}, {}),
         (f"/wait?s=0&to={REFUSED_ELSEWHERE}", {}, {"dont_redirect": True}),
         (f"/wait?s=0&to={REFUSED_ELSEWHERE}", {}, {"dont_report_captcha": True}),
@@ -233,6 +244,7 @@ async def test_a_meta_refresh_to_a_page_seen_before_is_seen(serve: Any, api: Any
         "in ten minutes",
         "that is not to be followed",
         "later than what is followed",
+        "later than what is followed, by a fraction",
         "within what is ignored",
         "of a request that is not to be redirected",
         "of a request to be left alone",
@@ -292,6 +304,54 @@ async def test_a_page_that_led_to_one_that_was_not_fetched_has_passed(serve: Any
     stats = await crawl(LeavesOffAtTheDoor, {**RULES, "CAPMONSTER_API_URL": cloud.url}, urls=[url])
     assert cloud.reports == []
     assert stats["checked"] == stats["passed"] == 1
+
+
+def test_a_page_that_comes_when_the_crawl_has_closed_leads_nowhere() -> None:
+    passed: list[bool] = []
+    crawler: Any = SimpleNamespace(
+        settings=Settings(),
+        get_downloader_middleware=lambda kind: MetaRefreshMiddleware(Settings()),
+    )
+    watch = RedirectWatch(crawler, pytest.fail, lambda: passed.append(True))
+    watch.spider_opened()
+    request = scrapy.Request("http://shop.example/")
+    page = HtmlResponse(request.url, body=wait("/fine").encode())
+    assert watch.leads_on(request, page, trip=1)
+    assert passed == []
+    watch.spider_closed()
+    assert passed == [True]
+    assert not watch.leads_on(request, page, trip=2)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_last_redirect_to_an_app_is_judged_once(serve: Any, api: Any) -> None:
+    cloud = api()
+    stats = await log_in(
+        serve, cloud, "/login?to=myapp://back?captchaError=1", REDIRECT_MAX_TIMES=0
+    )
+    assert cloud.reports == [(TOKEN, 1)]
+    assert stats["checked"] == stats["rejected"] == 1
+
+
+class GoesOnWithout(Login):
+    """Copies the ``meta`` of a page, but for the task."""
+
+    def parse(self, response: Any) -> Any:
+        if "taskId" in response.meta:
+            meta = {key: value for key, value in response.meta.items() if key != "taskId"}
+            yield scrapy.Request(self.urls[0] + "/loop", meta=meta, errback=self.failed)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_redirect_without_a_task_is_nobodys(
+    serve: Any, api: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    cloud = api()
+    url = serve(site).url
+    settings = {**RULES, "CAPMONSTER_API_URL": cloud.url, "REDIRECT_MAX_TIMES": 0}
+    stats = await crawl(GoesOnWithout, settings, urls=[url])
+    assert stats["checked"] == stats["passed"] == 1
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 class Downloads(Login):

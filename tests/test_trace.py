@@ -364,6 +364,58 @@ async def test_a_disk_queue_takes_whatever_becomes_of_a_request(
     assert stats["scheduler/enqueued/disk"] == stats["scheduler/enqueued"] == 5
 
 
+class TakesAnotherAnswer(Login):
+    """Asks for a page in the errback of another, with its ``meta`` but for the answer."""
+
+    async def start(self) -> Any:
+        yield scrapy.Request(f"{self.url}/gone", meta=self.metas[0], errback=self.failed)
+
+    def parse(self, response: Any) -> None:
+        pass
+
+    def failed(self, failure: Any) -> None:
+        meta = {key: value for key, value in failure.request.meta.items() if key != "taskId"}
+        # Scrapy 2.13 drops what an errback yields.
+        self.crawler.engine.crawl(scrapy.Request(f"{self.url}/login", meta=meta))
+
+
+class Fails:
+    """Lets no response of the first request through."""
+
+    def process_response(self, request: Any, response: Any, spider: Any = None) -> Any:
+        if request.url.endswith("/gone"):
+            raise OSError("broken")
+        return response
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(("order", "breaks_off"), [(580, True), (900, False), (500, False)])
+async def test_a_disk_queue_takes_what_is_made_of_a_request_that_failed(
+    order: int, breaks_off: bool, serve: Any, api: Any, tmp_path: Any
+) -> None:
+    def site(request: Any) -> Any:
+        if breaks_off and request.path == b"/gone":
+            request.transport.abortConnection()
+        return "<p>Welcome</p>"
+
+    queue = "scrapy.squeues.MarshalFifoDiskQueue"
+    crawler = await start_crawl(
+        TakesAnotherAnswer,
+        {
+            "CAPMONSTER_API_URL": api().url,
+            "DOWNLOADER_MIDDLEWARES": {Fails: order},
+            "JOBDIR": str(tmp_path / "job"),
+            "RETRY_ENABLED": False,
+            "SCHEDULER_DISK_QUEUE": queue,
+            "SCHEDULER_START_DISK_QUEUE": queue,
+        },
+        url=serve(site).url,
+        metas=[{"taskId": 7}],
+    )
+    stats = crawler.stats.get_stats()
+    assert stats["scheduler/enqueued/disk"] == stats["scheduler/enqueued"] == 2
+
+
 class TakesItsTime(Login):
     """A minute goes by between the headers of a page and the rest of it."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .compile import SETTING, compile_rules, read_rules
 from .errors import RuleError
-from .page import meta_refresh
+from .page import Refreshes, is_web, location_of
 from .presets import PRESETS
 from .rule import Explanation, Finding, Rule, Rules
 
@@ -13,10 +13,12 @@ __all__ = [
     "SETTING",
     "Explanation",
     "Finding",
+    "Refreshes",
     "Rule",
     "RuleError",
     "Rules",
     "compile_rules",
-    "meta_refresh",
+    "is_web",
+    "location_of",
     "read_rules",
 ]

@@ -49,7 +49,7 @@ def authority_of(url: str) -> str:
 def parents_of(host: str) -> Iterator[str]:
     """*host* and every domain that it is a subdomain of, the nearest first."""
     yield host
-    if host[-1:].isdigit():  # no top-level domain ends so: it is an IP address
+    if host.rpartition(".")[2].isdigit():  # no top-level domain: it is an IP address
         return
     while (dot := host.find(".")) >= 0:
         host = host[dot + 1 :]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 from scrapy.http import HtmlResponse, JsonResponse, TextResponse, XmlResponse
@@ -16,7 +16,7 @@ from w3lib.url import safe_url_string
 from .hosts import host_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from scrapy import Request
     from scrapy.http import Response
@@ -25,6 +25,32 @@ NOT_JSON: Final = object()
 """What :attr:`Page.json` is of a page that is not JSON; ``None`` is a JSON value."""
 
 _JSON_START = re.compile(r"[\s\ufeff]*[\[{]")
+
+
+class Refreshes(NamedTuple):
+    """Which meta refreshes are redirects.
+
+    Args:
+        within: those within less than so many seconds; 0: none.
+        ignore_tags: not those inside of these elements.
+    """
+
+    within: float
+    ignore_tags: tuple[str, ...]
+
+    def target(self, response: Response) -> str | None:
+        """Where *response* leads by one of them.
+
+        Scrapy remembers what it finds: asking here and in MetaRefreshMiddleware costs no more.
+        """
+        if not self.within or not isinstance(response, HtmlResponse):
+            return None
+        try:
+            seconds, url = get_meta_refresh(response, self.ignore_tags)
+        except Exception:  # the page is whatever a site sends
+            return None
+        is_followed = seconds is not None and seconds < self.within and is_web(url)
+        return url if is_followed else None
 
 
 class Page:
@@ -36,9 +62,8 @@ class Page:
         response: the response.
         request: the request; ``response.request`` is not yet set in a downloader middleware.
         followed: the URLs that the site redirected this request to.
-        refresh_within: a meta refresh within less than so many seconds is a redirect; 0 where
-            Scrapy follows it, and so shows where it leads.
-
+        refreshes: the meta refreshes that are redirects. None is one where Scrapy will follow it,
+            and so show where it leads.
     """
 
     def __init__(
@@ -46,14 +71,14 @@ class Page:
         response: Response,
         request: Request,
         followed: Sequence[str] = (),
-        refresh_within: float = 0.0,
+        refreshes: Refreshes | None = None,
     ) -> None:
         self.response = response
         self.request = request
         self.status = response.status
         self.url = response.url
         self._followed = followed
-        self._refresh_within = refresh_within
+        self._refreshes = refreshes
 
     @cached_property
     def host(self) -> str:
@@ -63,20 +88,10 @@ class Page:
     @cached_property
     def redirects(self) -> Sequence[str]:
         """Every URL that the site redirected this request to, this response's own included."""
-        target = self._location()
-        if target is None and self._refresh_within > 0:
-            target = meta_refresh(self.response, self._refresh_within)
+        target = location_of(self.response)
+        if target is None and self._refreshes is not None:
+            target = self._refreshes.target(self.response)
         return self._followed if target is None else [*self._followed, target]
-
-    def _location(self) -> str | None:
-        location = self.response.headers.get("Location")
-        if location is None or not 300 <= self.status < 400:
-            return None
-        try:
-            # Like Scrapy's RedirectMiddleware: the bytes are escaped as they are.
-            return urljoin(self.url, safe_url_string(location))
-        except ValueError:
-            return None
 
     def header(self, name: str) -> list[str]:
         """The values of the header *name*; bytes that are no UTF-8 are read as Latin-1."""
@@ -126,25 +141,24 @@ class Page:
             return None
 
 
-def meta_refresh(
-    response: Response, within: float, ignore_tags: Iterable[str] = ("noscript",)
-) -> str | None:
-    """Where *response* leads by a meta refresh within less than *within* seconds, if anywhere.
-
-    Scrapy remembers what it finds: asking here and in MetaRefreshMiddleware costs no more.
-
-    Args:
-        ignore_tags: the elements in which there is none; by default those of Scrapy's setting
-            ``METAREFRESH_IGNORE_TAGS``.
-    """
-    if not isinstance(response, HtmlResponse):
+def location_of(response: Response) -> str | None:
+    """Where *response*, if it is a 3xx, says that the page is."""
+    location = response.headers.get("Location")
+    if location is None or not 300 <= response.status < 400:
         return None
     try:
-        seconds, url = get_meta_refresh(response, ignore_tags)
-        is_web = url is not None and urlsplit(url).scheme in ("http", "https")
-    except Exception:  # the page is whatever a site sends
+        # Like Scrapy's RedirectMiddleware: the bytes are escaped as they are.
+        return urljoin(response.url, safe_url_string(location))
+    except ValueError:
         return None
-    return url if is_web and seconds is not None and seconds < within else None
+
+
+def is_web(url: str | None) -> bool:
+    """Whether *url* is one that Scrapy would follow a redirect to."""
+    try:
+        return url is not None and urlsplit(url).scheme in ("http", "https")
+    except ValueError:
+        return False
 
 
 def _decode(value: bytes) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
     from ..task import Kind
     from .conditions import Condition
+    from .page import Refreshes
 
     OnError = Callable[["Rule", Exception], None]
 
@@ -136,7 +136,6 @@ class Rules:
         request: Request,
         *,
         redirects: Sequence[str] = (),
-        refresh_within: float = 0.0,
         on_error: OnError,
     ) -> Rule | None:
         """The first rule that matches, or ``None``.
@@ -146,10 +145,9 @@ class Rules:
             request: the request it answers.
             redirects: URLs that the site redirected this request to; the ``Location`` of
                 *response* itself is added.
-            refresh_within: see :class:`~.page.Page`.
             on_error: called with a rule and what its callback raised; that rule does not match.
         """
-        page = Page(response, request, redirects, refresh_within)
+        page = Page(response, request, redirects)
         return _first(self._candidates(authority_of(page.url), page.status), page, on_error)
 
     def match_redirects(
@@ -158,13 +156,17 @@ class Rules:
         request: Request,
         *,
         redirects: Sequence[str] = (),
+        refreshes: Refreshes | None = None,
         on_error: OnError,
     ) -> Rule | None:
-        """What :meth:`match` says of a page that Scrapy does not follow where it leads.
+        """Like :meth:`match`, for a response that nobody follows to where it leads.
 
-        Only rules that have a ``redirect`` condition are asked; a meta refresh is a redirect.
+        Only rules that have a ``redirect`` condition are asked.
+
+        Args:
+            refreshes: see :class:`~.page.Page`.
         """
-        page = Page(response, request, redirects, refresh_within=math.inf)
+        page = Page(response, request, redirects, refreshes)
         candidates = self._candidates(authority_of(page.url), page.status)
         return _first([rule for rule in candidates if rule.sees_redirects], page, on_error)
 
@@ -174,10 +176,10 @@ class Rules:
         request: Request,
         *,
         redirects: Sequence[str] = (),
-        refresh_within: float = 0.0,
+        refreshes: Refreshes | None = None,
     ) -> list[Explanation]:
         """What every condition of every rule says of *response*, also after one did not hold."""
-        page = Page(response, request, redirects, refresh_within)
+        page = Page(response, request, redirects, refreshes)
         explanations = []
         for rule in self._rules:
             findings = tuple(_finding(condition, page) for condition in rule.conditions)
