@@ -117,7 +117,7 @@ class Delivery:
         It may have been stopped by what stops this one too, so one of them goes first.
         """
         if reports:
-            self._gate.inherited()
+            self._gate.try_one_first()
         for report in reports:
             self._enqueue(report)
 

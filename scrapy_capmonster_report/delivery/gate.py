@@ -64,7 +64,7 @@ class Gate:
         most = 1 if self._one_first else self._concurrency
         return int(min(most, self.breaker.allowed(now)))
 
-    def inherited(self) -> None:
+    def try_one_first(self) -> None:
         """Let one report go first, unless the service has answered one already."""
         self._one_first = not self._answered
 
