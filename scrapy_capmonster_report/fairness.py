@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from .task import Task
 
 
-class Evidence(NamedTuple):
+class Circumstances(NamedTuple):
     """What is known about the use of an answer that the site refused.
 
     Args:
@@ -30,23 +30,25 @@ class Evidence(NamedTuple):
     now: float
 
 
-def objection(evidence: Evidence, *, max_age: float, report_reused: bool) -> Outcome | None:
+def objection(
+    circumstances: Circumstances, *, max_age: float, report_reused: bool
+) -> Outcome | None:
     """The first reason not to report, or ``None`` if the report is fair.
 
     Args:
         max_age: seconds after solving when the service has forgotten a task.
         report_reused: whether to report answers that had been used before all the same.
     """
-    task = evidence.task
-    if evidence.cached:
+    task = circumstances.task
+    if circumstances.cached:
         return Outcome.CACHED
-    if evidence.claimed:
+    if circumstances.claimed:
         return Outcome.DUPLICATE
-    if evidence.used_before and not report_reused:
+    if circumstances.used_before and not report_reused:
         return Outcome.REUSED
     expired_on_the_way = (
-        task.lifetime is not None and evidence.sent_at - task.solved_at > task.lifetime
+        task.lifetime is not None and circumstances.sent_at - task.solved_at > task.lifetime
     )
-    if expired_on_the_way or evidence.now - task.solved_at >= max_age:
+    if expired_on_the_way or circumstances.now - task.solved_at >= max_age:
         return Outcome.STALE
     return None

@@ -35,6 +35,7 @@ from .trace import (
     departed,
     first_seen,
     leave_history_behind,
+    none_is_ahead,
     pack,
     redirected_to,
     stored_trace,
@@ -190,6 +191,8 @@ class CapMonsterReportMiddleware:
         meta.pop(LATENCY, None)  # that of another download, copied
         trace = self._trace(meta)
         if trace is not None:
+            if trace.solved_at > (now := self._clock.now()):
+                trace = none_is_ahead(trace, now)
             departed(meta, trace, self._next_trip)
 
     def _headers_received(self, request: Request) -> None:

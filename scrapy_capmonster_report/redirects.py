@@ -1,5 +1,10 @@
 """Redirects that Scrapy does not follow: offsite, to a page it has seen already, one too many …
 
+What Scrapy is about to do is foretold by what its ``RedirectMiddleware``, ``MetaRefreshMiddleware``
+and ``OffsiteMiddleware`` do in their ``process_response`` and ``process_request``, and by the order
+in which the engine sends ``request_scheduled``, asks the scheduler, and sends ``request_dropped``
+(read in 2.13 and 2.19). Middlewares of a project's own that do otherwise are not foretold.
+
 The middleware sees where a redirect ends. Where Scrapy drops the redirected request there is no
 such end: the 3xx, or the page with the meta refresh, is all that the site said about the answer. It
 is kept here until it is clear which of the two it is.
@@ -29,6 +34,9 @@ if TYPE_CHECKING:
 _MOST_PENDING: Final = 1000
 """Should the end of a redirect never be heard of, the oldest make room."""
 
+_MOST_PAGES: Final = 100
+"""Of these so many pages with a meta refresh, which are larger than a 3xx."""
+
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
 """What RedirectMiddleware follows."""
 
@@ -51,6 +59,7 @@ class RedirectWatch:
     """Tells of each redirect of a request with a task that Scrapy refused to follow.
 
     Args:
+        crawler: knows its middlewares, once the spider has opened.
         refused: called with the redirect.
         passed: called when one that the rules have looked at leads to something else to look at.
     """
@@ -111,6 +120,10 @@ class RedirectWatch:
         self._pending[trip] = redirection
         if len(self._pending) > _MOST_PENDING:
             self.arrived(next(iter(self._pending)))
+        if redirection.looked_at:
+            pages = [other for other, kept in self._pending.items() if kept.looked_at]
+            if len(pages) > _MOST_PAGES:
+                self.arrived(pages[0])
 
     def request_scheduled(self, request: Request, trace: Trace) -> None:
         """See whether *request* is where a redirect leads, and whether Scrapy lets it through."""

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, succeed
 from . import signals, stats
 from .delivery import Delivery, ReportApi
 from .dry_run import DryRun
-from .fairness import Evidence, objection
+from .fairness import Circumstances, objection
 from .insight import CrawlInsight
 from .ledger import open_ledger
 from .mask import Mask
@@ -84,7 +84,6 @@ class Reporter:
             self._ledger,
             self._stats,
             wall=clock.wall,
-            mask=self._mask.text,
             log_extra=self._log_extra,
         )
         self._api = ReportApi(
@@ -159,44 +158,49 @@ class Reporter:
             self._withheld(request, Outcome.INVALID_TASK, rule, reason)
             return
         now = self._clock.now()
-        sent_at = trace.sent_at or now
-        used_by = self._ledger.used_by(task.id)
-        outcome = objection(
-            Evidence(
-                task,
-                cached=trace.cached,
-                claimed=self._ledger.is_claimed(task.id),
-                used_before=trace.retried or used_by not in (None, trace.trip),
-                sent_at=sent_at,
-                now=now,
-            ),
-            max_age=self._settings.max_age,
-            report_reused=self._settings.report_reused,
-        )
         report = Report(
             task,
             trace.trip,
             expires_at=task.solved_at + self._settings.max_age,
             rule=rule,
             site=_site(request, trace),
-            sent_at=sent_at,
+            sent_at=trace.sent_at or now,
         )
+        outcome = self._objection(report, trace, now)
         if outcome is None and self._settings.dry_run:
             self._ledger.claim(report)
             outcome = Outcome.DRY_RUN
             self._dry_run.add(rule, task.kind, self._mask.text(request.url))
-        self._insight.rejected(report, request.url, outcome)
+        self._insight.rejected(report, outcome)
         if outcome is not None:
             self._ledger.withheld(report, outcome)
             self._withheld(request, outcome, rule, reason)
             return
         self._debug(
-            "Captcha answer of task %d refused (%s): reporting it %s",
+            "Captcha answer of task %d refused (%s), to be reported: %s %s",
             task.id,
             rule,
-            reason or request,
+            request,
+            reason,
         )
         self._delivery.submit(report)
+
+    def _objection(self, report: Report, trace: Trace, now: float) -> Outcome | None:
+        task = report.task
+        used_by = self._ledger.used_by(task.id)
+        circumstances = Circumstances(
+            task,
+            cached=trace.cached,
+            claimed=self._ledger.is_claimed(task.id),
+            used_before=trace.retried or used_by not in (None, trace.trip),
+            sent_at=report.sent_at,
+            now=now,
+        )
+        return objection(
+            circumstances,
+            max_age=self._settings.max_age,
+            report_reused=self._settings.report_reused,
+        )
 
     def _withheld(self, request: Request, outcome: Outcome, rule: str, reason: str) -> None:
         self._stats.count(outcome.value)

@@ -14,8 +14,9 @@ from scrapy.exceptions import NotConfigured
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    # typing.Self requires Python 3.11
     from scrapy.settings import BaseSettings
+
+    # typing.Self requires Python 3.11
     from typing_extensions import Self
 
 CLIENT_KEY: Final = "CAPMONSTER_CLIENT_KEY"

@@ -99,6 +99,14 @@ def stored_trace(meta: Mapping[str, Any]) -> Trace | None:
     return None
 
 
+def none_is_ahead(trace: Trace, now: float) -> Trace:
+    """*trace* without moments in the future: those of another machine whose clock is ahead."""
+    solved_at, sent_at = min(trace.solved_at, now), trace.sent_at
+    if sent_at is not None:
+        sent_at = min(sent_at, now)
+    return trace._replace(solved_at=solved_at, sent_at=sent_at)
+
+
 def pack(meta: dict[str, Any]) -> None:
     """Make the trace in *meta* plain, whatever became of the request that it came from."""
     trace = meta.get(TRACE)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from scrapy_capmonster_report.fairness import Evidence, objection
+from scrapy_capmonster_report.fairness import Circumstances, objection
 from scrapy_capmonster_report.outcome import Outcome
 from scrapy_capmonster_report.task import Kind, Task
 
@@ -33,7 +33,7 @@ def found(
     **circumstances: Any,
 ) -> Outcome | None:
     """The objection to the refusal of an answer sent and seen so many seconds after solving."""
-    evidence = Evidence(
+    evidence = Circumstances(
         Task(7, Kind.TOKEN, None, SOLVED_AT, lifetime),
         **{**INNOCENT, **circumstances},
         sent_at=SOLVED_AT + sent_after,

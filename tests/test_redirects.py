@@ -323,6 +323,22 @@ def test_a_page_that_comes_when_the_crawl_has_closed_leads_nowhere() -> None:
     assert not watch.leads_on(request, page, trip=2)
 
 
+def test_pages_whose_end_is_not_heard_of_do_not_pile_up() -> None:
+    passed: list[bool] = []
+    crawler: Any = SimpleNamespace(
+        settings=Settings(),
+        get_downloader_middleware=lambda kind: MetaRefreshMiddleware(Settings()),
+    )
+    watch = RedirectWatch(crawler, pytest.fail, lambda: passed.append(True))
+    watch.spider_opened()
+    request = scrapy.Request("http://shop.example/")
+    for trip in range(1, 1001):
+        assert watch.leads_on(
+            request, HtmlResponse(request.url, body=wait("/fine").encode()), trip=trip
+        )
+    assert len(passed) == 900
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_last_redirect_to_an_app_is_judged_once(serve: Any, api: Any) -> None:
     cloud = api()

@@ -238,7 +238,7 @@ async def test_a_rise_is_told_in_the_log_the_stats_a_signal_and_the_summary(
         "before. Has the site changed, or how the answers are used?",
         "127.0.0.1 refused each of the last 30 captcha answers. Perhaps the rule matches pages "
         "that are no refusal, or the site has changed; to see which rule matches, and why: "
-        f"scrapy capmonster check '{url}/wrong?130'",
+        "scrapy capmonster check PAGE, with a page that CAPMONSTER_REPORT_SAVE_REJECTED keeps",
     ]
     _, out, _ = summary(ledger, "--json")
     (alert,) = json.loads(out)["alerts"]
@@ -378,12 +378,16 @@ def test_what_cannot_be_read_is_said_in_one_line(
     text.write_text("no ledger\n" * 100)
     empty = tmp_path / "empty.sqlite"
     empty.touch()
+    later = tmp_path / "later.sqlite"
+    with closing(sqlite3.connect(later)) as database:
+        database.execute("PRAGMA user_version = 99")
     missing = tmp_path / "missing.sqlite"
     for ledger, reason in {
         str(missing): f"there is no ledger {missing}",
         f"sqlite:{missing}": f"there is no ledger {missing}",
         str(tmp_path): f"there is no ledger {tmp_path / 'capmonster_report.sqlite'}",
         str(text): f"{text} is no ledger that can be read: file is not a database",
+        str(later): f"{later} cannot be read: its schema has version 99, this release reads",
         str(empty): f"{empty} is no ledger that can be read: no such table: total",
         "redis://127.0.0.1:1/0": "redis://127.0.0.1:1/0 cannot be read: ",
         "redis://user:secret@127.0.0.1:1/0": "redis://127.0.0.1:1/0 cannot be read: ",

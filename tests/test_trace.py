@@ -417,16 +417,17 @@ async def test_a_disk_queue_takes_what_is_made_of_a_request_that_failed(
 
 
 class TakesItsTime(Login):
-    """A minute goes by between the headers of a page and the rest of it."""
+    """Much time goes by between the headers of a page and the rest of it."""
 
     clock: Clock
+    seconds = 60
 
     async def start(self) -> Any:
         self.crawler.signals.connect(self.goes_on, signals.bytes_received)
         yield scrapy.Request(f"{self.url}/login", meta=self.metas[0])
 
     def goes_on(self) -> None:
-        self.clock.ahead += 60
+        self.clock.ahead += self.seconds
 
 
 @pytest_twisted.ensureDeferred
@@ -444,6 +445,24 @@ async def test_how_long_a_page_takes_to_come_does_not_make_the_answer_older(
         url=serve(refuses).url,
         metas=[meta],
         clock=Clock(monkeypatch),
+    )
+    assert stats["rejected"] == stats[expected] == 1
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(("seconds", "expected"), [(290, "sent/accepted"), (301, "withheld/stale")])
+async def test_an_answer_of_a_worker_whose_clock_is_ahead_ages_from_now(
+    seconds: int, expected: str, serve: Any, api: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another worker put into a shared queue, by its clock."""
+    trace = Trace(7, time.time() + 600)
+    stats = await crawl(
+        TakesItsTime,
+        {"CAPMONSTER_API_URL": api().url},
+        url=serve(refuses).url,
+        metas=[{"taskId": 7, TRACE: tuple(trace)}],
+        clock=Clock(monkeypatch),
+        seconds=seconds,
     )
     assert stats["rejected"] == stats[expected] == 1
 

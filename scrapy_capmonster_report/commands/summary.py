@@ -118,8 +118,8 @@ def show(console: Console, sites: dict[str, SiteFigures], alerts: list[Alert]) -
             table.add_row(cell(site), cell(types[0][0]), *_cells(figures))
         else:
             table.add_row(cell(site), "", *_cells(figures))
-            for kind, of_type in types:
-                table.add_row("", cell(kind), *_cells(of_type))
+            for task_type, of_type in types:
+                table.add_row("", cell(task_type), *_cells(of_type))
         table.add_section()
     console.print(table)
     for alert in alerts:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import shlex
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
 
 from .. import signals, stats
 from ..ledger import Alert
 from ..outcome import Outcome
+from ..settings import SAVE_REJECTED
 from .figures import interval, percent
 from .watch import WALL, RejectionWatch
 
@@ -49,7 +49,6 @@ class CrawlInsight:
         ledger: keeps the alerts.
         counters: count them.
         wall: seconds since the epoch.
-        mask: takes secrets out of a URL.
         log_extra: what log records carry.
     """
 
@@ -60,14 +59,12 @@ class CrawlInsight:
         counters: Stats,
         *,
         wall: Callable[[], float],
-        mask: Callable[[str], str],
         log_extra: dict[str, Any],
     ) -> None:
         self._crawler = crawler
         self._ledger = ledger
         self._stats = counters
         self._wall = wall
-        self._mask = mask
         self._log_extra = log_extra
         self._watch = RejectionWatch()
         self._passed_on: OrderedDict[int, int] = OrderedDict()
@@ -82,11 +79,10 @@ class CrawlInsight:
             self._remember(task_id, trip)
             self._watch.passed(site)
 
-    def rejected(self, report: Report, url: str, outcome: Outcome | None) -> None:
+    def rejected(self, report: Report, outcome: Outcome | None) -> None:
         """Hear that an answer was refused.
 
         Args:
-            url: of the request that submitted it.
             outcome: why that is not reported, ``None`` if it is.
         """
         task_id, site = report.task.id, report.site
@@ -101,7 +97,7 @@ class CrawlInsight:
         if rise is not None:
             self._alert(site, rise)
         if self._watch.refuses_all(site):
-            self._hint(site, url)
+            self._hint(site)
 
     def log_table(self) -> None:
         """Log the sites that refused answers, the worst first; nothing if there is none.
@@ -148,14 +144,14 @@ class CrawlInsight:
             spider=self._crawler.spider,
         )
 
-    def _hint(self, site: str, url: str) -> None:
+    def _hint(self, site: str) -> None:
         logger.warning(
             "%s refused each of the last %d captcha answers. Perhaps the rule matches pages that "
             "are no refusal, or the site has changed; to see which rule matches, and why: "
-            "scrapy capmonster check %s",
+            "scrapy capmonster check PAGE, with a page that %s keeps",
             site,
             WALL,
-            shlex.quote(self._mask(url)),
+            SAVE_REJECTED,
             extra=self._log_extra,
         )
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 from math import sqrt
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ..ledger import PASSED
 from ..outcome import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from ..ledger import Alert, Count
 
@@ -114,7 +114,10 @@ def as_json(sites: dict[str, SiteFigures], alerts: Iterable[Alert]) -> dict[str,
     }
 
 
-def worst_first(figures: Any) -> Any:
+_Figures = TypeVar("_Figures", bound=Figures)
+
+
+def worst_first(figures: Mapping[str, _Figures]) -> list[tuple[str, _Figures]]:
     """The items of a mapping of names to figures, the highest rejection rate first."""
     return sorted(
         figures.items(),

@@ -134,19 +134,19 @@ def _ages(counts: Iterable[Count]) -> list[dict[str, Any]]:
     types: defaultdict[str, defaultdict[int, Figures]] = defaultdict(lambda: defaultdict(Figures))
     for count in counts:
         types[count.type or UNKNOWN_TYPE][count.age].add(count.fate, count.tasks)
-    tasks = {kind: sum(figures.tasks for figures in ages.values()) for kind, ages in types.items()}
-    chosen = sorted(types, key=lambda kind: (-tasks[kind], kind))[:MOST_TYPES]
+    tasks = {name: sum(figures.tasks for figures in ages.values()) for name, ages in types.items()}
+    chosen = sorted(types, key=lambda name: (-tasks[name], name))[:MOST_TYPES]
     shares = {
-        kind: {age: Share(figures.rejected, figures.tasks) for age, figures in types[kind].items()}
-        for kind in chosen
+        name: {age: Share(figures.rejected, figures.tasks) for age, figures in types[name].items()}
+        for name in chosen
     }
-    top = top_of(share for kind in chosen for share in shares[kind].values())
+    top = top_of(share for name in chosen for share in shares[name].values())
     return [
         {
-            "type": kind,
-            "svg": by_age([(age, shares[kind].get(age)) for age in AGES], top=top),
+            "type": name,
+            "svg": by_age([(age, shares[name].get(age)) for age in AGES], top=top),
         }
-        for kind in chosen
+        for name in chosen
     ]
 
 
@@ -169,9 +169,9 @@ def _outcomes(fates: Counter[str]) -> list[tuple[str, int]]:
 def _rows(sites: dict[str, SiteFigures]) -> list[tuple[str, str, Figures]]:
     """The rows of the table: each type on each site."""
     rows = [
-        (site, kind, of_type)
+        (site, task_type, of_type)
         for site, figures in sites.items()
-        for kind, of_type in worst_first(figures.types)
+        for task_type, of_type in worst_first(figures.types)
     ]
     return rows[:MOST_ROWS]
 

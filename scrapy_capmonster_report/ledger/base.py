@@ -54,7 +54,7 @@ class Ledger(Protocol):
 
         Args:
             sent_at: when it was sent, by :class:`~.clock.SteadyClock`.
-            passed: whether the site responded, and so took it.
+            passed: whether the site judged it, and so took it.
         """
 
     def withheld(self, report: Report, outcome: Outcome) -> None:

@@ -87,12 +87,20 @@ def _read_sqlite(path: Path, query: Query) -> History:
     if not path.is_file():
         raise ValueError(f"there is no ledger {path}")
     asked = {"hour >= ?": query.first_hour, "site = ?": query.site, "spider = ?": query.spider}
+    from .sqlite import SCHEMA_VERSION
+
     conditions = {sql: value for sql, value in asked.items() if value is not None}
     columns = [key if key in query.keys else repr(_BLANK.get(key, "")) for key in _KEYS]
     by_key = [key for key in _KEYS if key in query.keys]
     try:
         # Read only: a look must not make a file, nor wait for the crawl that writes it.
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            version = database.execute("PRAGMA user_version").fetchone()[0]
+            if version not in (0, SCHEMA_VERSION):
+                raise ValueError(
+                    f"{path} cannot be read: its schema has version {version}, this release reads "
+                    f"version {SCHEMA_VERSION}"
+                )
             counts = database.execute(
                 f"SELECT {', '.join(columns)}, sum(tasks) FROM total"
                 f" WHERE {' AND '.join(['tasks > 0', *conditions])}"

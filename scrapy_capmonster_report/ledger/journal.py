@@ -64,7 +64,7 @@ class Home(Protocol):
         """Take over the claims that ended crawls left (*now* by the wall clock)."""
 
     def write(self, entries: Sequence[Entry]) -> Deferred[list[Outcome | None]]:
-        """Write *entries* in order, and atomically as seen from other processes.
+        """Write *entries* in order, each of them atomically as seen from other processes.
 
         Gives for each of them the outcome that forbids it: a :class:`Claim` of a task that is
         claimed already, or whose answer another trip used before.

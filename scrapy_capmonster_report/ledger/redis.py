@@ -350,8 +350,8 @@ def counts_from(days: Iterable[Sequence[Any]]) -> Iterator[Count]:
     """The counts in what :data:`SUMS` gives for each day."""
     for day in days:
         for history, tasks in zip(day[::2], day[1::2], strict=True):
-            hour, site, spider, kind, age, rule, fate, code = json.loads(history)
-            yield Count(int(hour), site, spider, kind, int(age), rule, fate, code, tasks)
+            hour, site, spider, task_type, age, rule, fate, code = json.loads(history)
+            yield Count(int(hour), site, spider, task_type, int(age), rule, fate, code, tasks)
 
 
 def _history(seen: Sighting, rule: str, fate: str) -> str:

@@ -62,8 +62,8 @@ class Page:
         response: the response.
         request: the request; ``response.request`` is not yet set in a downloader middleware.
         followed: the URLs that the site redirected this request to.
-        refreshes: the meta refreshes that are redirects. None is one where Scrapy will follow it,
-            and so show where it leads.
+        refreshes: the meta refreshes that count as redirects; ``None`` where Scrapy follows them,
+            and so shows where they lead.
     """
 
     def __init__(
