@@ -18,6 +18,7 @@ from workbench import ANSWERED, HTML, RULES, Answered, rules_file, run, save
 
 from scrapy_capmonster_report.evidence import (
     META_SUFFIX,
+    MOST_PAGE_BYTES,
     PAGES_OF_EACH,
     folder_name,
 )
@@ -234,6 +235,22 @@ async def test_a_page_whose_meta_refresh_tells_is_no_page_that_passed(
     ran = run(capfd, "check", page, "--rules", rules, settings={"METAREFRESH_MAXDELAY": "soon"})
     assert "METAREFRESH_" in ran.complaint
     assert "'soon'" in ran.complaint
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_page_that_led_to_the_refusal_is_not_taken_for_it(
+    serve: Any, tmp_path: Path
+) -> None:
+    """The page that a callback finds refused is too big to be kept; that before it was kept."""
+    folder = tmp_path / "kept"
+
+    def respond(request: Any) -> str:
+        if path_of(request) == "login":
+            return '<meta http-equiv="refresh" content="0;url=/back">'
+        return "<p>only the callback sees it" + "x" * MOST_PAGE_BYTES
+
+    await visit(serve, folder, respond, ["http://shop.example/login"])
+    assert places(folder) == {"passed/shop.example": 1}
 
 
 # -- what it is for ------------------------------------------------------------------------------

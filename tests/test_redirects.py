@@ -306,7 +306,8 @@ async def test_a_page_that_led_to_one_that_was_not_fetched_has_passed(serve: Any
     assert stats["checked"] == stats["passed"] == 1
 
 
-def test_a_page_that_comes_when_the_crawl_has_closed_leads_nowhere() -> None:
+def refresh_watch() -> tuple[RedirectWatch, list[bool]]:
+    """A watch as of an open crawl that follows meta refreshes, and what it says has passed."""
     passed: list[bool] = []
     crawler: Any = SimpleNamespace(
         settings=Settings(),
@@ -314,6 +315,11 @@ def test_a_page_that_comes_when_the_crawl_has_closed_leads_nowhere() -> None:
     )
     watch = RedirectWatch(crawler, pytest.fail, lambda: passed.append(True))
     watch.spider_opened()
+    return watch, passed
+
+
+def test_a_page_that_comes_when_the_crawl_has_closed_leads_nowhere() -> None:
+    watch, passed = refresh_watch()
     request = scrapy.Request("http://shop.example/")
     page = HtmlResponse(request.url, body=wait("/fine").encode())
     assert watch.leads_on(request, page, trip=1)
@@ -324,13 +330,7 @@ def test_a_page_that_comes_when_the_crawl_has_closed_leads_nowhere() -> None:
 
 
 def test_pages_whose_end_is_not_heard_of_do_not_pile_up() -> None:
-    passed: list[bool] = []
-    crawler: Any = SimpleNamespace(
-        settings=Settings(),
-        get_downloader_middleware=lambda kind: MetaRefreshMiddleware(Settings()),
-    )
-    watch = RedirectWatch(crawler, pytest.fail, lambda: passed.append(True))
-    watch.spider_opened()
+    watch, passed = refresh_watch()
     request = scrapy.Request("http://shop.example/")
     for trip in range(1, 1001):
         assert watch.leads_on(
