@@ -20,7 +20,7 @@ from .mask import Mask
 from .redirects import RedirectWatch
 from .reporter import Reporter
 from .rules import compile_rules
-from .settings import ReportSettings
+from .settings import ReportSettings, warn_about_unknown_settings
 from .stats import Stats
 from .task import (
     DONT_REPORT,
@@ -143,6 +143,7 @@ class CapMonsterReportMiddleware:
             raise NotConfigured(
                 "reports are sent through Twisted, and TWISTED_REACTOR_ENABLED is False"
             )
+        warn_about_unknown_settings(crawler.settings, {"spider": crawler.spider})
         settings = ReportSettings.from_settings(crawler.settings)
         rules = compile_rules(settings.rules, spider=crawler.spider)
         from twisted.internet import reactor
