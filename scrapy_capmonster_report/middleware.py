@@ -11,15 +11,16 @@ from scrapy import exceptions
 from scrapy import signals as scrapy_signals
 from scrapy.exceptions import IgnoreRequest, NotConfigured
 from scrapy.utils.defer import maybe_deferred_to_future
+from scrapy.utils.httpobj import urlparse_cached
 from twisted.internet import error
 
 from . import stats
 from .clock import SteadyClock
-from .evidence import EvidenceFolder
 from .mask import Mask
 from .redirects import RedirectWatch
 from .reporter import Reporter
 from .rules import compile_rules
+from .saved_pages import SavedPages
 from .settings import ReportSettings
 from .stats import Stats
 from .task import (
@@ -122,11 +123,10 @@ class CapMonsterReportMiddleware:
             clock=clock,
             random_source=random_source,
         )
-        self._evidence = EvidenceFolder(
+        self._saved_pages = SavedPages(
             settings.save_rejected,
             mask=Mask(settings.client_key),
             reactor=reactor,
-            wall=clock.wall,
             token=random_source.getrandbits(32),
             log_extra=self._log_extra,
         )
@@ -268,8 +268,6 @@ class CapMonsterReportMiddleware:
         if trace is not None and not trace.trip:
             trace = departed(meta, trace, self._next_trip)
             pack(meta)
-        if trace is not None:
-            self._evidence.revised(trace.trip, BY_CALLBACK)
         self._reporter.rejected(request, None, trace, BY_CALLBACK, None, reason)
 
     def _redirect_refused(self, redirection: Redirection, *, is_all: bool = True) -> None:
@@ -319,11 +317,11 @@ class CapMonsterReportMiddleware:
         if rule is None and not is_all:
             return
         self._stats.count(stats.CHECKED)
-        self._evidence.judged(
+        self._saved_pages.judged(
             request,
             response,
+            site=urlparse_cached(request).hostname or "",
             redirects=redirects,
-            trip=trace and trace.trip,
             rule=None if rule is None else rule.name,
         )
         if rule is None:
@@ -356,7 +354,6 @@ class CapMonsterReportMiddleware:
         if rule is None:
             self._stats.count(stats.PASSED)
             return
-        self._evidence.revised(trace.trip, rule.name)
         self._refused(request, response, trace, rule)
 
     def _refused(
@@ -403,6 +400,6 @@ class CapMonsterReportMiddleware:
 
     async def _spider_closed(self) -> None:
         self._redirects.spider_closed()
-        pages_written = self._evidence.close(self.settings.close_timeout)
+        pages_written = self._saved_pages.close(self.settings.close_timeout)
         await self._reporter.close()
         await maybe_deferred_to_future(pages_written)
