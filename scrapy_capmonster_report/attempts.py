@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .redirects import redirect_urls, site_of
 from .sending import SendingOrder, nothing_was_sent
-from .task import TASK_ID
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -127,15 +126,16 @@ class Attempts:
 
     # -- on the way out ------------------------------------------------------------------------
 
-    def scheduled(self, request: Request) -> None:
-        """See a request for the first time, or again: what was copied with it is history."""
-        meta = request.meta
-        if TASK_ID not in meta:
-            meta.setdefault(ATTEMPT, NO_TASK)
-            return
-        attempt = self._read(meta)
-        if attempt is not None and attempt.in_downloader:
-            attempt._replace(in_downloader=False).write(meta)
+    def without_task(self, request: Request) -> None:
+        """Note that what *request* tells of retries is not the history of an answer."""
+        request.meta.setdefault(ATTEMPT, NO_TASK)
+
+    def scheduled(self, request: Request) -> Attempt | None:
+        """The last attempt of a request that is yet to be sent; ``None`` if it is unusable."""
+        attempt = self._read(request.meta)
+        if attempt is not None and attempt.in_downloader:  # copied while it was
+            return attempt._replace(in_downloader=False).write(request.meta)
+        return attempt
 
     def reached_downloader(self, request: Request) -> None:
         """Begin an attempt, or go on with the one that was redirected."""
@@ -150,12 +150,13 @@ class Attempts:
         if attempt is not None and attempt.sent_at is None and LATENCY in request.meta:
             self._note_sent(attempt, request.meta[LATENCY]).write(request.meta)
 
-    def downloaded(self, request: Request) -> None:
-        """Note the redirects that a browser followed meanwhile."""
+    def downloaded(self, request: Request) -> Attempt | None:
+        """The attempt, with the redirects that a browser followed meanwhile."""
         attempt, hops = read_attempt(request.meta), len(redirect_urls(request.meta))
-        if attempt is not None and hops != attempt.hops:
-            begun = attempt.begun if hops > attempt.hops else 0  # or else they were written anew
-            attempt._replace(begun=begun, hops=hops).write(request.meta)
+        if attempt is None or hops == attempt.hops:
+            return attempt
+        begun = attempt.begun if hops > attempt.hops else 0  # or else they were written anew
+        return attempt._replace(begun=begun, hops=hops).write(request.meta)
 
     # -- on the way back -----------------------------------------------------------------------
 
@@ -177,17 +178,17 @@ class Attempts:
             site=site_of(request, response, attempt.begun),
         ).write(meta)
 
-    def failed(self, request: Request, exception: BaseException) -> None:
-        """Take the attempt back if the download failed before anything was sent."""
+    def failed(self, request: Request, exception: BaseException) -> Attempt | None:
+        """The attempt of a failed request. It is taken back if nothing was sent."""
         attempt = self._read(request.meta)
         if attempt is None or not attempt.in_downloader:
-            return
+            return attempt
         attempt = attempt._replace(in_downloader=False)
         if nothing_was_sent(exception) and attempt.hops == attempt.begun:  # not behind a redirect
             self._order.taken_back(attempt.task_id, attempt.number)
             self._not_sent(attempt.task_id, attempt.number)
             attempt = attempt._replace(number=0)
-        attempt.write(request.meta)
+        return attempt.write(request.meta)
 
     def of(self, request: Request) -> Attempt | None:
         """The attempt of a request that a callback judges: ``response.request``."""
