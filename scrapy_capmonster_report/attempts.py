@@ -22,12 +22,13 @@ from .redirects import redirect_urls, site_of
 from .sending import SendingOrder, nothing_was_sent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from scrapy import Request
     from scrapy.http import Response
 
     from .clock import SteadyClock
+    from .ledger import Ledger
     from .task_reader import TaskReader
 
 ATTEMPT: Final = "_capmonster_report"
@@ -104,8 +105,7 @@ class Attempts:
         tasks: reads what a request carries.
         first_number: the number of the first attempt; workers that share a ledger must not give
             the same numbers.
-        sent: called with the task id and the number of each attempt that begins.
-        not_sent: called with the same when an attempt is taken back.
+        ledger: tells other workers and later crawls which attempts began.
     """
 
     def __init__(
@@ -113,15 +113,12 @@ class Attempts:
         clock: SteadyClock,
         tasks: TaskReader,
         first_number: int,
-        *,
-        sent: Callable[[int, int], None],
-        not_sent: Callable[[int, int], None],
+        ledger: Ledger,
     ) -> None:
         self._clock = clock
         self._tasks = tasks
         self._next_number = itertools.count(first_number).__next__
-        self._sent = sent
-        self._not_sent = not_sent
+        self._ledger = ledger
         self._order = SendingOrder(clock.now)
 
     # -- on the way out ------------------------------------------------------------------------
@@ -175,7 +172,7 @@ class Attempts:
         return attempt._replace(
             in_downloader=False,
             verdict=CACHED if cached else attempt.verdict,
-            site=site_of(request, response, attempt.begun),
+            site=site_of(request, attempt.begun, response),
         ).write(meta)
 
     def failed(self, request: Request, exception: BaseException) -> Attempt | None:
@@ -186,7 +183,7 @@ class Attempts:
         attempt = attempt._replace(in_downloader=False)
         if nothing_was_sent(exception) and attempt.hops == attempt.begun:  # not behind a redirect
             self._order.taken_back(attempt.task_id, attempt.number)
-            self._not_sent(attempt.task_id, attempt.number)
+            self._ledger.not_sent(attempt.task_id, attempt.number)
             attempt = attempt._replace(number=0)
         return attempt.write(request.meta)
 
@@ -227,7 +224,7 @@ class Attempts:
             self._order.began_elsewhere(attempt.task_id, attempt.number)
         number, now = self._next_number(), self._clock.now()
         self._order.began(attempt.task_id, number, request.meta.get("download_slot"), now)
-        self._sent(attempt.task_id, number)
+        self._ledger.sent(attempt.task_id, number)
         return Attempt(
             attempt.task_id,
             min(attempt.solved_at, now),  # another worker's clock may be ahead

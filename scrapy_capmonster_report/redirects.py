@@ -1,23 +1,42 @@
-"""Where the site redirected an answer, and which site that is."""
+"""Where the site redirected an answer, which site that is, and redirects that are not followed.
+
+The middleware sees where a redirect ends. Where Scrapy drops the redirected request (offsite, seen
+before, one too many), the 3xx is all that the site said about the answer. What Scrapy is about to
+do is told from what its ``RedirectMiddleware`` and ``OffsiteMiddleware`` do, and from the order in
+which the engine sends ``request_scheduled``, asks the scheduler, and sends ``request_dropped`` (read
+in 2.13 and 2.19).
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
+from scrapy.downloadermiddlewares.offsite import OffsiteMiddleware
+from scrapy.downloadermiddlewares.redirect import RedirectMiddleware
 from scrapy.utils.httpobj import urlparse_cached
 from w3lib.url import canonicalize_url
 
+from .rules import is_web, location_of
 from .rules.hosts import host_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from scrapy import Request
+    from scrapy.crawler import Crawler
     from scrapy.http import Response
+
+    from .attempts import Attempt
 
 _MAX_BODY: Final = 10_000
 """Bytes of a request's body in which to look for the page that it asks a service for."""
+
+_MAX_PENDING: Final = 1000
+"""If the end of a redirect is never heard of, the oldest makes room."""
+
+_FOLLOWED: Final = (301, 302, 303, 307, 308)
+"""The statuses that RedirectMiddleware follows."""
 
 
 def redirect_urls(meta: Mapping[str, Any]) -> list[str]:
@@ -32,38 +51,34 @@ def redirected_to(request: Request, response: Response, begun: int) -> list[str]
     The URL that the answer was sent to is none of them.
 
     Args:
-        request: the request.
-        response: its response.
         begun: how many ``redirect_urls`` lay behind when the attempt began.
     """
     followed = redirect_urls(request.meta)[begun:]
     url = request.url
     if response.url != url and not _is_same_page(response.url, url):
-        asked_for = _page_asked_for(request)
-        if response.url not in asked_for:
+        if response.url not in _pages_asked_for(request):
             return [*followed[1:], response.url]
     return [*followed[1:], url] if followed else []
 
 
-def site_of(request: Request, response: Response, begun: int) -> str:
+def site_of(request: Request, begun: int, response: Response | None = None) -> str:
     """The host that an answer was sent to, also through a service that fetches pages for others.
 
     Such a service (Splash, a scraping API) is told in its URL or body which page to fetch, and a
     middleware gives the response the URL of that page.
     """
-    if response.url != request.url:
+    if response is not None and response.url != request.url:
         host = host_of(response.url)
-        if host and host != urlparse_cached(request).hostname and host in _page_asked_for(request):
+        if host and host in _pages_asked_for(request):
             return host
     followed = redirect_urls(request.meta)[begun:]
     return host_of(followed[0]) if followed else urlparse_cached(request).hostname or ""
 
 
-def _page_asked_for(request: Request) -> str:
-    """The texts in which a request may name another page: those that its URL and body hold."""
-    parts = urlparse_cached(request)
-    body = request.body[:_MAX_BODY].decode("latin-1")
-    return f"{unquote(parts.path)} {unquote(parts.query)} {unquote(body)}"
+def _pages_asked_for(request: Request) -> str:
+    """The parts of *request* that may name pages for a service to fetch."""
+    url = urlparse_cached(request)
+    return unquote(f"{url.path} {url.query} {request.body[:_MAX_BODY].decode('latin-1')}")
 
 
 def _is_same_page(url: str, other: str) -> bool:
@@ -72,3 +87,78 @@ def _is_same_page(url: str, other: str) -> bool:
         return bool(canonicalize_url(url) == canonicalize_url(other))
     except ValueError:
         return False
+
+
+class UnfollowedRedirects:
+    """Finds the redirects of requests with a task that Scrapy refused to follow.
+
+    Args:
+        crawler: knows its middlewares once the spider is open.
+        judge: called with the request, the 3xx, and whether nothing more will come.
+    """
+
+    def __init__(self, crawler: Crawler, judge: Callable[[Request, Response, bool], None]) -> None:
+        self._crawler = crawler
+        self._judge = judge
+        self._pending: dict[int, tuple[Request, Response]] = {}
+        self._scheduled: tuple[Request, int] | None = None
+
+    def downloaded(self, request: Request, response: Response, attempt: Attempt) -> None:
+        """Keep a 3xx until it is clear what becomes of it."""
+        if self._is_one_too_many(request, response):
+            self._judge(request, response, True)
+            return
+        self.followed(attempt)
+        self._pending[attempt.number] = request, response
+        if len(self._pending) > _MAX_PENDING:
+            del self._pending[next(iter(self._pending))]
+
+    def scheduled(self, request: Request, attempt: Attempt) -> None:
+        """See whether *request* is where a redirect leads, and whether it will be sent."""
+        if attempt.number in self._pending and len(redirect_urls(request.meta)) > attempt.hops:
+            self._scheduled = request, attempt.number  # the duplicate filter comes next
+            if self._is_offsite(request):
+                self.dropped(request)
+
+    def dropped(self, request: Request) -> None:
+        """The duplicate filter did not let *request* through."""
+        if self._scheduled is not None and self._scheduled[0] is request:
+            redirect = self._pending.pop(self._scheduled[1], None)
+            self._scheduled = None
+            if redirect is not None:
+                self._judge(*redirect, True)
+
+    def followed(self, attempt: Attempt) -> None:
+        """Let go of what led to a response."""
+        self._pending.pop(attempt.number, None)
+
+    def lost(self, request: Request, attempt: Attempt, *, is_all: bool) -> None:
+        """Judge the redirect that led to *request*, which failed."""
+        redirect = self._pending.get(attempt.number)
+        if redirect is not None and redirect[0] is not request:
+            del self._pending[attempt.number]
+            self._judge(*redirect, is_all)
+
+    def _is_one_too_many(self, request: Request, response: Response) -> bool:
+        """Whether RedirectMiddleware is about to give up."""
+        redirects = self._crawler.get_downloader_middleware(RedirectMiddleware)
+        meta = request.meta
+        if (
+            redirects is None
+            or response.status not in _FOLLOWED
+            or not is_web(location_of(response))
+            or meta.get("dont_redirect")
+            or meta.get("handle_httpstatus_all")
+            or response.status in meta.get("handle_httpstatus_list", ())
+            or response.status in getattr(self._crawler.spider, "handle_httpstatus_list", ())
+        ):
+            return False
+        most = redirects.max_redirect_times
+        return not meta.get("redirect_ttl", most) or meta.get("redirect_times", 0) >= most
+
+    def _is_offsite(self, request: Request) -> bool:
+        offsite = self._crawler.get_downloader_middleware(OffsiteMiddleware)
+        if offsite is None or request.dont_filter or request.meta.get("allow_offsite"):
+            return False
+        assert self._crawler.spider is not None
+        return not offsite.should_follow(request, self._crawler.spider)

@@ -16,8 +16,7 @@ from .insight import CrawlInsight
 from .ledger import open_ledger
 from .mask import Mask
 from .outcome import Outcome, Report
-from .redirects import redirect_urls
-from .rules.hosts import host_of
+from .redirects import site_of
 from .settings import CLOSE_TIMEOUT, LEDGER
 from .task import read_task
 
@@ -74,7 +73,7 @@ class Reporter:
         self._reactor = reactor
         self._clock = clock
         self._log_extra = {"spider": crawler.spider}
-        self._ledger = open_ledger(
+        self.ledger = open_ledger(
             settings,
             job_dir=crawler.settings.get("JOBDIR"),
             spider=crawler.spider.name if crawler.spider else "",
@@ -85,7 +84,7 @@ class Reporter:
         )
         self._mask = Mask(settings.client_key)
         self._insight = CrawlInsight(
-            crawler, self._ledger, self._stats, wall=clock.wall, log_extra=self._log_extra
+            crawler, self.ledger, self._stats, wall=clock.wall, log_extra=self._log_extra
         )
         self._client = ReportClient(
             reactor,
@@ -98,7 +97,7 @@ class Reporter:
         )
         self._delivery = Delivery(
             self._client,
-            self._ledger,
+            self.ledger,
             concurrency=settings.concurrency,
             queue_size=settings.queue_size,
             clock=reactor,
@@ -112,17 +111,14 @@ class Reporter:
         self._ledger_opened: Deferred[None] = succeed(None)
         self._closing = False
         self._on_closed: list[Deferred[None]] = []
-        # What process_response and the downloader's signals tell the ledger, directly.
-        self.sent = self._ledger.sent
-        self.not_sent = self._ledger.not_sent
 
     # -- what the site said --------------------------------------------------------------------
 
     def passed(self, request: Request, attempt: Attempt) -> None:
         """Note that the site accepted the answer that *request* submitted."""
         task = self._task(request, attempt)
-        site = attempt.site or _site_of(request)
-        self._ledger.passed(task, attempt.number, site, attempt.sent_at or self._clock.now())
+        site = attempt.site or site_of(request, attempt.begun)
+        self.ledger.passed(task, attempt.number, site, attempt.sent_at or self._clock.now())
         self._insight.passed(task.id, attempt.number, site)
 
     def rejected(
@@ -165,28 +161,22 @@ class Reporter:
                 attempt.number,
                 expires_at=(task.created_at or task.solved_at) + self._settings.max_age,
                 rule=rule,
-                site=attempt.site or _site_of(request),
+                site=attempt.site or site_of(request, attempt.begun),
                 sent_at=attempt.sent_at or self._clock.now(),
             )
             outcome = self._withhold(report, is_cached=attempt.verdict == CACHED, is_first=is_first)
-        if outcome is not None:
-            self._stats.count(outcome.value)
-            self._debug(
-                "Captcha answer rejected (%s), report withheld (%s): %s %s",
-                rule,
-                outcome.reason,
-                request,
-                reason,
-            )
-            return
-        self._debug(
-            "Captcha answer of task %d rejected (%s), to be reported: %s %s",
-            report.task.id,
+        logger.debug(
+            "Captcha answer rejected (%s), %s: %s %s",
             rule,
+            f"report withheld ({outcome.reason})" if outcome else "to be reported",
             request,
             reason,
+            extra=self._log_extra,
         )
-        self._delivery.submit(report)
+        if outcome is not None:
+            self._stats.count(outcome.value)
+        else:
+            self._delivery.submit(report)
 
     def _task(self, request: Request, attempt: Attempt, kind: Kind | None = None) -> Task:
         return read_task(
@@ -198,16 +188,16 @@ class Reporter:
         outcome = withhold_reason(
             report,
             cached=is_cached,
-            claimed=self._ledger.is_claimed(report.task.id),
+            claimed=self.ledger.is_claimed(report.task.id),
             is_first=is_first or self._settings.report_reused,
             now=self._clock.now(),
         )
         if outcome is None and self._settings.dry_run:
-            self._ledger.claim(report)
+            self.ledger.claim(report)
             outcome = Outcome.DRY_RUN
         self._insight.rejected(report, outcome)
         if outcome is not None:
-            self._ledger.withheld(report, outcome)
+            self.ledger.withheld(report, outcome)
         return outcome
 
     def _finished(self, report: Report, outcome: Outcome, code: str | None) -> None:
@@ -217,18 +207,19 @@ class Reporter:
             self._stats.count(outcome.value)
             if code is not None:
                 self._stats.count_code(code)
-        self._debug("Report of task %d: %s %s", report.task.id, outcome.reason, code or "")
+        logger.debug(
+            "Report of task %d: %s %s",
+            report.task.id,
+            outcome.reason,
+            code or "",
+            extra=self._log_extra,
+        )
         self._crawler.signals.send_catch_log(
             signals.report_finished,
             task=report.task,
             outcome=outcome,
             spider=self._crawler.spider,
         )
-
-    def _debug(self, message: str, *args: object) -> None:
-        # Scrapy has each record made and leaves it to the handlers to drop it, at 5 µs apiece.
-        if _is_heard(logging.DEBUG):
-            logger.debug(message, *args, extra=self._log_extra, stacklevel=2)
 
     # -- opening and closing -------------------------------------------------------------------
 
@@ -238,7 +229,7 @@ class Reporter:
         Args:
             rules: their names, for the log.
         """
-        self._ledger_opened = self._ledger.open(self._recovered)
+        self._ledger_opened = self.ledger.open(self._recovered)
         more = [f"and {len(rules) - _MAX_NAMED} more"] if len(rules) > _MAX_NAMED else []
         logger.info(
             "%s CapMonster Cloud (%s); ledger: %s; rules: %s",
@@ -246,7 +237,7 @@ class Reporter:
             if self._settings.dry_run
             else "Rejected captcha answers are reported to",
             self._settings.api_url,
-            self._ledger.name,
+            self.ledger.name,
             ", ".join([*rules[:_MAX_NAMED], *more]) or "none, only callbacks judge",
             extra=self._log_extra,
         )
@@ -272,7 +263,7 @@ class Reporter:
         await maybe_deferred_to_future(self._ledger_opened)
         timeout = max(0.0, closes_at - self._clock.now())
         await maybe_deferred_to_future(self._delivery.close(timeout))
-        await maybe_deferred_to_future(self._ledger.close())
+        await maybe_deferred_to_future(self.ledger.close())
         await maybe_deferred_to_future(self._client.close())
         if waiting.active():
             waiting.cancel()
@@ -311,18 +302,3 @@ class Reporter:
         logger.info("Captcha answers: %s", self._stats.closing_line(), extra=self._log_extra)
         self._insight.log_table()
 
-
-def _site_of(request: Request) -> str:
-    urls = redirect_urls(request.meta)
-    return host_of(urls[0] if urls else request.url)
-
-
-def _is_heard(level: int) -> bool:
-    """Whether any handler would take a record of *level*."""
-    current: logging.Logger | None = logger
-    while current is not None:
-        for handler in current.handlers:
-            if handler.level <= level:
-                return True
-        current = current.parent if current.propagate else None
-    return False
