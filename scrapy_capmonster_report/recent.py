@@ -1,4 +1,4 @@
-"""A mapping that remembers recent tasks and forgets old ones."""
+"""A mapping that forgets: what a crawl knows of recent tasks, in bounded memory."""
 
 from __future__ import annotations
 
@@ -21,42 +21,46 @@ takes for good, and its rejection must not look like that of a new one.
 
 
 class Recent(Generic[V]):
-    """Remembers in two generations, of which the older is forgotten as a whole.
+    """Remembers values in two generations, and forgets the older one as a whole.
+
+    So it needs no timestamps: millions of tasks may pass through without the memory growing.
 
     Args:
         now: seconds, steady.
-        capacity: how many tasks to remember at most.
-        keep: for how many seconds to remember a task at least.
+        capacity: how many values to remember at most; half of them for certain.
+        keep: for how many seconds to remember a value at least, while there is room.
     """
 
+    __slots__ = ("_half", "_keep", "_now", "_older", "_turn_at", "_young")
+
     def __init__(
-        self,
-        now: Callable[[], float],
-        capacity: int = CAPACITY,
-        keep: float = KEEP_SECONDS,
+        self, now: Callable[[], float], capacity: int = CAPACITY, keep: float = KEEP_SECONDS
     ) -> None:
         self._now = now
         self._half = max(1, capacity // 2)
         self._keep = keep
-        self._recent: dict[int, V] = {}
+        self._young: dict[int, V] = {}
         self._older: dict[int, V] = {}
         self._turn_at = now() + keep
 
     def __len__(self) -> int:
-        return len(self._recent) + len(self._older)
+        return len(self._young) + len(self._older)
 
     def get(self, task_id: int) -> V | None:
-        value = self._recent.get(task_id)
+        """The value of *task_id*, ``None`` if there is none or it is forgotten."""
+        value = self._young.get(task_id)
         return self._older.get(task_id) if value is None else value
 
     def set(self, task_id: int, value: V) -> None:
+        """Remember *value*, from now on."""
         now = self._now()
-        full = len(self._recent) >= self._half and task_id not in self._recent
+        full = len(self._young) >= self._half and task_id not in self._young
         if full or now >= self._turn_at:
-            self._older, self._recent = self._recent, {}
+            self._older, self._young = self._young, {}
             self._turn_at = now + self._keep
-        self._recent[task_id] = value
+        self._young[task_id] = value
 
     def delete(self, task_id: int) -> None:
-        self._recent.pop(task_id, None)
+        """Forget the value of *task_id*, if there is one."""
+        self._young.pop(task_id, None)
         self._older.pop(task_id, None)

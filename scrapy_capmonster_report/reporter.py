@@ -93,7 +93,6 @@ class Reporter:
             connections=settings.concurrency,
             timeout=settings.timeout,
             wall=clock.wall,
-            proxy=settings.proxy,
         )
         self._delivery = Delivery(
             self._client,
@@ -193,7 +192,6 @@ class Reporter:
             now=self._clock.now(),
         )
         if outcome is None and self._settings.dry_run:
-            self.ledger.claim(report)
             outcome = Outcome.DRY_RUN
         self._insight.rejected(report, outcome)
         if outcome is not None:
@@ -301,4 +299,3 @@ class Reporter:
             )
         logger.info("Captcha answers: %s", self._stats.closing_line(), extra=self._log_extra)
         self._insight.log_table()
-
