@@ -78,7 +78,7 @@ class Attempt(NamedTuple):
 
 _MOMENT: Final = (int, float)
 _OPTIONAL: Final = (int, float, type(None))
-_TYPES: Final = (int, _MOMENT, _OPTIONAL, int, int, int, bool, _OPTIONAL, int, str)
+_TYPES: Final[tuple[Any, ...]] = (int, _MOMENT, _OPTIONAL, int, int, int, bool, _OPTIONAL, int, str)
 _MAX_MOMENT: Final = 1e12
 """Seconds since the epoch that no clock shows."""
 
@@ -88,7 +88,7 @@ def read_attempt(meta: Mapping[str, Any]) -> Attempt | None:
     value = meta.get(ATTEMPT)
     if not isinstance(value, (tuple, list)) or len(value) != len(_TYPES):
         return None
-    if not all(map(isinstance, value, _TYPES)):
+    if not all(isinstance(item, kind) for item, kind in zip(value, _TYPES, strict=True)):
         return None
     attempt = Attempt._make(value)
     moments = (attempt.solved_at, attempt.created_at or 0, attempt.sent_at or 0)
@@ -142,7 +142,7 @@ class Attempts:
             self._leave(request, attempt)._replace(in_downloader=True).write(request.meta)
 
     def headers_received(self, request: Request) -> None:
-        """Note when the request was sent: it may have waited in its slot, and its body may be slow."""
+        """Note when the request was sent. It may have waited in its slot; its body may be slow."""
         attempt = read_attempt(request.meta)
         if attempt is not None and attempt.sent_at is None and LATENCY in request.meta:
             self._note_sent(attempt, request.meta[LATENCY]).write(request.meta)

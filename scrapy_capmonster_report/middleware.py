@@ -254,7 +254,7 @@ class CapMonsterReportMiddleware:
             response,
             site=attempt.site if attempt else "",
             redirects=redirects,
-            rule=rule and rule.name,
+            rule=None if rule is None else rule.name,
         )
         if rule is None:
             # A server in trouble has not judged the answer.

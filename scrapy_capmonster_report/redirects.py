@@ -1,10 +1,10 @@
 """Where the site redirected an answer, which site that is, and redirects that are not followed.
 
 The middleware sees where a redirect ends. Where Scrapy drops the redirected request (offsite, seen
-before, one too many), the 3xx is all that the site said about the answer. What Scrapy is about to
-do is told from what its ``RedirectMiddleware`` and ``OffsiteMiddleware`` do, and from the order in
-which the engine sends ``request_scheduled``, asks the scheduler, and sends ``request_dropped`` (read
-in 2.13 and 2.19).
+before, one too many), the 3xx is all that the site said about the answer. What Scrapy will do is
+told from what its ``RedirectMiddleware`` and ``OffsiteMiddleware`` do, and from the order in which
+the engine sends ``request_scheduled``, asks the scheduler, and sends ``request_dropped`` (read in
+2.13 and 2.19).
 """
 
 from __future__ import annotations
@@ -54,11 +54,13 @@ def redirected_to(request: Request, response: Response, begun: int) -> list[str]
         begun: how many ``redirect_urls`` lay behind when the attempt began.
     """
     followed = redirect_urls(request.meta)[begun:]
-    url = request.url
-    if response.url != url and not _is_same_page(response.url, url):
-        if response.url not in _pages_asked_for(request):
-            return [*followed[1:], response.url]
-    return [*followed[1:], url] if followed else []
+    if (
+        response.url != request.url
+        and not _is_same_page(response.url, request.url)
+        and response.url not in _pages_asked_for(request)
+    ):
+        return [*followed[1:], response.url]
+    return [*followed[1:], request.url] if followed else []
 
 
 def site_of(request: Request, begun: int, response: Response | None = None) -> str:
