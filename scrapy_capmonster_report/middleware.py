@@ -16,6 +16,7 @@ from twisted.internet import error
 
 from . import stats
 from .clock import SteadyClock
+from .insight import ClosingHints
 from .mask import Mask
 from .redirects import RedirectWatch
 from .reporter import Reporter
@@ -115,10 +116,16 @@ class CapMonsterReportMiddleware:
             crawler, self._redirect_refused, lambda: self._stats.count(stats.PASSED)
         )
         self._sees_redirects = any(rule.sees_redirects for rule in rules)
+        named = [rule.domains for rule in rules]
+        everywhere = None in named
+        self._hints = ClosingHints(
+            () if everywhere else frozenset[str]().union(*(domains or () for domains in named))
+        )
         self._reporter = Reporter(
             crawler,
             settings,
             self._stats,
+            self._hints,
             reactor=reactor,
             clock=clock,
             random_source=random_source,
@@ -188,6 +195,7 @@ class CapMonsterReportMiddleware:
         meta = request.meta
         if TASK_ID not in meta:
             return
+        self._hints.task_seen = True
         meta.pop(LATENCY, None)  # that of another download, copied
         trace = self._trace(meta)
         if trace is not None:
@@ -264,6 +272,7 @@ class CapMonsterReportMiddleware:
         meta = request.meta
         if TASK_ID not in meta or meta.get(DONT_REPORT):
             return
+        self._hints.task_seen = True
         trace = self._trace(meta)
         if trace is not None and not trace.trip:
             trace = departed(meta, trace, self._next_trip)
@@ -317,6 +326,7 @@ class CapMonsterReportMiddleware:
         if rule is None and not is_all:
             return
         self._stats.count(stats.CHECKED)
+        self._hints.checked(response)
         self._saved_pages.judged(
             request,
             response,
