@@ -15,6 +15,7 @@ from scrapy.utils.httpobj import urlparse_cached
 from . import stats
 from .attempts import CACHED, PASSED, REJECTED, UNJUDGED, Attempts
 from .clock import SteadyClock
+from .insight import ClosingHints
 from .mask import Mask
 from .redirects import UnfollowedRedirects, redirected_to
 from .reporter import Reporter
@@ -78,10 +79,16 @@ class CapMonsterReportMiddleware:
         self._log_extra = {"spider": crawler.spider}
         self._broken_rules: set[str] = set()
         self._service = urlsplit(settings.api_url).netloc
+        domains = [rule.domains for rule in rules]
+        everywhere = None in domains
+        self._hints = ClosingHints(
+            () if everywhere else frozenset[str]().union(*(names or () for names in domains))
+        )
         self._reporter = Reporter(
             crawler,
             settings,
             self._stats,
+            self._hints,
             reactor=reactor,
             clock=clock,
             random_source=random_source,
@@ -193,6 +200,7 @@ class CapMonsterReportMiddleware:
         """Whether *request* submits an answer: it has a task, and does not ask the service."""
         if TASK_ID not in request.meta:
             return False
+        self._hints.task_seen = True
         url = urlparse_cached(request)
         return url.netloc != self._service and url.hostname != _SERVICE_HOST
 
@@ -249,6 +257,7 @@ class CapMonsterReportMiddleware:
         if rule is None and not is_all:
             return
         self._stats.count(stats.CHECKED)
+        self._hints.checked(response)
         self._saved_pages.judged(
             request,
             response,

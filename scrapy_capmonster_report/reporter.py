@@ -12,12 +12,12 @@ from . import signals, stats
 from .attempts import CACHED
 from .delivery import Delivery, ReportClient
 from .fairness import withhold_reason
-from .insight import CrawlInsight
+from .insight import ClosingHints, CrawlInsight
 from .ledger import open_ledger
 from .mask import Mask
 from .outcome import Outcome, Report
 from .redirects import site_of
-from .settings import CLOSE_TIMEOUT, LEDGER
+from .settings import CLOSE_TIMEOUT
 from .task import read_task
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class Reporter:
         crawler: gets the signals.
         settings: those of this package.
         counters: count what becomes of rejections.
+        hints: know what to say when the crawl ends.
         clock: the time by which answers age.
         random_source: for the pauses between tries.
     """
@@ -62,6 +63,7 @@ class Reporter:
         crawler: Crawler,
         settings: ReportSettings,
         counters: Stats,
+        hints: ClosingHints,
         *,
         reactor: Any,
         clock: SteadyClock,
@@ -70,6 +72,7 @@ class Reporter:
         self._crawler = crawler
         self._settings = settings
         self._stats = counters
+        self._hints = hints
         self._reactor = reactor
         self._clock = clock
         self._log_extra = {"spider": crawler.spider}
@@ -83,9 +86,8 @@ class Reporter:
             log_extra=self._log_extra,
         )
         self._mask = Mask(settings.client_key)
-        self._insight = CrawlInsight(
-            crawler, self.ledger, self._stats, wall=clock.wall, log_extra=self._log_extra
-        )
+        self._insight = CrawlInsight(crawler, self.ledger, self._stats, wall=clock.wall)
+        self._shown: set[tuple[str, Kind]] = set()
         self._client = ReportClient(
             reactor,
             base_url=settings.api_url,
@@ -153,28 +155,33 @@ class Reporter:
             rule=rule,
             spider=self._crawler.spider,
         )
-        outcome: Outcome | None = Outcome.INVALID_TASK
-        if attempt is not None and task is not None:
-            report = Report(
-                task,
-                attempt.number,
-                expires_at=(task.created_at or task.solved_at) + self._settings.max_age,
-                rule=rule,
-                site=attempt.site or site_of(request, attempt.begun),
-                sent_at=attempt.sent_at or self._clock.now(),
-            )
-            outcome = self._withhold(report, is_cached=attempt.verdict == CACHED, is_first=is_first)
-        logger.debug(
-            "Captcha answer rejected (%s), %s: %s %s",
-            rule,
-            f"report withheld ({outcome.reason})" if outcome else "to be reported",
-            request,
-            reason,
-            extra=self._log_extra,
+        if attempt is None or task is None:
+            self._withheld(request, Outcome.INVALID_TASK, rule, reason)
+            return
+        report = Report(
+            task,
+            attempt.number,
+            expires_at=(task.created_at or task.solved_at) + self._settings.max_age,
+            rule=rule,
+            site=attempt.site or site_of(request, attempt.begun),
+            sent_at=attempt.sent_at or self._clock.now(),
         )
+        outcome = withhold_reason(
+            report,
+            cached=attempt.verdict == CACHED,
+            claimed=self.ledger.is_claimed(task.id),
+            is_first=is_first or self._settings.report_reused,
+            now=self._clock.now(),
+        )
+        if outcome is None and self._settings.dry_run:
+            outcome = Outcome.DRY_RUN
+            self._show(request, report)
+        self._insight.rejected(report, outcome, by_rule=response is not None)
         if outcome is not None:
-            self._stats.count(outcome.value)
+            self.ledger.withheld(report, outcome)
+            self._withheld(request, outcome, rule, reason)
         else:
+            self._debug("Captcha answer rejected (%s), reporting: %s %s", rule, request, reason)
             self._delivery.submit(report)
 
     def _task(self, request: Request, attempt: Attempt, kind: Kind | None = None) -> Task:
@@ -182,21 +189,29 @@ class Reporter:
             request.meta, attempt.task_id, attempt.solved_at, attempt.created_at, fallback=kind
         )
 
-    def _withhold(self, report: Report, *, is_cached: bool, is_first: bool) -> Outcome | None:
-        """Tell ledger and insight of a rejection; why it is not reported, or ``None`` if it is."""
-        outcome = withhold_reason(
-            report,
-            cached=is_cached,
-            claimed=self.ledger.is_claimed(report.task.id),
-            is_first=is_first or self._settings.report_reused,
-            now=self._clock.now(),
+    def _withheld(self, request: Request, outcome: Outcome, rule: str, reason: str) -> None:
+        self._stats.count(outcome.value)
+        self._debug(
+            "Captcha answer rejected (%s), report withheld (%s): %s %s",
+            rule,
+            outcome.reason,
+            request,
+            reason,
         )
-        if outcome is None and self._settings.dry_run:
-            outcome = Outcome.DRY_RUN
-        self._insight.rejected(report, outcome)
-        if outcome is not None:
-            self.ledger.withheld(report, outcome)
-        return outcome
+
+    def _show(self, request: Request, report: Report) -> None:
+        """Log the first report of each rule and kind that a dry run does not send."""
+        kind = report.task.kind
+        if (report.rule, kind) not in self._shown:
+            self._shown.add((report.rule, kind))
+            logger.info(
+                "Dry run: task %d would be reported as %s (rule %r): %s",
+                report.task.id,
+                kind.value,
+                report.rule,
+                self._mask.text(request.url),
+                extra=self._log_extra,
+            )
 
     def _finished(self, report: Report, outcome: Outcome, code: str | None) -> None:
         if report.recovered:
@@ -205,19 +220,16 @@ class Reporter:
             self._stats.count(outcome.value)
             if code is not None:
                 self._stats.count_code(code)
-        logger.debug(
-            "Report of task %d: %s %s",
-            report.task.id,
-            outcome.reason,
-            code or "",
-            extra=self._log_extra,
-        )
+        self._debug("Report of task %d: %s %s", report.task.id, outcome.reason, code or "")
         self._crawler.signals.send_catch_log(
             signals.report_finished,
             task=report.task,
             outcome=outcome,
             spider=self._crawler.spider,
         )
+
+    def _debug(self, message: str, *args: object) -> None:
+        logger.debug(message, *args, extra=self._log_extra, stacklevel=2)
 
     # -- opening and closing -------------------------------------------------------------------
 
@@ -246,7 +258,7 @@ class Reporter:
         if recovered.expired:
             expired = stats.RESUMED_OUTCOME.format(outcome=Outcome.EXPIRED.value)
             self._stats.count(expired, recovered.expired)
-        self._insight.learn(recovered.sites)
+        self._insight.load_baseline(recovered.sites)
         self._delivery.recover(recovered.reports)
 
     async def close(self) -> None:
@@ -287,15 +299,6 @@ class Reporter:
         )
 
     def _sum_up(self) -> None:
-        if dropped := self._stats.tally[Outcome.SHUTDOWN.value]:
-            logger.warning(
-                "%d reports were dropped, because closing took longer than %s (%g seconds). A "
-                "ledger keeps them for the next crawl: set %s or JOBDIR.",
-                dropped,
-                CLOSE_TIMEOUT,
-                self._settings.close_timeout,
-                LEDGER,
-                extra=self._log_extra,
-            )
         logger.info("Captcha answers: %s", self._stats.closing_line(), extra=self._log_extra)
         self._insight.log_table()
+        self._hints.log(self._stats, self._log_extra)
