@@ -164,7 +164,7 @@ class StorySite:
             return NOT_DONE_YET
         return {
             "accepts it": Reply("Welcome"),
-            "refuses it": Reply("Wrong captcha"),
+            "rejects it": Reply("Wrong captcha"),
             "answers 503": Reply("Too busy", status=503),
         }[act]
 

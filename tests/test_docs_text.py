@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 PACKAGE: Final = "scrapy_capmonster_report"
 
-NOT_INSTALLED: Final = {"capmonstercloudclient", "capmonster_python"}
-"""Clients of which no environment that runs all tests has more than one, if any."""
+NOT_INSTALLED: Final = {"capmonstercloudclient", "capmonster_python", "scrapy_playwright"}
+"""What no environment that runs all tests has, or only one of them."""
 
 
 def blocks(*languages: str) -> Any:

@@ -308,8 +308,8 @@ async def test_a_page_is_there_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_every_constant_of_the_documentation_is_that_of_the_code() -> None:
     text = (Path(__file__).parent.parent / "docs" / "saved-pages.md").read_text(encoding="utf-8")
     for said in (
-        f"first {PAGES_PER_LEVEL} refused pages",
-        f"first {PAGES_PER_LEVEL} of each site",
+        f"The first {PAGES_PER_LEVEL} in each folder",
+        f"Then {PAGES_PER_LEVEL} more that differ",
         f"{MAX_PAGES} pages and {MAX_BYTES // 2**20} MiB in one crawl",
         f"more than {MAX_PAGE_BYTES // 2**20} MiB is left out",
         f"{MAX_PENDING} wait",
