@@ -14,7 +14,7 @@ from documents import ROOT, Document, codes, document
 from scrapy.settings.default_settings import DOWNLOADER_MIDDLEWARES_BASE
 
 import scrapy_capmonster_report
-from scrapy_capmonster_report import signals, stats, task, trace
+from scrapy_capmonster_report import attempts, signals, stats, task
 from scrapy_capmonster_report.addon import MIDDLEWARE_ORDER
 from scrapy_capmonster_report.clients import solve_captcha
 from scrapy_capmonster_report.commands import subcommands
@@ -92,7 +92,7 @@ def test_the_code_reads_no_other_setting() -> None:
 
 
 def test_the_reference_has_every_meta_key() -> None:
-    ours = constants(task) | constants(trace)
+    ours = constants(task) | {attempts.ATTEMPT}
     assert sorted(first_codes(REFERENCE["Meta keys"])) == sorted(ours)
 
 
