@@ -104,7 +104,7 @@ async def test_a_crawl_with_a_full_queue_says_so_once_and_gives_the_total(
     assert stats["dropped/queue_full"] == 23
     assert stats["sent/accepted"] == len(server.arrivals) == 7
     assert len(lines(caplog, logging.WARNING)) == 1
-    assert "23 not delivered (23 queue_full)" in lines(caplog, logging.INFO)[-1]
+    assert "23 dropped (queue_full)" in lines(caplog, logging.INFO)[-1]
 
 
 # -- row 16: the same task again ------------------------------------------------------------------

@@ -139,8 +139,10 @@ class CrawlInsight:
         self._crawler.signals.send_catch_log(
             signals.rejection_rate_changed,
             site=site,
+            before=increase.before,
+            after=increase.after,
+            answers=increase.answers,
             spider=self._crawler.spider,
-            **increase._asdict(),
         )
 
     def _warn_of_streak(self, site: str, streak: int) -> None:
