@@ -351,7 +351,6 @@ class CapMonsterReportMiddleware:
             response,
             request,
             redirects=redirects,
-            refreshes=self._redirects.refreshes,
             on_error=self._rule_failed,
         )
         if rule is None:

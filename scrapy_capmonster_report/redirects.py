@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from scrapy.downloadermiddlewares.offsite import OffsiteMiddleware
 from scrapy.downloadermiddlewares.redirect import MetaRefreshMiddleware, RedirectMiddleware
+from scrapy.http import HtmlResponse
+from scrapy.utils.response import get_meta_refresh
 
-from .rules import Refreshes, is_web, location_of
+from .rules import is_web, location_of
 from .task import TASK_ID
 from .trace import history, stored_trace
 
@@ -53,6 +55,29 @@ class Redirection(NamedTuple):
     request: Request
     response: Response
     looked_at: bool
+
+
+class Refreshes(NamedTuple):
+    """Which meta refreshes Scrapy follows.
+
+    Args:
+        within: those within less than so many seconds; 0: none.
+        ignore_tags: not those inside of these elements.
+    """
+
+    within: float
+    ignore_tags: tuple[str, ...]
+
+    def target(self, response: Response) -> str | None:
+        """Where *response* leads by one of them."""
+        if not self.within or not isinstance(response, HtmlResponse):
+            return None
+        try:
+            seconds, url = get_meta_refresh(response, self.ignore_tags)
+        except Exception:  # the page is whatever a site sends
+            return None
+        is_followed = seconds is not None and seconds < self.within and is_web(url)
+        return url if is_followed else None
 
 
 class RedirectWatch:
