@@ -39,11 +39,20 @@ class Page:
         response: the response.
         request: the request; ``response.request`` is not yet set in a downloader middleware.
         followed: the URLs that the site redirected this request to.
+        unknown: what is not known of a saved page: ``"url"``, ``"status"``, ``"method"``,
+            ``"headers"``, ``"redirects"``. Response and request then have something in its place.
     """
 
-    def __init__(self, response: Response, request: Request, followed: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        response: Response,
+        request: Request,
+        followed: Sequence[str] = (),
+        unknown: frozenset[str] = frozenset(),
+    ) -> None:
         self.response = response
         self.request = request
+        self.unknown = unknown
         self.status = response.status
         self.url = response.url
         self._followed = followed
