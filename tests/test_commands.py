@@ -28,8 +28,11 @@ if TYPE_CHECKING:
     [
         ([], "scrapy capmonster: the following arguments are required: <command>"),
         (["foo"], "scrapy capmonster: argument <command>: invalid choice: 'foo' (choose from "),
-        (["check", "-s", "x"], "scrapy capmonster: Invalid -s value, use -s NAME=VALUE"),
-        (["check", "--no\nsuch"], "scrapy capmonster check: unrecognized arguments: --no such"),
+        (["check", "a.html", "-s", "x"], "scrapy capmonster: Invalid -s value, use -s NAME=VALUE"),
+        (
+            ["check", "a.html", "--no\nsuch"],
+            "scrapy capmonster check: unrecognized arguments: --no such",
+        ),
         (["check", ""], "scrapy capmonster check: argument SOURCE: it is empty"),
         (["check", "x", "--rules", ""], "scrapy capmonster check: argument --rules: it is empty"),
         (["replay", ""], "scrapy capmonster replay: argument SOURCE: it is empty"),

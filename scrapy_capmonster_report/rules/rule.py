@@ -84,7 +84,8 @@ class Finding:
         key: the condition's key.
         value: its value as the user wrote it, made of what JSON knows.
         holds: whether it holds; ``None`` if that cannot be told from what is known.
-        found: what it found, or what stands there instead, at most 200 characters.
+        found: what it found, what stands there instead, or what is not known; at most 200
+            characters.
     """
 
     key: str
@@ -255,7 +256,10 @@ def _finding(condition: Condition, page: Page) -> Finding:
     holds: bool | None = False
     try:
         holds = condition.verdict(page)
-        found = None if holds is None else condition.found(page)
+        if holds is None:
+            found: str | None = f"not known: {', '.join(sorted(condition.needs & page.unknown))}"
+        else:
+            found = condition.found(page)
     except Exception as error:  # as in matching: what raises does not hold
         found = cut(f"{type(error).__name__}: {error}")
     return Finding(condition.key, plain(condition.value), holds, found)
