@@ -11,15 +11,17 @@ from scrapy import exceptions
 from scrapy import signals as scrapy_signals
 from scrapy.exceptions import IgnoreRequest, NotConfigured
 from scrapy.utils.defer import maybe_deferred_to_future
+from scrapy.utils.httpobj import urlparse_cached
 from twisted.internet import error
 
 from . import stats
 from .clock import SteadyClock
-from .evidence import EvidenceFolder
+from .insight import ClosingHints
 from .mask import Mask
 from .redirects import RedirectWatch
 from .reporter import Reporter
 from .rules import compile_rules
+from .saved_pages import SavedPages
 from .settings import ReportSettings, warn_about_unknown_settings
 from .stats import Stats
 from .task import (
@@ -114,19 +116,24 @@ class CapMonsterReportMiddleware:
             crawler, self._redirect_refused, lambda: self._stats.count(stats.PASSED)
         )
         self._sees_redirects = any(rule.sees_redirects for rule in rules)
+        named = [rule.domains for rule in rules]
+        everywhere = None in named
+        self._hints = ClosingHints(
+            () if everywhere else frozenset[str]().union(*(domains or () for domains in named))
+        )
         self._reporter = Reporter(
             crawler,
             settings,
             self._stats,
+            self._hints,
             reactor=reactor,
             clock=clock,
             random_source=random_source,
         )
-        self._evidence = EvidenceFolder(
+        self._saved_pages = SavedPages(
             settings.save_rejected,
             mask=Mask(settings.client_key),
             reactor=reactor,
-            wall=clock.wall,
             token=random_source.getrandbits(32),
             log_extra=self._log_extra,
         )
@@ -189,6 +196,7 @@ class CapMonsterReportMiddleware:
         meta = request.meta
         if TASK_ID not in meta:
             return
+        self._hints.task_seen = True
         meta.pop(LATENCY, None)  # that of another download, copied
         trace = self._trace(meta)
         if trace is not None:
@@ -265,12 +273,11 @@ class CapMonsterReportMiddleware:
         meta = request.meta
         if TASK_ID not in meta or meta.get(DONT_REPORT):
             return
+        self._hints.task_seen = True
         trace = self._trace(meta)
         if trace is not None and not trace.trip:
             trace = departed(meta, trace, self._next_trip)
             pack(meta)
-        if trace is not None:
-            self._evidence.revised(trace.trip, BY_CALLBACK)
         self._reporter.rejected(request, None, trace, BY_CALLBACK, None, reason)
 
     def _redirect_refused(self, redirection: Redirection, *, is_all: bool = True) -> None:
@@ -320,11 +327,12 @@ class CapMonsterReportMiddleware:
         if rule is None and not is_all:
             return
         self._stats.count(stats.CHECKED)
-        self._evidence.judged(
+        self._hints.checked(response)
+        self._saved_pages.judged(
             request,
             response,
+            site=urlparse_cached(request).hostname or "",
             redirects=redirects,
-            trip=trace and trace.trip,
             rule=None if rule is None else rule.name,
         )
         if rule is None:
@@ -356,7 +364,6 @@ class CapMonsterReportMiddleware:
         if rule is None:
             self._stats.count(stats.PASSED)
             return
-        self._evidence.revised(trace.trip, rule.name)
         self._refused(request, response, trace, rule)
 
     def _refused(
@@ -403,6 +410,6 @@ class CapMonsterReportMiddleware:
 
     async def _spider_closed(self) -> None:
         self._redirects.spider_closed()
-        pages_written = self._evidence.close(self.settings.close_timeout)
+        pages_written = self._saved_pages.close(self.settings.close_timeout)
         await self._reporter.close()
         await maybe_deferred_to_future(pages_written)

@@ -12,9 +12,8 @@ from twisted.internet.defer import Deferred, succeed
 
 from . import signals, stats
 from .delivery import Delivery, ReportApi
-from .dry_run import DryRun
 from .fairness import Circumstances, objection
-from .insight import CrawlInsight
+from .insight import ClosingHints, CrawlInsight
 from .ledger import open_ledger
 from .mask import Mask
 from .outcome import Outcome
@@ -48,6 +47,7 @@ class Reporter:
         crawler: gets the signals.
         settings: those of this package.
         counters: count what becomes of rejections.
+        hints: know what to say at the end.
         clock: the time by which answers age.
         random_source: for the pauses between attempts.
     """
@@ -57,6 +57,7 @@ class Reporter:
         crawler: Crawler,
         settings: ReportSettings,
         counters: Stats,
+        hints: ClosingHints,
         *,
         reactor: Any,
         clock: SteadyClock,
@@ -65,6 +66,7 @@ class Reporter:
         self._crawler = crawler
         self._settings = settings
         self._stats = counters
+        self._hints = hints
         self._reactor = reactor
         self._clock = clock
         self._log_extra = {"spider": crawler.spider}
@@ -77,14 +79,13 @@ class Reporter:
             on_lost=lambda: self._stats.count(stats.LEDGER_FALLBACK),
             log_extra=self._log_extra,
         )
-        self._dry_run = DryRun()
+        self._dry_run: set[tuple[str, Kind]] = set()
         self._mask = Mask(settings.client_key)
         self._insight = CrawlInsight(
             crawler,
             self._ledger,
             self._stats,
             wall=clock.wall,
-            log_extra=self._log_extra,
         )
         self._api = ReportApi(
             reactor,
@@ -170,8 +171,8 @@ class Reporter:
         if outcome is None and self._settings.dry_run:
             self._ledger.claim(report)
             outcome = Outcome.DRY_RUN
-            self._dry_run.add(rule, task.kind, self._mask.text(request.url))
-        self._insight.rejected(report, outcome)
+            self._show_dry_run(request, report)
+        self._insight.rejected(report, outcome, by_rule=response is not None)
         if outcome is not None:
             self._ledger.withheld(report, outcome)
             self._withheld(request, outcome, rule, reason)
@@ -184,6 +185,20 @@ class Reporter:
             reason,
         )
         self._delivery.submit(report)
+
+    def _show_dry_run(self, request: Request, report: Report) -> None:
+        """Log the first report of each rule and kind; all of them are counted."""
+        kind = report.task.kind
+        if (report.rule, kind) not in self._dry_run:
+            self._dry_run.add((report.rule, kind))
+            logger.info(
+                "Dry run: task %d would be reported as %s (rule %r): %s",
+                report.task.id,
+                kind.value,
+                report.rule,
+                self._mask.text(request.url),
+                extra=self._log_extra,
+            )
 
     def _objection(self, report: Report, trace: Trace, now: float) -> Outcome | None:
         task = report.task
@@ -249,7 +264,7 @@ class Reporter:
         if inheritance.expired:
             expired = stats.RESUMED_OUTCOME.format(outcome=Outcome.EXPIRED.value)
             self._stats.count(expired, inheritance.expired)
-        self._insight.learn(inheritance.sites)
+        self._insight.load_baseline(inheritance.sites)
         self._delivery.resume(inheritance.reports)
 
     async def close(self) -> None:
@@ -266,8 +281,7 @@ class Reporter:
         await maybe_deferred_to_future(self._api.close())
         logger.info("Captcha answers: %s", self._stats.closing_line(), extra=self._log_extra)
         self._insight.log_table()
-        if self._settings.dry_run:
-            logger.info("Dry run: %s", self._dry_run.summary(), extra=self._log_extra)
+        self._hints.log(self._stats, self._log_extra)
 
 
 def _site(request: Request, trace: Trace) -> str:

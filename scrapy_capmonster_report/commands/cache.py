@@ -17,7 +17,7 @@ from contextlib import closing
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from scrapy import Request
 from scrapy.exceptions import UsageError
@@ -29,6 +29,7 @@ from .files import read_capped, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from typing import IO
 
     from scrapy.http import Response
 
@@ -145,7 +146,7 @@ def _answer(
 
 
 def _unzip(content: bytes) -> bytes:
-    return read_capped(gzip.open(io.BytesIO(content)))
+    return read_capped(cast("IO[bytes]", gzip.open(io.BytesIO(content))))
 
 
 def _keys(database: Any) -> Iterator[bytes]:

@@ -20,7 +20,7 @@ from scrapy.responsetypes import responsetypes
 from scrapy.signalmanager import SignalManager
 from scrapy.utils.project import data_path
 
-from ..evidence import META_SUFFIX, RESPONSE_CLASSES
+from ..saved_pages import META_SUFFIX, RESPONSE_CLASSES
 from ..text import closest_match
 from .cache import database_of, entry_of, read_database, read_entry, read_record
 from .files import read_file
