@@ -38,11 +38,13 @@ class Subcommand(Protocol):
 def subcommands() -> Mapping[str, Subcommand]:
     """Every command by its name."""
     # Imported here because Scrapy loads this module for each `scrapy` command there is.
-    from . import check, replay, simulate, summary
+    from . import check, doctor, replay, simulate, suggest, summary
 
     return {
+        "doctor": doctor,
         "check": check,
         "replay": replay,
+        "suggest": suggest,
         "simulate": simulate,
         "summary": summary,
     }
