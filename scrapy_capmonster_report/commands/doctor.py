@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -73,8 +73,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(command: Command, args: argparse.Namespace) -> int:
     crawler = crawler_of(command, args.spider)
-    spider = spider_of(crawler) if args.spider else None
-    wrong, read = "", None
+    spider, wrong, read = None, "", None
+    with suppress(UsageError):  # a spider that wants arguments has settings all the same
+        spider = spider_of(crawler) if args.spider else None
     try:
         load_addons(crawler)
         read = _read(crawler.settings)
