@@ -24,7 +24,7 @@ from zlib import crc32
 
 from scrapy.http import HtmlResponse, JsonResponse, Response, TextResponse, XmlResponse
 from scrapy.utils.httpobj import urlparse_cached
-from twisted.internet.defer import Deferred, DeferredLock, succeed
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.threads import deferToThreadPool
 
 from .rules.page import Page
@@ -47,13 +47,10 @@ MAX_PAGES: Final = 1000
 """Pages that one crawl keeps."""
 
 MAX_BYTES: Final = 100 * 1024 * 1024
-"""Bytes of the pages that one crawl keeps."""
+"""Bytes of the pages that one crawl keeps, and so of those that wait to be written."""
 
 MAX_PAGE_BYTES: Final = 2 * 1024 * 1024
 """A larger page is not kept: the rules might judge a truncated one differently."""
-
-MAX_PENDING: Final = 100
-"""Pages waiting to be written."""
 
 META_SUFFIX: Final = ".meta.json"
 
@@ -129,7 +126,6 @@ class SavedPages:
             or size > MAX_PAGE_BYTES
             or self._pages >= MAX_PAGES
             or self._bytes + size > MAX_BYTES
-            or len(self._lock.waiting) >= MAX_PENDING
         ):
             return
         folder = self._folder / "passed" / folder_name(site)
@@ -148,9 +144,7 @@ class SavedPages:
 
     def close(self, timeout: float) -> Deferred[None]:
         """Keep no more pages, and wait up to *timeout* seconds for those that are being written."""
-        was_on, self._on = self._on, False
-        if not was_on:
-            return succeed(None)
+        self._on = False
         all_written: Deferred[None] = self._lock.run(lambda: None)
         all_written.addTimeout(timeout, self._reactor, onTimeoutCancel=self._out_of_time)
         return all_written.addCallback(self._log_written)
@@ -172,7 +166,7 @@ class SavedPages:
         logger.warning(
             "Cannot write the pages that %s asks for (%s: %s). No more pages are saved.",
             SAVE_REJECTED,
-            failure.type.__name__ if failure.type else "",
+            type(failure.value).__name__,
             failure.getErrorMessage(),
             extra=self._log_extra,
         )

@@ -23,7 +23,6 @@ from scrapy_capmonster_report.saved_pages import (
     MAX_BYTES,
     MAX_PAGE_BYTES,
     MAX_PAGES,
-    MAX_PENDING,
     META_SUFFIX,
     PAGES_PER_LEVEL,
     SavedPages,
@@ -141,8 +140,8 @@ class Folder:
         )
         self._verdicts = 0
 
-    async def judge(self, number: int, body: bytes) -> None:
-        """*number* pages, each of a site of its own; they come as fast as they are written."""
+    def judge(self, number: int, body: bytes) -> None:
+        """*number* pages, each of a site of its own."""
         for _ in range(number):
             self._verdicts += 1
             url = f"http://s{self._verdicts}.example/"
@@ -153,8 +152,6 @@ class Folder:
                 redirects=(),
                 rule="wrong",
             )
-            if self._verdicts % MAX_PENDING == 0:
-                await until(lambda: not self.saved._lock.locked)
 
 
 @pytest_twisted.ensureDeferred
@@ -170,7 +167,7 @@ async def test_one_crawl_does_not_fill_a_disk(
     body: bytes, number: int, most: int, tmp_path: Path
 ) -> None:
     folder = Folder(tmp_path / "kept")
-    await folder.judge(number, body)
+    folder.judge(number, body)
     await folder.saved.close(30.0)
     kept = pages(tmp_path / "kept")
     assert len(kept) == most
@@ -203,7 +200,7 @@ async def test_a_disk_that_hangs_holds_up_neither_the_crawl_nor_its_end_for_long
     from twisted.internet import reactor
 
     began = reactor.seconds()
-    urls = [f"http://s{n}.example/" for n in range(2 * MAX_PENDING)]
+    urls = [f"http://s{n}.example/" for n in range(200)]
     verdicts = await visit(
         serve,
         tmp_path / "kept",
@@ -216,7 +213,7 @@ async def test_a_disk_that_hangs_holds_up_neither_the_crawl_nor_its_end_for_long
     assert verdicts == dict.fromkeys(urls, "wrong")
     assert lines(caplog, logging.WARNING) == [
         "Closing no longer waits for the pages that CAPMONSTER_REPORT_SAVE_REJECTED asks for: "
-        f"{MAX_PENDING + 1} are not written"
+        "200 are not written"
     ]
     busy_threads.set()
     await until(lambda: pages(tmp_path))
@@ -228,15 +225,15 @@ async def test_closing_waits_for_what_is_being_written(
     tmp_path: Path, busy_threads: threading.Event
 ) -> None:
     folder = Folder(tmp_path / "kept")
-    await folder.judge(MAX_PENDING - 1, b"Wrong captcha")
+    folder.judge(99, b"Wrong captcha")
     closed = folder.saved.close(30.0)
     assert not closed.called
     busy_threads.set()
     await closed
-    assert len(pages(tmp_path)) == MAX_PENDING - 1
-    await folder.judge(1, b"Wrong captcha")
+    assert len(pages(tmp_path)) == 99
+    folder.judge(1, b"Wrong captcha")
     await folder.saved.close(30.0)
-    assert len(pages(tmp_path)) == MAX_PENDING - 1
+    assert len(pages(tmp_path)) == 99
 
 
 # -- a folder that is shared, or none ------------------------------------------------------------
@@ -299,7 +296,7 @@ async def test_a_page_is_there_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
     name = "200-4-68ab0a5a-13-5f3a9c010000.html"
     taken = tmp_path / "kept/rejected/s1.example/wrong" / name / "full"
     taken.mkdir(parents=True)
-    await folder.judge(1, b"Wrong captcha")
+    folder.judge(1, b"Wrong captcha")
     await folder.saved.close(30.0)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
     assert taken.is_dir()
@@ -308,11 +305,10 @@ async def test_a_page_is_there_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_every_constant_of_the_documentation_is_that_of_the_code() -> None:
     text = (Path(__file__).parent.parent / "docs" / "saved-pages.md").read_text(encoding="utf-8")
     for said in (
-        f"first {PAGES_PER_LEVEL} refused pages",
-        f"first {PAGES_PER_LEVEL} of each site",
+        f"The first {PAGES_PER_LEVEL} in each folder",
+        f"Then {PAGES_PER_LEVEL} more that differ",
         f"{MAX_PAGES} pages and {MAX_BYTES // 2**20} MiB in one crawl",
         f"more than {MAX_PAGE_BYTES // 2**20} MiB is left out",
-        f"{MAX_PENDING} wait",
         *(f"`{name}`" for name in saved_pages.RESPONSE_CLASSES),
     ):
         assert said in text

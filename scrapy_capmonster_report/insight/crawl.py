@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from scrapy.crawler import Crawler
 
     from ..ledger import Ledger
-    from ..report import Report
+    from ..outcome import Report
     from ..stats import Stats
     from .watch import RateIncrease, SiteWatch
 
@@ -88,7 +88,7 @@ class CrawlInsight:
         passed_on = self._passed_on.get(task_id)
         if outcome in _NO_VERDICT or passed_on == _REJECTED:
             return
-        if passed_on not in (None, report.trip) and outcome is not None:
+        if passed_on not in (None, report.attempt) and outcome is not None:
             return  # it had passed, and was used again
         self._remember(task_id, _REJECTED)
         site = self._watch.site(report.site)
@@ -139,8 +139,10 @@ class CrawlInsight:
         self._crawler.signals.send_catch_log(
             signals.rejection_rate_changed,
             site=site,
+            before=increase.before,
+            after=increase.after,
+            answers=increase.answers,
             spider=self._crawler.spider,
-            **increase._asdict(),
         )
 
     def _warn_of_streak(self, site: str, streak: int) -> None:
