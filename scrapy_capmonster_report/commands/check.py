@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from scrapy.exceptions import UsageError
 
-from scrapy_capmonster_report.rules.presets import CATALOGUE
+from scrapy_capmonster_report.rules.presets import CATALOGUE, described
 
 from .fetch import fetch
 from .options import add_rule_arguments, not_empty, rules_and_settings
@@ -121,25 +121,26 @@ def _show(console: Console, page: SavedPage, explanations: list[Explanation]) ->
 def _show_presets(names: Collection[str], *, as_json: bool, rules: bool) -> None:
     chosen = [preset for preset in CATALOGUE if preset.name in names]
     if as_json:
-        print(json.dumps({"presets": [asdict(preset) for preset in chosen]}))
+        print(json.dumps({"presets": [described(preset) for preset in chosen]}))
         return
     console = output()
-    columns = ("name", "reports", "leaves_out", "source")
+    columns = ("name", "reports", "languages", "leaves_out", "source")
     table = Table(*(column.replace("_", " ") for column in columns))
     for preset in chosen:
         table.add_row(*(cell(getattr(preset, column).replace("`", "")) for column in columns))
         table.add_section()
     console.print(table)
     if rules:
-        console.print(_rules_table([rule for preset in chosen for rule in preset.rules]))
+        console.print(_rules_table([described(preset) for preset in chosen]))
 
 
-def _rules_table(rules: Collection[Mapping[str, Any]]) -> Table:
+def _rules_table(presets: Collection[Mapping[str, Any]]) -> Table:
     table = Table("rule", "key", "value")
+    rules = [rule for preset in presets for rule in preset["rules"]]
     for number, rule in enumerate(rules, 1):
         name = str(number)
-        for key, value in rule.items():
-            table.add_row(name, cell(key), cell(shortened(value)))
+        for condition in rule["conditions"]:
+            table.add_row(name, cell(condition["key"]), cell(shortened(condition["value"])))
             name = ""
         table.add_section()
     return table
