@@ -27,10 +27,9 @@ _ANSWER_FIRST: Final = frozenset(("zh",))
 """Languages whose everyday word for a code means the captcha if no other code is named."""
 
 _VERDICTS: Final = ("wrong", "failed")
-_OTHER_MATTERS: Final = ("missing", "late", "limit", "other", "theirs", "right", "if")
-_SHARED: Final = ("late", "limit", "other", "theirs")
-_OF_THE_WHOLE: Final = ("late", "limit", "theirs")
-"""Matters that another sentence of the message may speak of."""
+_MATTERS: Final = ("late", "limit", "other", "theirs")
+_UNMISTAKABLE: Final = ("late", "limit", "theirs")
+"""Matters that a long word speaks of whatever the language is, also in another sentence."""
 
 _MAX_GAP: Final = 60
 """Characters between the two halves of a phrase such as ``not … correctly``."""
@@ -39,7 +38,7 @@ _LETTERS: Final = str.maketrans("\u2019\u02bc`\u0131đłø", "'''idlo")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _NOT = re.compile(r"n't\b")
 _NAME_ENDS = re.compile(r"[\s_]+")
-_SENTENCE_ENDS = re.compile(r"[.!?;:\u0589\u0964]+\s+|[\u3002\uff01\uff1f\uff1b]+|\n")
+_SENTENCE_ENDS = re.compile(r"[.!?;\u0589\u0964]+\s+|[\u3002\uff01\uff1f\uff1b]+|\n")
 _QUOTED = re.compile(r"“[^”]*”|«[^»]*»|„[^“”]*[“”]|\"[^\"]*\"")
 
 
@@ -81,7 +80,7 @@ def rejects(text: str, about: About) -> bool:
         return False
     sentences = [(sentence, _find(sentence)) for sentence in _sentences(text)]
     beside = [
-        item for _, found in sentences for item in found if item.meaning.kind in _OF_THE_WHOLE
+        item for _, found in sentences for item in found if item.meaning.kind in _UNMISTAKABLE
     ]
     return any(_rejects(sentence, found, beside, about) for sentence, found in sentences)
 
@@ -93,7 +92,7 @@ def matters(text: str) -> set[str]:
         for sentence in _sentences(text[:MAX_LENGTH])
         for found in _find(sentence)
         if found.end - found.start >= _MIN_SHARED
-    } & set(_OTHER_MATTERS)
+    } & {*_MATTERS, "missing"}
 
 
 def names_captcha(text: str) -> bool:
@@ -115,7 +114,10 @@ def _unless_it_is_a_name(quotation: re.Match[str]) -> str:
 def _rejects(sentence: str, found: list[_Found], beside: list[_Found], about: About) -> bool:
     is_named = any(item.meaning.kind == "captcha" for item in found)
     verdicts = [item for item in found if item.meaning.kind in _VERDICTS]
-    for language in {item.meaning.language for item in verdicts}:
+    languages = {item.meaning.language for item in verdicts}
+    if any(_is_another_matter(item, languages) for item in (*found, *beside)):
+        return False
+    for language in languages:
         said = [item for item in verdicts if item.meaning.language == language]
         is_wrong = any(item.meaning.kind == "wrong" for item in said)
         is_coded = any(
@@ -126,33 +128,33 @@ def _rejects(sentence: str, found: list[_Found], beside: list[_Found], about: Ab
             or about >= About.ITS_PLACE
             or (is_coded and (about >= About.ITS_PLACE_HAS_ONE or language in _ANSWER_FIRST))
         )
-        if not is_about or not (is_wrong or is_named or about == About.ITS_PLACE):
-            continue
-        if any(_is_another_matter(item, said, language, sentence) for item in found):
-            continue
-        if not any(_speaks(item, language) for item in beside):
+        is_verdict = is_wrong or is_named or about >= About.ITS_PLACE
+        if is_about and is_verdict and not _is_taken_back(sentence, found, said, language):
             return True
     return False
 
 
-def _is_another_matter(item: _Found, said: list[_Found], language: str, sentence: str) -> bool:
-    """Whether a phrase makes a sentence that says *wrong* in *language* another matter."""
-    kind = item.meaning.kind
-    if kind not in _OTHER_MATTERS:
-        return False
-    if not _speaks(item, language):
-        return False
-    if kind in ("right", "if") and any(wrong.start <= item.start < wrong.end for wrong in said):
-        return False  # part of the phrase for "wrong": "is correct" in "is not correct"
-    if kind == "missing":
-        return not any(_is_or(sentence[slice(*_between(item, wrong))]) for wrong in said)
-    return True
+def _is_another_matter(item: _Found, languages: set[str]) -> bool:
+    """Whether a phrase makes a message in one of *languages* another matter."""
+    kind, language = item.meaning.kind, item.meaning.language
+    is_unmistakable = kind in _UNMISTAKABLE and item.end - item.start >= _MIN_SHARED
+    return kind in _MATTERS and (is_unmistakable or language in languages or language == "en")
 
 
-def _speaks(item: _Found, language: str) -> bool:
-    """Whether a phrase counts in a sentence of *language*: its own do, and the unmistakable."""
-    is_long = item.end - item.start >= _MIN_SHARED and item.meaning.kind in _SHARED
-    return is_long or item.meaning.language == language
+def _is_taken_back(sentence: str, found: list[_Found], said: list[_Found], language: str) -> bool:
+    """Whether a sentence that says *wrong* in *language* says that nothing was sent, or *if*."""
+    for item in found:
+        kind = item.meaning.kind
+        if item.meaning.language != language:
+            continue
+        if kind == "missing":
+            if not any(_is_or(sentence[slice(*_between(item, wrong))]) for wrong in said):
+                return True
+        elif kind in ("right", "if"):
+            # "is correct" in "is not correct" is part of the phrase for "wrong"
+            if not any(wrong.start <= item.start < wrong.end for wrong in said):
+                return True
+    return False
 
 
 def _between(one: _Found, other: _Found) -> tuple[int, int]:

@@ -212,7 +212,7 @@ class Reader:
         if tag in _FIELDS:
             self._look_at_a_field(dict(attributes))
         elif tag in _PICTURES:
-            self._look_at_a_picture(tag, attributes)
+            self._look_at_a_picture(element, attributes)
         elif is_captcha:
             self.sight.is_named = True
             if not self.sight.widget and _WIDGET.search(named):
@@ -267,11 +267,10 @@ class Reader:
                 raise _TooManyError
             self.sight.errors.append(Error(text, place, self._item))
 
-    def _look_at_a_picture(self, tag: str, attributes: list[tuple[str, str]]) -> None:
+    def _look_at_a_picture(self, element: Any, attributes: list[tuple[str, str]]) -> None:
         self.sight.has_pictures = True
-        named = " ".join([value[:200] for _, value in attributes]).lower()
-        if not self.sight.picture and _PICTURE.search(_NOT_A_PICTURE.sub("", named)):
-            self.sight.picture = _shown(tag, attributes)
+        if not self.sight.picture and is_picture(element):
+            self.sight.picture = _shown(element.tag, attributes)
 
     def _look_at_a_field(self, attributes: dict[str, str]) -> None:
         sight = self.sight
@@ -327,14 +326,24 @@ def is_captchas_own(place: Place) -> bool:
 
 def _fields_in(group: Any) -> bool | None:
     """Whether the fields in *group* are a captcha's, all of them; ``None`` if it has none."""
-    found: bool | None = None
+    is_captcha, others = False, 0
     for element in islice(group.iter("*"), _MAX_SCANNED):
-        tag, name = element.tag, name_of(element.attrib)
-        if tag in _FIELDS and element.get("type", "").lower() not in _NOT_TYPED - {"hidden"}:
+        tag, kind = element.tag, element.get("type", "").lower()
+        if tag in _FIELDS and (kind not in _NOT_TYPED or kind == "hidden"):
+            name = name_of(element.attrib)
             if CAPTCHA_NAME.search(name) and not _OTHER_CODE.search(name):
-                found = True
-            elif element.get("type", "").lower() != "hidden":
-                return False
-        elif _WIDGET.search(element.get("class", "")):
-            found = True
-    return found
+                is_captcha = True
+            elif kind != "hidden":
+                others += 1
+        elif _WIDGET.search(element.get("class", "")) or (tag == "img" and is_picture(element)):
+            is_captcha = True
+            others -= tag == "img"  # its field may be called anything
+    if others > 0:
+        return False
+    return True if is_captcha else None
+
+
+def is_picture(element: Any) -> bool:
+    """Whether an element is the picture of an image captcha."""
+    named = " ".join([value[:200] for value in element.values()]).lower()
+    return _PICTURE.search(_NOT_A_PICTURE.sub("", named)) is not None
