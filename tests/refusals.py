@@ -174,7 +174,7 @@ def mediawiki(message: str) -> Response:
 def mediawiki_edit(message: str) -> Response:
     return page(
         '<body class="mediawiki"><div class="mw-message-box-error mw-message-box"><p>'
-        f"\n{message}\n</p></div><div class=\"mw-message-box-warning mw-anon-edit-warning\"><p>"
+        f'\n{message}\n</p></div><div class="mw-message-box-warning mw-anon-edit-warning"><p>'
         f"{'You are not logged in. Your IP address will be publicly visible. ' * 5}</p></div>"
         '<form id="editform"><input name="wpCaptchaWord"><input type="hidden" name="wpCaptchaId">'
         '<textarea name="wpTextbox1">Lichen</textarea></form></body>'
@@ -471,7 +471,13 @@ def _refused_by_services() -> Iterator[Case]:
     cases.add("43 shop", answer({"success": False, "error": "INVALID_CAPTCHA"}))
     cases.add("44 ruoyi", answer({"msg": "验证码错误", "code": 500}), "zh")
     for code in (
-        *("CAPTCHA_INVALID", "invalid_captcha", "captcha-failed", "captchaIncorrect", "WrongCaptcha"),
+        *(
+            "CAPTCHA_INVALID",
+            "invalid_captcha",
+            "captcha-failed",
+            "captchaIncorrect",
+            "WrongCaptcha",
+        ),
         *("captchainvalid", "CAPTCHA_ERROR", "error.captcha.invalid", "recaptcha_failed"),
         *("Captcha is incorrect", "Invalid captcha.", "captcha: wrong answer", "Captcha failed"),
         *("Die Captcha-Eingabe ist falsch", "Неверная капча", "El captcha no es correcto"),

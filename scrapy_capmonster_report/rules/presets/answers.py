@@ -27,6 +27,10 @@ _ERROR = re.compile(
 )
 """Members that hold errors, in lower case."""
 
+_SIDE = re.compile("^(?:description|name|title|text|info|reason|hint)$")
+_MAIN = re.compile("err|code|status|success|^ok$|message|msg|result|fail")
+"""Members that say that it is an error; without one of them :data:`_SIDE` may be of anything."""
+
 _ERRORS = re.compile("errors?$|fields$|violations$|^messages?$|validation|^detail")
 """Members whose members are fields."""
 
@@ -40,7 +44,8 @@ _DATA = re.compile(
 _NOT_A_FIELD = re.compile("requir|need|url|src|show|enabl|expire|miss|valid$|status|count|html")
 _NAMES_A_FIELD: Final = ("field", "param", "property", "path", "attribute", "source", "key", "loc")
 
-_CODE = re.compile(r"\S{1,80}")
+_ADDRESS = re.compile("(?:https?:|data:|/)")
+_CODE = re.compile("[!-~]{1,80}")
 _CODE_OF_A_CAPTCHA = re.compile("captcha|turnstile")
 _CODE_WRONG = re.compile("invalid|incorrect|wrong|fail|error|mismatch|bad|reject|notvalid|notmatch")
 _CODE_OF_ANOTHER_MATTER = re.compile(
@@ -70,9 +75,11 @@ class Saying(NamedTuple):
     @property
     def rejects(self) -> bool:
         """Whether it says that a captcha answer was wrong."""
-        if _CODE.fullmatch(self.text) and self.text.isascii() and rejects_as_code(self.text):
-            return True
-        return rejects(self.text, About.ITS_PLACE if self.is_placed else About.ITS_WORDS)
+        if _ADDRESS.match(self.text):
+            return False
+        if _CODE.fullmatch(self.text) and _CODE_OF_A_CAPTCHA.search(self.text.lower()):
+            return rejects_as_code(self.text)
+        return rejects(self.text, About.ITS_PLACE if self.is_placed else About.ITS_ANSWER)
 
     @property
     def is_another_matter(self) -> bool:
@@ -131,15 +138,23 @@ def _walk(value: Any, path: tuple[str, ...], is_placed: bool, is_error: bool) ->
     elif isinstance(value, dict) and len(value) <= _MAX_MEMBERS:
         fields = [str(value.get(name, "")).lower() for name in _NAMES_A_FIELD]
         is_placed = is_placed or any(map(_is_field, fields))
+        captioned = [key for key, item in value.items() if _is_caption(key, item)]
         for key, item in value.items():
             name = key.lower()
-            if _DATA.search(name):
+            if _DATA.search(name) or (len(captioned) > 1 and key in captioned):
+                continue
+            if _SIDE.search(name) and not any(_MAIN.search(other.lower()) for other in value):
                 continue
             below_errors = bool(path) and bool(_ERRORS.search(path[-1].lower()))
             names_error = names_errors(key) or below_errors or _is_field(name)
             # One member of any name may wrap the answer.
             if names_error or (isinstance(item, dict) and len(path) < 2):
                 yield from _walk(item, (*path, key), is_placed or _is_field(name), names_error)
+
+
+def _is_caption(key: str, item: Any) -> bool:
+    """Whether a member is like one of a catalogue of messages about captchas."""
+    return "captcha" in key.lower() and isinstance(item, str) and not _CODE.fullmatch(item)
 
 
 def _is_field(name: str) -> bool:

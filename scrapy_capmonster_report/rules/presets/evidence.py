@@ -12,7 +12,7 @@ from scrapy.selector import Selector
 from ..page import NOT_JSON
 from .answers import Saying, names_errors, sayings, succeeded
 from .messages import About, matters, rejects
-from .places import Error, Reader, Sight, is_captchas_own
+from .places import MAX_FIELDS, Error, Reader, Sight, is_captchas_own
 
 if TYPE_CHECKING:
     from ..page import Page
@@ -26,6 +26,7 @@ _MAX_SCRIPT: Final = 100_000
 _MAX_SCRIPTS: Final = 50
 _MAX_FRAGMENTS: Final = 5
 _QUOTED = re.compile("“[^”]*”")
+_CODE = re.compile(r"\w+[_-][\w-]+")
 _MARKUP = re.compile(r"<\w[^>]*>")
 
 REFUSED: Final = (
@@ -83,7 +84,11 @@ def said_in_scripts(page: Page) -> list[Saying]:
     scripts = page.selector.root.iterfind(".//script[@type='application/json']")
     parsed = [_parsed(script.text) for script in islice(scripts, _MAX_SCRIPTS)]
     found = [saying for value in parsed if value is not NOT_JSON for saying in sayings(value)]
-    return [saying for saying in found if any(map(names_errors, saying.path))]
+    return [
+        saying
+        for saying in found
+        if any(map(names_errors, saying.path)) and "messages" not in saying.path
+    ]
 
 
 def _parsed(text: str | None) -> Any:
@@ -137,7 +142,7 @@ def captcha_error(page: Page) -> str | None:
 
 def named_error(page: Page) -> str | None:
     """Like :func:`captcha_error`, for an error that names the captcha."""
-    return error_on(page.view(sight), About.ITS_WORDS)
+    return error_on(page.view(sight), About.ITS_ANSWER)
 
 
 def error_on(seen: Sight, most: About = About.ITS_PLACE) -> str | None:
@@ -147,9 +152,13 @@ def error_on(seen: Sight, most: About = About.ITS_PLACE) -> str | None:
         seen: what a page shows.
         most: what may make it one about a captcha.
     """
-    level = About.ITS_PLACE_HAS_ONE if seen.captcha and not seen.has_other_code else About.ITS_WORDS
+    level = About.ITS_WORDS
+    if seen.captcha and not seen.has_other_code:
+        level = About.ITS_PLACE_HAS_ONE
+    elif not seen.fields:
+        level = About.ITS_ANSWER
     for error in seen.errors:
-        if error.place.fields > 3:
+        if error.place.fields > MAX_FIELDS or _CODE.fullmatch(error.text):
             continue
         is_one = rejects(error.text, min(level, most)) or (
             most is About.ITS_PLACE
@@ -212,7 +221,7 @@ def alerts(page: Page) -> list[str]:
 
 def alert_error(page: Page) -> str | None:
     """The ``alert()`` of a page that says that a captcha answer was wrong."""
-    return next((text for text in page.view(alerts) if rejects(text, About.ITS_WORDS)), None)
+    return next((text for text in page.view(alerts) if rejects(text, About.ITS_ANSWER)), None)
 
 
 def _unescaped(text: str) -> str:

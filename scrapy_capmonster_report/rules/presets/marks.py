@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from ..page import Page
 
 
+NO_LIMIT: Final = {"status": [*range(200, 404), *range(405, 429), *range(430, 501)]}
+"""Not 404, not 429 (a rate limit), no proxy in trouble."""
+
+
 def _submission(page: Page) -> str | None:
     if page.request.method not in ("GET", "HEAD"):
         return page.request.method

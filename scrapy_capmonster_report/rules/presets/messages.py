@@ -47,9 +47,11 @@ class About(IntEnum):
 
     ITS_WORDS = 1
     """It says *captcha*."""
-    ITS_PLACE_HAS_ONE = 2
+    ITS_ANSWER = 2
+    """It says *captcha*, or is all that a site answers and says what means one in Chinese."""
+    ITS_PLACE_HAS_ONE = 3
     """It says *captcha*, or speaks of a code, characters or a picture beside one."""
-    ITS_PLACE = 3
+    ITS_PLACE = 4
     """Whatever it says: it stands in the captcha's own place."""
 
 
@@ -112,26 +114,19 @@ def _unless_it_is_a_name(quotation: re.Match[str]) -> str:
 
 
 def _rejects(sentence: str, found: list[_Found], beside: list[_Found], about: About) -> bool:
-    is_named = any(item.meaning.kind == "captcha" for item in found)
     verdicts = [item for item in found if item.meaning.kind in _VERDICTS]
     languages = {item.meaning.language for item in verdicts}
     if any(_is_another_matter(item, languages) for item in (*found, *beside)):
         return False
-    for language in languages:
-        said = [item for item in verdicts if item.meaning.language == language]
-        is_wrong = any(item.meaning.kind == "wrong" for item in said)
-        is_coded = any(
-            item.meaning.kind == "code" and item.meaning.language == language for item in found
-        )
-        is_about = (
-            is_named
-            or about >= About.ITS_PLACE
-            or (is_coded and (about >= About.ITS_PLACE_HAS_ONE or language in _ANSWER_FIRST))
-        )
-        is_verdict = is_wrong or is_named or about >= About.ITS_PLACE
-        if is_about and is_verdict and not _is_taken_back(sentence, found, said, language):
-            return True
-    return False
+    if any(_takes_back(item, verdicts, languages, sentence) for item in found):
+        return False
+    if about >= About.ITS_PLACE or any(item.meaning.kind == "captcha" for item in found):
+        return bool(verdicts)
+    wrong = {item.meaning.language for item in verdicts if item.meaning.kind == "wrong"}
+    coded = wrong & {item.meaning.language for item in found if item.meaning.kind == "code"}
+    if about >= About.ITS_PLACE_HAS_ONE:
+        return bool(coded)
+    return about >= About.ITS_ANSWER and not coded.isdisjoint(_ANSWER_FIRST)
 
 
 def _is_another_matter(item: _Found, languages: set[str]) -> bool:
@@ -141,20 +136,17 @@ def _is_another_matter(item: _Found, languages: set[str]) -> bool:
     return kind in _MATTERS and (is_unmistakable or language in languages or language == "en")
 
 
-def _is_taken_back(sentence: str, found: list[_Found], said: list[_Found], language: str) -> bool:
-    """Whether a sentence that says *wrong* in *language* says that nothing was sent, or *if*."""
-    for item in found:
-        kind = item.meaning.kind
-        if item.meaning.language != language:
-            continue
-        if kind == "missing":
-            if not any(_is_or(sentence[slice(*_between(item, wrong))]) for wrong in said):
-                return True
-        elif kind in ("right", "if"):
-            # "is correct" in "is not correct" is part of the phrase for "wrong"
-            if not any(wrong.start <= item.start < wrong.end for wrong in said):
-                return True
-    return False
+def _takes_back(item: _Found, verdicts: list[_Found], languages: set[str], sentence: str) -> bool:
+    """Whether a phrase says that nothing was sent, that all went well, or *if*."""
+    kind, language = item.meaning.kind, item.meaning.language
+    if language not in languages and language != "en":
+        return False
+    if kind == "missing":
+        return not any(_is_or(sentence[slice(*_between(item, verdict))]) for verdict in verdicts)
+    # "is correct" in "is not correct" is part of the phrase for "wrong".
+    return kind in ("right", "if") and not any(
+        verdict.start <= item.start < verdict.end for verdict in verdicts
+    )
 
 
 def _between(one: _Found, other: _Found) -> tuple[int, int]:

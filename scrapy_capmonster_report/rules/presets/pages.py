@@ -11,6 +11,7 @@ from .marks import (
     FRAGMENT_ERROR,
     JSON_ERROR,
     NAMED_ERROR,
+    NO_LIMIT,
     OTHER_ERROR,
     PICTURE,
     REDIRECT,
@@ -21,9 +22,6 @@ from .marks import (
 )
 from .preset import Preset, PresetRule, element
 from .words import IN_CODES, IN_WORDS
-
-_NO_LIMIT: Final = {"status": [*range(200, 404), *range(405, 429), *range(430, 501)]}
-"""Not 404, not 429 (a rate limit), no proxy in trouble."""
 
 _OTHER_MATTERS: Final = (
     "expired, missing and repeated answers, locks and too many attempts, codes of text messages "
@@ -90,7 +88,7 @@ IMAGE_CAPTCHA_AGAIN: Final = Preset(
     rests_on="an element marked as an error (class, id, role, red), with words for *captcha* or "
     "*code* and for *wrong*, or with the latter alone in the captcha's own place",
     source="public form code",
-    rules=(PresetRule((SUBMISSION, PICTURE, CAPTCHA_ERROR, OTHER_ERROR), "image", _NO_LIMIT),),
+    rules=(PresetRule((SUBMISSION, PICTURE, CAPTCHA_ERROR, OTHER_ERROR), "image", NO_LIMIT),),
 )
 
 TOKEN_CAPTCHA_AGAIN: Final = Preset(
@@ -102,8 +100,8 @@ TOKEN_CAPTCHA_AGAIN: Final = Preset(
     rests_on="as `image-captcha-again`; without a captcha on the page the error must name it",
     source="public form code",
     rules=(
-        PresetRule((SUBMISSION, WIDGET, CAPTCHA_ERROR, OTHER_ERROR), "token", _NO_LIMIT),
-        PresetRule((SUBMISSION, SHORT_PAGE, NAMED_ERROR), "", _NO_LIMIT),
+        PresetRule((SUBMISSION, WIDGET, CAPTCHA_ERROR, OTHER_ERROR), "token", NO_LIMIT),
+        PresetRule((SUBMISSION, SHORT_PAGE, NAMED_ERROR), "", NO_LIMIT),
     ),
 )
 
@@ -133,9 +131,9 @@ JSON_CAPTCHA_ERROR: Final = Preset(
     "the words of the value, or a captcha's field as the name of the member",
     source="public issue threads, RuoYi, Auth0, Yii 2, REST framework, Laravel",
     rules=(
-        PresetRule((ANSWER, JSON_ERROR), "", _NO_LIMIT),
-        PresetRule((ANSWER, FRAGMENT_ERROR), "", _NO_LIMIT),
-        PresetRule((SUBMISSION, SCRIPT_ERROR), "", _NO_LIMIT),
+        PresetRule((ANSWER, JSON_ERROR), "", NO_LIMIT),
+        PresetRule((ANSWER, FRAGMENT_ERROR), "", NO_LIMIT),
+        PresetRule((SUBMISSION, SCRIPT_ERROR), "", NO_LIMIT),
     ),
 )
 
@@ -146,7 +144,7 @@ SCRIPT_ALERT: Final = Preset(
     leaves_out=f"{_OTHER_MATTERS}; scripts that ask something before they show it",
     rests_on="a script that begins with the call and has no function and no `if`",
     source="public form code",
-    rules=(PresetRule((ALERT,), "image", _NO_LIMIT),),
+    rules=(PresetRule((ALERT,), "image", NO_LIMIT),),
 )
 
 PRESETS: Final = (

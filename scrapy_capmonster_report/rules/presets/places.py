@@ -16,7 +16,7 @@ MAX_ERRORS: Final = 200
 _MAX_DISTANCE: Final = 4
 """Levels from a text up to the element that is marked as an error, or to the captcha's group."""
 
-_MAX__FIELDS: Final = 3
+MAX_FIELDS: Final = 3
 """Fields in an element that is marked as an error; one with more is a form."""
 
 _MAX_SCANNED: Final = 200

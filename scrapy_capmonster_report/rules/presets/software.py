@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from . import evidence
-from .marks import ANSWER, CAPTCHA_ERROR, JSON_ERROR, NAMED_ERROR, WIDGET
+from .marks import ANSWER, CAPTCHA_ERROR, JSON_ERROR, NAMED_ERROR, NO_LIMIT, WIDGET
 from .messages import fold
 from .preset import Mark, Preset, PresetRule, element, member
 from .words import IN_CODES, IN_WORDS
@@ -32,7 +32,7 @@ def _form(name: str, css: str, kind: str) -> PresetRule:
 
 
 def _json(kind: str) -> PresetRule:
-    return PresetRule((ANSWER, JSON_ERROR), kind)
+    return PresetRule((ANSWER, JSON_ERROR), kind, NO_LIMIT)
 
 
 DJANGO_SIMPLE_CAPTCHA: Final = Preset(
@@ -66,7 +66,10 @@ DJANGO_RECAPTCHA: Final = Preset(
     rules=(
         PresetRule(
             (
-                element("an error of a Django form", ".errorlist, .invalid-feedback, .help-block, .alert-block"),
+                element(
+                    "an error of a Django form",
+                    ".errorlist, .invalid-feedback, .help-block, .alert-block",
+                ),
                 WIDGET,
                 NAMED_ERROR,
             ),
