@@ -37,7 +37,7 @@ _FILLED_IN: Final = "//input/@value | //textarea/text()"
 
 def marks_of(saved: SavedPage) -> dict[str, int]:
     """The marks of a page as JSON, each with its rank: the lower, the more it says."""
-    page = Page(saved.response, saved.request, saved.redirects, saved.unknown)
+    page = Page(saved.response, saved.request, saved.redirects, unknown=saved.unknown)
     ranked = [*_of_answer(page), *_of_json(page), *_of_elements(page)]
     return {json.dumps(rule): rank for rank, rule in sorted(ranked, key=lambda item: -item[0])}
 

@@ -211,14 +211,14 @@ class Text(_Regexes):
     def _texts(self, page: Page) -> Sequence[str]:
         return () if page.text is None else (page.text,)
 
-    def holds(self, page: Page) -> bool:
-        # Written out: with many rules for one site this is where the time goes.
-        text = page.text
-        if text is not None:
-            for search in self._searches:
-                if search(text):
-                    return True
-        return False
+
+class Words(_Regexes):
+    """A regex is found in the words that a page shows."""
+
+    key = "words"
+
+    def _texts(self, page: Page) -> Sequence[str]:
+        return (page.words,)
 
 
 class JmesPath(Condition):
@@ -361,6 +361,7 @@ CONDITIONS: Final[Mapping[str, type[Condition]]] = {
         JmesPath,
         Css,
         XPath,
+        Words,
         Unless,
         Callback,
     )
