@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from math import sqrt
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from ..ledger import PASSED
 from ..outcome import Outcome
@@ -18,71 +18,103 @@ if TYPE_CHECKING:
 UNKNOWN_TYPE: Final = "unknown"
 """The captcha type of tasks that came without a ``taskType``."""
 
-SITE_KEYS: Final = ("site", "type", "fate")
+SITE_KEYS: Final = ("site", "type", "rule", "fate")
 """The members of a ``Count`` that :func:`by_site` looks at."""
 
 _Z: Final = 1.96
 """Standard deviations on either side that make 95 %."""
 
 
+class Proportion(NamedTuple):
+    """How many of some tasks were rejected."""
+
+    rejected: int
+    tasks: int
+
+    @property
+    def rate(self) -> float:
+        return self.rejected / self.tasks
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """See :func:`interval`."""
+        return interval(self.rejected, self.tasks)
+
+
 @dataclass(slots=True)
 class Figures:
-    """How many tasks had which fate.
+    """How many tasks ended how.
 
-    ``tasks`` is ``passed + rejected``. ``rejected`` is the sum of the others, and of the reports
-    that have no outcome yet.
+    ``tasks`` is ``passed + rejected``. ``rejected`` is ``withheld + accepted_reports +
+    refused_reports + dropped + waiting``.
+
+    Args:
+        fates: the number of tasks by fate (see ``ledger.Count``).
+        rules: the number of rejected tasks by the name of the rule that matched.
     """
 
-    tasks: int = 0
-    passed: int = 0
-    rejected: int = 0
-    withheld: int = 0
-    accepted_reports: int = 0
-    refused_reports: int = 0
-    dropped: int = 0
+    fates: Counter[str] = field(default_factory=Counter)
+    rules: Counter[str] = field(default_factory=Counter)
+
+    def add(self, count: Count) -> None:
+        self.fates[count.fate] += count.tasks
+        if count.fate != PASSED:
+            self.rules[count.rule] += count.tasks
+
+    @property
+    def tasks(self) -> int:
+        return self.fates.total()
+
+    @property
+    def passed(self) -> int:
+        return self.fates[PASSED]
+
+    @property
+    def rejected(self) -> int:
+        return self.tasks - self.passed
+
+    @property
+    def withheld_reasons(self) -> dict[str, int]:
+        """How many reports were withheld for each reason: ``{"stale": 3}``."""
+        return {
+            fate.removeprefix("withheld/"): tasks
+            for fate, tasks in self.fates.items()
+            if fate.startswith("withheld/")
+        }
+
+    @property
+    def withheld(self) -> int:
+        return sum(self.withheld_reasons.values())
+
+    @property
+    def dropped(self) -> int:
+        return sum(tasks for fate, tasks in self.fates.items() if fate.startswith("dropped/"))
+
+    @property
+    def accepted_reports(self) -> int:
+        return self.fates[Outcome.ACCEPTED.value]
+
+    @property
+    def refused_reports(self) -> int:
+        return self.fates[Outcome.REFUSED.value]
+
+    @property
+    def waiting(self) -> int:
+        """Reports that have no outcome yet: in flight, or kept for the next crawl."""
+        reports = self.accepted_reports + self.refused_reports
+        return self.rejected - self.withheld - self.dropped - reports
 
     @property
     def rejection_rate(self) -> float:
         return self.rejected / self.tasks if self.tasks else 0.0
 
-    @property
-    def pending(self) -> int:
-        """Reports that have no outcome yet: kept for the next crawl, or under way."""
-        return (
-            self.rejected
-            - self.withheld
-            - self.accepted_reports
-            - self.refused_reports
-            - self.dropped
-        )
-
-    def add(self, fate: str, tasks: int) -> None:
-        """Count *tasks* of this *fate* (see ``ledger.Count``)."""
-        self.tasks += tasks
-        if fate == PASSED:
-            self.passed += tasks
-            return
-        self.rejected += tasks
-        if fate == Outcome.ACCEPTED.value:
-            self.accepted_reports += tasks
-        elif fate == Outcome.REFUSED.value:
-            self.refused_reports += tasks
-        elif fate.startswith("withheld/"):
-            self.withheld += tasks
-        elif fate.startswith("dropped/"):
-            self.dropped += tasks
-
     def as_dict(self) -> dict[str, Any]:
-        return {
-            "tasks": self.tasks,
-            "passed": self.passed,
-            "rejected": self.rejected,
-            "withheld": self.withheld,
-            "accepted_reports": self.accepted_reports,
-            "refused_reports": self.refused_reports,
-            "dropped": self.dropped,
-            "rejection_rate": self.rejection_rate,
-        }
+        """The figures as ``summary --json`` prints them."""
+        names = (
+            *("tasks", "passed", "rejected", "withheld", "accepted_reports", "refused_reports"),
+            *("dropped", "waiting", "rejection_rate", "withheld_reasons"),
+        )
+        return {**{name: getattr(self, name) for name in names}, "rules": dict(self.rules)}
 
 
 @dataclass(slots=True)
@@ -90,6 +122,10 @@ class SiteFigures(Figures):
     """A site's figures, and those of each captcha type on it."""
 
     types: defaultdict[str, Figures] = field(default_factory=lambda: defaultdict(Figures))
+
+    def add(self, count: Count) -> None:
+        Figures.add(self, count)
+        self.types[count.type or UNKNOWN_TYPE].add(count)
 
     def as_dict(self) -> dict[str, Any]:
         types = {name: figures.as_dict() for name, figures in worst_first(self.types)}
@@ -100,9 +136,7 @@ def by_site(counts: Iterable[Count]) -> dict[str, SiteFigures]:
     """The figures of each site, the worst first."""
     sites: defaultdict[str, SiteFigures] = defaultdict(SiteFigures)
     for count in counts:
-        site = sites[count.site]
-        site.add(count.fate, count.tasks)
-        site.types[count.type or UNKNOWN_TYPE].add(count.fate, count.tasks)
+        sites[count.site].add(count)
     return dict(worst_first(sites))
 
 

@@ -9,161 +9,165 @@ from typing import TYPE_CHECKING, Any, Final
 
 from jinja2 import Environment, StrictUndefined
 
-from ..ledger import AGES, PENDING
-from ..ledger.entries import HOUR_SECONDS
-from ..outcome import Outcome
-from .charts import Share, by_age, course, top_of
-from .figures import UNKNOWN_TYPE, Figures, by_site, interval, percent, worst_first
+from ..ledger import AGES, PASSED
+from ..ledger.entries import DAY_SECONDS, HOUR_SECONDS
+from .charts import rate_by_age, rate_over_time, y_max
+from .figures import UNKNOWN_TYPE, Figures, Proportion, by_site, interval, percent, worst_first
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..ledger import Alert, Count, History
+    from ..ledger import Count, History
     from .figures import SiteFigures
 
 # So that the page stays small whatever the ledger holds.
-MOST_SITES: Final = 12
-MOST_COURSES: Final = 6
-MOST_TYPES: Final = 4
-MOST_CODES: Final = 10
-MOST_ALERTS: Final = 50
-MOST_ROWS: Final = 200
+MAX_SITES: Final = 12
+MAX_CHARTS: Final = 6
+MAX_TYPES: Final = 4
+MAX_RULES: Final = 10
+MAX_CODES: Final = 10
+MAX_ALERTS: Final = 5
+MAX_ROWS: Final = 200
 
-_SPANS: Final = tuple(hours * HOUR_SECONDS for hours in (1, 3, 6, 12, 24, 48, 7 * 24))
-_MOST_SPANS: Final = 48
+_MINUTE: Final = 60
+_SPANS: Final = (
+    *(minutes * _MINUTE for minutes in (5, 15, 30)),
+    *(hours * HOUR_SECONDS for hours in (1, 3, 6, 12)),
+    *(days * DAY_SECONDS for days in (1, 2, 7)),
+)
+_MAX_SPANS: Final = 48
+
+_ALWAYS: Final = 0.85
+"""A site that surely rejects more than this share of the answers rejects them all."""
 
 
-def page(history: History, *, now: float) -> str:
+def page(history: History, *, now: float, ledger: str = "", filters: Iterable[str] = ()) -> str:
     """The page, as HTML text.
 
     Args:
         history: what to show.
         now: seconds since the epoch; times on the page are those of this machine's zone.
+        ledger: the name of the ledger, as it may be shown.
+        filters: the options that chose this part of it, for example ``"--since 24h"``.
     """
     sites = by_site(history.counts)
     total = Figures()
-    fates: Counter[str] = Counter()
     codes: Counter[str] = Counter()
     for count in history.counts:
-        total.add(count.fate, count.tasks)
-        fates[count.fate] += count.tasks
+        total.add(count)
         if count.code:
             codes[count.code] += count.tasks
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"percent": percent, "moment": _moment, "number": _number}
+    environment.filters |= {"percent": percent, "moment": _moment, "number": "{:,}".format}
     template = files(__package__).joinpath("page.html").read_text(encoding="utf-8")
     return environment.from_string(template).render(
         now=now,
-        since=min((count.hour for count in history.counts), default=None),
+        zone=datetime.fromtimestamp(now).astimezone().strftime("%Z (UTC%z)"),
+        ledger=ledger,
+        filters=list(filters),
+        spiders=sorted({count.spider for count in history.counts}),
+        periods=sorted({count.hour for count in history.counts}),
         total=total,
         sites=sites,
-        shown=dict(list(sites.items())[:MOST_SITES]),
+        shown=dict(list(sites.items())[:MAX_SITES]),
         interval=interval,
         worst_first=worst_first,
-        alerts=history.alerts[::-1][:MOST_ALERTS],
-        courses=_courses(history, sites, now),
-        ages=_ages(history.counts),
-        outcomes=_outcomes(fates),
-        codes=codes.most_common(MOST_CODES),
+        # The last of each site, the newest first.
+        alerts=sorted({alert.site: alert for alert in history.alerts}.values(), reverse=True),
+        max_alerts=MAX_ALERTS,
+        always=[
+            name for name, site in sites.items() if interval(site.rejected, site.tasks)[0] > _ALWAYS
+        ],
+        unknown=sum(count.tasks for count in history.counts if not count.type),
+        charts=_over_time(history, sites, now),
+        ages=_by_age(history.counts),
+        outcomes=[(fate, tasks) for fate, tasks in total.fates.most_common() if fate != PASSED],
+        rules=[
+            (rule, tasks, [name for name, site in sites.items() if rule in site.rules])
+            for rule, tasks in total.rules.most_common(MAX_RULES)
+        ],
+        codes=codes.most_common(MAX_CODES),
         rows=_rows(sites),
-        most_rows=MOST_ROWS,
+        max_rows=MAX_ROWS,
     )
 
 
-def _courses(history: History, sites: dict[str, SiteFigures], now: float) -> list[dict[str, Any]]:
-    """The charts over time, for sites with alerts first, then for those that refused most.
+def _over_time(history: History, sites: dict[str, SiteFigures], now: float) -> list[dict[str, Any]]:
+    """The charts over time, for sites with alerts first, then for those that rejected most.
 
-    None if there is no course to show.
+    None if all of it happened in one span of time.
     """
-    alerts: defaultdict[str, list[Alert]] = defaultdict(list)
+    alerts: defaultdict[str, list[float]] = defaultdict(list)
     for alert in history.alerts:
-        alerts[alert.site].append(alert)
+        alerts[alert.site].append(alert.at)
     names = [name for name in sites if sites[name].rejected]
     names.sort(key=lambda name: (name not in alerts, -sites[name].rejected))
-    chosen = names[:MOST_COURSES]
-    if not chosen:
+    span = _span(history.counts, now)
+    rates = _rates(history.counts, names[:MAX_CHARTS], span, now)
+    middles = {middle for of_site in rates.values() for middle in of_site}
+    if len(middles) < 2:
         return []
-    hours = {count.hour for count in history.counts}
-    if len(hours) == 1 and not alerts:
-        return []  # a single point is no course
-    seconds = max(hours) + HOUR_SECONDS - min(hours)
-    span = next((span for span in _SPANS if seconds / span <= _MOST_SPANS), _SPANS[-1])
-    shares = _over_time(history.counts, set(chosen), span, now)
-    middles = [at for name in chosen for at, _ in shares[name]]
     between = min(middles) - span / 2, max(middles) + span / 2
-    top = top_of(share for name in chosen for _, share in shares[name])
+    highest = y_max(rate for of_site in rates.values() for rate in of_site.values())
     return [
         {
             "site": name,
-            "alerts": alerts[name],
-            "svg": course(
-                shares[name],
-                [alert.at for alert in alerts[name]],
-                between=between,
-                top=top,
+            "svg": rate_over_time(
+                sorted(of_site.items()), alerts[name], between=between, y_max=highest
             ),
         }
-        for name in chosen
+        for name, of_site in rates.items()
     ]
 
 
-def _over_time(
-    counts: Iterable[Count], sites: set[str], span: int, now: float
-) -> dict[str, list[tuple[float, Share]]]:
-    """For each site what happened in each span of so many seconds, with the span's middle."""
+def _span(counts: Iterable[Count], now: float) -> int:
+    """How many seconds to show as one: as few as the ledger tells apart, if there is room."""
+    periods = {count.hour for count in counts}
+    if not periods:
+        return HOUR_SECONDS
+    finest = HOUR_SECONDS
+    seconds = max(periods) - min(periods) + finest
+    spans = [span for span in _SPANS if span >= finest]
+    return next((span for span in spans if seconds / span <= _MAX_SPANS), spans[-1])
+
+
+def _rates(
+    counts: Iterable[Count], sites: Iterable[str], span: int, now: float
+) -> dict[str, dict[float, Proportion]]:
+    """For each site the rate in each span of so many seconds, by the middle of the span."""
     # Days begin at midnight where the reader is.
     offset = datetime.fromtimestamp(now).astimezone().utcoffset()
     shift = offset.total_seconds() if offset else 0.0
-    sums: dict[str, defaultdict[int, Figures]] = {site: defaultdict(Figures) for site in sites}
+    sums: dict[str, defaultdict[float, Figures]] = {site: defaultdict(Figures) for site in sites}
     for count in counts:
-        if count.site in sites:
-            sums[count.site][int((count.hour + shift) // span)].add(count.fate, count.tasks)
-    return {
-        site: [
-            ((number + 0.5) * span - shift, Share(figures.rejected, figures.tasks))
-            for number, figures in sorted(spans.items())
-        ]
-        for site, spans in sums.items()
-    }
+        if count.site in sums:
+            middle = ((count.hour + shift) // span + 0.5) * span - shift
+            sums[count.site][middle].add(count)
+    return {site: _proportions(of_site) for site, of_site in sums.items()}
 
 
-def _ages(counts: Iterable[Count]) -> list[dict[str, Any]]:
+def _by_age(counts: Iterable[Count]) -> list[dict[str, Any]]:
     """The charts over the age of answers, for the types that were used most."""
-    types: defaultdict[str, defaultdict[int, Figures]] = defaultdict(lambda: defaultdict(Figures))
+    types: defaultdict[str, defaultdict[float, Figures]] = defaultdict(lambda: defaultdict(Figures))
     for count in counts:
-        types[count.type or UNKNOWN_TYPE][count.age].add(count.fate, count.tasks)
-    tasks = {name: sum(figures.tasks for figures in ages.values()) for name, ages in types.items()}
-    chosen = sorted(types, key=lambda name: (-tasks[name], name))[:MOST_TYPES]
-    shares = {
-        name: {age: Share(figures.rejected, figures.tasks) for age, figures in types[name].items()}
-        for name in chosen
-    }
-    top = top_of(share for name in chosen for share in shares[name].values())
+        types[count.type or UNKNOWN_TYPE][count.age].add(count)
+    rates = {name: _proportions(ages) for name, ages in types.items()}
+    tasks = {name: sum(rate.tasks for rate in ages.values()) for name, ages in rates.items()}
+    chosen = sorted(rates, key=lambda name: (-tasks[name], name))[:MAX_TYPES]
+    highest = y_max(rate for name in chosen for rate in rates[name].values())
     return [
         {
             "type": name,
-            "svg": by_age([(age, shares[name].get(age)) for age in AGES], top=top),
+            "svg": rate_by_age([(age, rates[name].get(age)) for age in AGES], y_max=highest),
         }
         for name in chosen
     ]
 
 
-def _outcomes(fates: Counter[str]) -> list[tuple[str, int]]:
-    """What became of the refused answers, in the order of the enum, in words."""
-    words = {
-        Outcome.ACCEPTED.value: "reported, accepted",
-        Outcome.REFUSED.value: "reported, turned down",
-        **{
-            outcome.value: f"{words}: {outcome.reason.replace('_', ' ')}"
-            for outcome in Outcome
-            for words in ({"withheld": "not reported", "dropped": "lost"}.get(outcome.group),)
-            if words
-        },
-        PENDING: "waiting",
-    }
-    return [(text, fates[fate]) for fate, text in words.items() if fates[fate]]
+def _proportions(figures: dict[float, Figures]) -> dict[float, Proportion]:
+    return {key: Proportion(found.rejected, found.tasks) for key, found in figures.items()}
 
 
 def _rows(sites: dict[str, SiteFigures]) -> list[tuple[str, str, Figures]]:
@@ -173,12 +177,8 @@ def _rows(sites: dict[str, SiteFigures]) -> list[tuple[str, str, Figures]]:
         for site, figures in sites.items()
         for task_type, of_type in worst_first(figures.types)
     ]
-    return rows[:MOST_ROWS]
+    return rows[:MAX_ROWS]
 
 
 def _moment(at: float) -> str:
-    return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M")
-
-
-def _number(value: int) -> str:
-    return f"{value:,}"
+    return datetime.fromtimestamp(at).strftime("%Y-%m-%d %H:%M")
