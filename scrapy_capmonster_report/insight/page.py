@@ -149,13 +149,14 @@ def _rates(
 
 
 def _by_age(counts: Iterable[Count]) -> list[dict[str, Any]]:
-    """The charts over the age of answers, for the types that were used most."""
+    """The charts over the age of answers, for the most used of the types of several ages."""
     types: defaultdict[str, defaultdict[float, Figures]] = defaultdict(lambda: defaultdict(Figures))
     for count in counts:
         types[count.type or UNKNOWN_TYPE][count.age].add(count)
     rates = {name: _proportions(ages) for name, ages in types.items()}
     tasks = {name: sum(rate.tasks for rate in ages.values()) for name, ages in rates.items()}
-    chosen = sorted(rates, key=lambda name: (-tasks[name], name))[:MAX_TYPES]
+    several = [name for name in rates if len(rates[name]) > 1]
+    chosen = sorted(several, key=lambda name: (-tasks[name], name))[:MAX_TYPES]
     highest = y_max(rate for name in chosen for rate in rates[name].values())
     return [
         {
