@@ -60,7 +60,7 @@ def page(history: History, *, now: float, ledger: str = "", filters: Iterable[st
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"percent": percent, "moment": _moment, "number": "{:,}".format}
+    environment.filters |= {"percent": _percent, "moment": _moment, "number": "{:,}".format}
     template = files(__package__).joinpath("page.html").read_text(encoding="utf-8")
     return environment.from_string(template).render(
         now=now,
@@ -179,6 +179,10 @@ def _rows(sites: dict[str, SiteFigures]) -> list[tuple[str, str, Figures]]:
         for task_type, of_type in worst_first(figures.types)
     ]
     return rows[:MAX_ROWS]
+
+
+def _percent(rate: float) -> str:
+    return percent(rate).replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _moment(at: float) -> str:
