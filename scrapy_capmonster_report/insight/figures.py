@@ -49,25 +49,25 @@ class Figures:
     refused_reports + dropped + waiting``.
 
     Args:
-        fates: the number of tasks by fate (see ``ledger.Count``).
+        statuses: the number of tasks by status (see ``ledger.Count``).
         rules: the number of rejected tasks by the name of the rule that matched.
     """
 
-    fates: Counter[str] = field(default_factory=Counter)
+    statuses: Counter[str] = field(default_factory=Counter)
     rules: Counter[str] = field(default_factory=Counter)
 
     def add(self, count: Count) -> None:
-        self.fates[count.fate] += count.tasks
+        self.statuses[count.fate] += count.tasks
         if count.fate != PASSED:
             self.rules[count.rule] += count.tasks
 
     @property
     def tasks(self) -> int:
-        return self.fates.total()
+        return self.statuses.total()
 
     @property
     def passed(self) -> int:
-        return self.fates[PASSED]
+        return self.statuses[PASSED]
 
     @property
     def rejected(self) -> int:
@@ -77,9 +77,9 @@ class Figures:
     def withheld_reasons(self) -> dict[str, int]:
         """How many reports were withheld for each reason: ``{"stale": 3}``."""
         return {
-            fate.removeprefix("withheld/"): tasks
-            for fate, tasks in self.fates.items()
-            if fate.startswith("withheld/")
+            status.removeprefix("withheld/"): tasks
+            for status, tasks in self.statuses.items()
+            if status.startswith("withheld/")
         }
 
     @property
@@ -88,15 +88,15 @@ class Figures:
 
     @property
     def dropped(self) -> int:
-        return sum(tasks for fate, tasks in self.fates.items() if fate.startswith("dropped/"))
+        return sum(tasks for status, tasks in self.statuses.items() if status.startswith("dropped/"))
 
     @property
     def accepted_reports(self) -> int:
-        return self.fates[Outcome.ACCEPTED.value]
+        return self.statuses[Outcome.ACCEPTED.value]
 
     @property
     def refused_reports(self) -> int:
-        return self.fates[Outcome.REFUSED.value]
+        return self.statuses[Outcome.REFUSED.value]
 
     @property
     def waiting(self) -> int:

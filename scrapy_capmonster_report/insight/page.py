@@ -83,7 +83,7 @@ def page(history: History, *, now: float, ledger: str = "", filters: Iterable[st
         unknown=sum(count.tasks for count in history.counts if not count.type),
         charts=_over_time(history, sites, now),
         ages=_by_age(history.counts),
-        outcomes=[(fate, tasks) for fate, tasks in total.fates.most_common() if fate != PASSED],
+        outcomes=[(status, tasks) for status, tasks in total.statuses.most_common() if status != PASSED],
         rules=[
             (rule, tasks, [name for name, site in sites.items() if rule in site.rules])
             for rule, tasks in total.rules.most_common(MAX_RULES)
