@@ -37,14 +37,18 @@ from scrapy_capmonster_report.simulator import DEFAULT_CLIENT_KEY, Simulator
 if TYPE_CHECKING:
     from scrapy.settings import Settings
 
-CRAWLS, MINUTES_APART = 12, 5
-MISTAKES = {"books.example": 0.15, "flights.example": 0.08, "news.example": 0.22}
-"""The share of wrong answers; none for bakery.example."""
-TICKETS_BEFORE, TICKETS_AFTER = 0.04, 0.6
-"""For tickets.example, which changes its captcha after half of the crawls."""
-SOLVING, POLL_INTERVAL = 0.1, 0.1
-"""How many seconds solving takes, and how often the spider asks."""
 PAGE = Path("captcha-answers.html")
+
+CRAWLS, MINUTES_APART = 12, 5
+
+MISTAKES = {"books.example": 0.15, "flights.example": 0.08, "news.example": 0.22}
+"""The share of wrong answers; there are none for bakery.example."""
+
+TICKETS_BEFORE, TICKETS_AFTER = 0.04, 0.6
+"""The same for tickets.example, which changes its captcha after half of the crawls."""
+
+SOLVING, POLL_INTERVAL = 0.1, 0.1
+"""How many seconds solving takes, and how many pass between two questions of the spider."""
 
 
 def main() -> int:
@@ -89,8 +93,6 @@ class Stage:
 
     def crawl(self, settings: Settings, crawls: int, console: Console) -> None:
         """Run ``scrapy crawl prices`` so many times, and show how far it is."""
-        from twisted.internet import reactor
-
         settings.set("LOG_ENABLED", bool(settings["LOG_FILE"]), "cmdline")  # the rest: _log_handler
         settings.set("CAPMONSTER_API_URL", self.simulator.url, "cmdline")
         settings.set("CAPMONSTER_CLIENT_KEY", DEFAULT_CLIENT_KEY, "cmdline")
@@ -100,6 +102,9 @@ class Stage:
         with Progress(*columns, console=console) as progress:
             products = progress.add_task("Crawling", total=crawls * len(SHOPS) * PRODUCTS)
 
+            def advance() -> None:
+                progress.advance(products)
+
             async def crawl_all() -> None:
                 ahead: list[Any] = []
                 now = time.time
@@ -108,19 +113,13 @@ class Stage:
                     early = (crawls - 1 - number) * MINUTES_APART * 60
                     crawler = process.create_crawler("prices")
                     crawler.signals.connect(advance, signals.item_scraped)
+                    # The plugin, the spider and the shops read the time here.
                     with patch("time.time", lambda early=early: now() - early):
                         await process.crawl(crawler, ahead=ahead, poll_interval=POLL_INTERVAL)
 
-            def advance() -> None:
-                progress.advance(products)
-
-            def begin() -> None:
-                crawls = Deferred.fromCoroutine(crawl_all())
-                crawls.addErrback(lambda failure: failure.printTraceback())
-                crawls.addBoth(lambda _: reactor.stop())
-
-            reactor.callWhenRunning(begin)
-            process.start(stop_after_crawl=False)
+            crawling = Deferred.fromCoroutine(crawl_all())
+            crawling.addErrback(lambda failure: failure.printTraceback())
+            process.start()
 
     def serve(self, console: Console) -> None:
         """Wait for crawls from another terminal, until Ctrl-C."""
@@ -159,7 +158,9 @@ def _write_page(ledger: str, console: Console) -> None:
     except ValueError as error:  # a dry run keeps none
         console.print(f"No page: {error}", soft_wrap=True)
         return
-    PAGE.write_text(page(history, now=time.time(), ledger="sqlite:ledger.sqlite"), encoding="utf-8")
+    PAGE.write_text(
+        page(history, now=time.time(), ledger="in a temporary folder"), encoding="utf-8"
+    )
     console.print(f"The page of these crawls: {PAGE.resolve()}", soft_wrap=True)
 
 
