@@ -260,6 +260,23 @@ def test_the_table_can_be_searched_and_sorted(opened: Any) -> None:
     assert [row.split("\t")[3] for row in texts(browser, shown)] == ["10", "125", "2,100"]
 
 
+def test_a_site_of_which_only_rejections_are_known_has_no_rate(opened: Any) -> None:
+    callbacks = Count(
+        HOUR, "silent.example", "prices", IMAGE, 0, "reject()", "sent/accepted", "", 40
+    )
+    earlier = callbacks._replace(**{Count._fields[0]: HOUR - 7200})
+    browser = opened(HISTORY._replace(counts=[*HISTORY.counts, callbacks, earlier]))
+    assert texts(browser, "#rate") == ["11 %"], "the rate of the other sites"
+    assert texts(browser, "#rejected") == ["315"]
+    row = texts(browser, "#sites .site")[-1]
+    assert row.split("\n") == [
+        *("silent.example", IMAGE, "\N{EN DASH} only rejections are known: 80"),
+    ]
+    assert "silent.example" not in texts(browser, "#over-time figcaption")
+    assert not any("silent.example" in text for text in texts(browser, "#advice li"))
+    assert texts(browser, "#figures tbody tr")[-1].split("\t")[:3] == ["silent.example", "-", IMAGE]
+
+
 def test_a_single_moment_has_no_chart_over_time(opened: Any) -> None:
     browser = opened(History(counts("shop.example", TURNSTILE, passed=9, sent_accepted=1), []))
     assert len(texts(browser, "#no-course")) == 1

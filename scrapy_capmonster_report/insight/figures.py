@@ -21,6 +21,9 @@ UNKNOWN_TYPE: Final = "unknown"
 SITE_KEYS: Final = ("site", "type", "rule", "fate")
 """The members of a ``Count`` that :func:`by_site` looks at."""
 
+BY_CALLBACK: Final = "reject()"
+"""The rule of answers that a spider's callback rejected."""
+
 _Z: Final = 1.96
 """Standard deviations on either side that make 95 %."""
 
@@ -88,7 +91,9 @@ class Figures:
 
     @property
     def dropped(self) -> int:
-        return sum(tasks for status, tasks in self.statuses.items() if status.startswith("dropped/"))
+        return sum(
+            tasks for status, tasks in self.statuses.items() if status.startswith("dropped/")
+        )
 
     @property
     def accepted_reports(self) -> int:
@@ -105,8 +110,11 @@ class Figures:
         return self.rejected - self.withheld - self.dropped - reports
 
     @property
-    def rejection_rate(self) -> float:
-        return self.rejected / self.tasks if self.tasks else 0.0
+    def rejection_rate(self) -> float | None:
+        """``None`` if only rejections by callbacks are known, and not which answers passed."""
+        if not self.passed and self.rules.keys() <= {BY_CALLBACK}:
+            return None
+        return self.rejected / self.tasks
 
     def as_dict(self) -> dict[str, Any]:
         """The figures as ``summary --json`` prints them."""
@@ -152,11 +160,14 @@ _Figures = TypeVar("_Figures", bound=Figures)
 
 
 def worst_first(figures: Mapping[str, _Figures]) -> list[tuple[str, _Figures]]:
-    """The items of a mapping of names to figures, the highest rejection rate first."""
-    return sorted(
-        figures.items(),
-        key=lambda item: (-item[1].rejection_rate, -item[1].rejected, item[0]),
-    )
+    """The items of a mapping of names to figures, the highest rejection rate first, none last."""
+
+    def key(item: tuple[str, _Figures]) -> tuple[float, int, str]:
+        name, found = item
+        rate = -1.0 if found.rejection_rate is None else found.rejection_rate
+        return -rate, -found.rejected, name
+
+    return sorted(figures.items(), key=key)
 
 
 def interval(rejected: int, tasks: int) -> tuple[float, float]:
@@ -173,6 +184,8 @@ def interval(rejected: int, tasks: int) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def percent(rate: float) -> str:
-    """*rate* to be read: ``"5 %"``; with a digit more where it is small."""
+def percent(rate: float | None) -> str:
+    """*rate* to be read: ``"5 %"``; with a digit more where it is small; ``"-"`` for none."""
+    if rate is None:
+        return "-"
     return f"{rate:.1%}".replace("%", " %") if 0 < rate < 0.02 else f"{rate:.0%}".replace("%", " %")

@@ -17,7 +17,7 @@ from .figures import UNKNOWN_TYPE, Figures, Proportion, by_site, interval, perce
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..ledger import Count, History
+    from ..ledger import Alert, Count, History
     from .figures import SiteFigures
 
 # So that the page stays small whatever the ledger holds.
@@ -57,6 +57,11 @@ def page(history: History, *, now: float, ledger: str = "", filters: Iterable[st
         total.add(count)
         if count.code:
             codes[count.code] += count.tasks
+    # Without the sites of which only rejections are known.
+    rated = [count for count in history.counts if sites[count.site].rejection_rate is not None]
+    judged = Figures()
+    for count in rated:
+        judged.add(count)
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -70,6 +75,7 @@ def page(history: History, *, now: float, ledger: str = "", filters: Iterable[st
         spiders=sorted({count.spider for count in history.counts}),
         periods=sorted({count.hour for count in history.counts}),
         total=total,
+        judged=judged,
         sites=sites,
         shown=dict(list(sites.items())[:MAX_SITES]),
         interval=interval,
@@ -78,12 +84,16 @@ def page(history: History, *, now: float, ledger: str = "", filters: Iterable[st
         alerts=sorted({alert.site: alert for alert in history.alerts}.values(), reverse=True),
         max_alerts=MAX_ALERTS,
         always=[
-            name for name, site in sites.items() if interval(site.rejected, site.tasks)[0] > _ALWAYS
+            name
+            for name, site in sites.items()
+            if site.rejection_rate and interval(site.rejected, site.tasks)[0] > _ALWAYS
         ],
         unknown=sum(count.tasks for count in history.counts if not count.type),
-        charts=_over_time(history, sites, now),
-        ages=_by_age(history.counts),
-        outcomes=[(status, tasks) for status, tasks in total.statuses.most_common() if status != PASSED],
+        charts=_over_time(rated, history.alerts, sites, now),
+        ages=_by_age(rated),
+        outcomes=[
+            (status, tasks) for status, tasks in total.statuses.most_common() if status != PASSED
+        ],
         rules=[
             (rule, tasks, [name for name, site in sites.items() if rule in site.rules])
             for rule, tasks in total.rules.most_common(MAX_RULES)
@@ -94,18 +104,20 @@ def page(history: History, *, now: float, ledger: str = "", filters: Iterable[st
     )
 
 
-def _over_time(history: History, sites: dict[str, SiteFigures], now: float) -> list[dict[str, Any]]:
+def _over_time(
+    counts: list[Count], noticed: list[Alert], sites: dict[str, SiteFigures], now: float
+) -> list[dict[str, Any]]:
     """The charts over time, for sites with alerts first, then for those that rejected most.
 
     None if all of it happened in one span of time.
     """
     alerts: defaultdict[str, list[float]] = defaultdict(list)
-    for alert in history.alerts:
+    for alert in noticed:
         alerts[alert.site].append(alert.at)
-    names = [name for name in sites if sites[name].rejected]
+    names = [name for name in sites if sites[name].rejection_rate]
     names.sort(key=lambda name: (name not in alerts, -sites[name].rejected))
-    span = _span(history.counts, now)
-    rates = _rates(history.counts, names[:MAX_CHARTS], span, now)
+    span = _span(counts, now)
+    rates = _rates(counts, names[:MAX_CHARTS], span, now)
     middles = {middle for of_site in rates.values() for middle in of_site}
     if len(middles) < 2:
         return []
@@ -181,7 +193,7 @@ def _rows(sites: dict[str, SiteFigures]) -> list[tuple[str, str, Figures]]:
     return rows[:MAX_ROWS]
 
 
-def _percent(rate: float) -> str:
+def _percent(rate: float | None) -> str:
     return percent(rate).replace(" ", "\N{NO-BREAK SPACE}")
 
 
