@@ -13,6 +13,8 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from .figures import interval
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -20,17 +22,12 @@ if TYPE_CHECKING:
 
     from .figures import Proportion
 
-# Matplotlib knows no CSS variables: these colours stand for those of the page.
-_MUTED: Final = "#000001"
-_RULE: Final = "#000002"
-_BAD: Final = "#000003"
-_ALERT: Final = "#000004"
+# Matplotlib does not know CSS variables: these colours stand for those of the page.
 _IN_THE_PAGE: Final = {
-    _MUTED: "var(--muted)",
-    _RULE: "var(--rule)",
-    _BAD: "var(--bad)",
-    _ALERT: "var(--alert)",
+    f"#{number:06}": f"var(--{name})"
+    for number, name in enumerate(("muted", "rule", "bad", "alert"), 1)
 }
+_MUTED, _RULE, _BAD, _ALERT = _IN_THE_PAGE
 
 _INCHES: Final = (5.0, 2.5)
 """360 by 180 units: at the width of a phone the text is as large as it says."""
@@ -117,7 +114,7 @@ def rate_by_age(ages: Sequence[tuple[int, Proportion | None]], *, y_max: float) 
 
 def y_max(rates: Iterable[Proportion]) -> float:
     """The highest rate that charts of *rates* must show."""
-    highest = (rate.interval[1] if rate.tasks >= _MIN_TASKS else rate.rate for rate in rates)
+    highest = (interval(*rate)[1] if rate.tasks >= _MIN_TASKS else rate.rate for rate in rates)
     return min(1.0, max([0.1, *highest]) + 0.02)
 
 
@@ -135,7 +132,7 @@ def _draw(axes: Axes, rates: Sequence[tuple[float, Proportion]], *, line: bool =
     """A dot for each rate, and a bar for its interval."""
     few = len(rates) < 30
     places = [place for place, _ in rates]
-    lows, highs = zip(*(rate.interval for _, rate in rates), strict=True)
+    lows, highs = zip(*(interval(*rate) for _, rate in rates), strict=True)
     axes.vlines(places, lows, highs, color=_BAD, alpha=0.3, linewidth=5 if few else 3)
     axes.plot(
         places,

@@ -13,6 +13,8 @@ from ..outcome import Outcome
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from typing_extensions import Self  # typing has it since Python 3.11
+
     from ..ledger import Alert, Count
 
 UNKNOWN_TYPE: Final = "unknown"
@@ -38,11 +40,6 @@ class Proportion(NamedTuple):
     def rate(self) -> float:
         return self.rejected / self.tasks
 
-    @property
-    def interval(self) -> tuple[float, float]:
-        """See :func:`interval`."""
-        return interval(self.rejected, self.tasks)
-
 
 @dataclass(slots=True)
 class Figures:
@@ -54,15 +51,26 @@ class Figures:
     Args:
         statuses: the number of tasks by status (see ``ledger.Count``).
         rules: the number of rejected tasks by the name of the rule that matched.
+        codes: the number of reports that the service refused by ``errorCode``.
     """
 
     statuses: Counter[str] = field(default_factory=Counter)
     rules: Counter[str] = field(default_factory=Counter)
+    codes: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def of(cls, counts: Iterable[Count]) -> Self:
+        figures = cls()
+        for count in counts:
+            figures.add(count)
+        return figures
 
     def add(self, count: Count) -> None:
         self.statuses[count.fate] += count.tasks
         if count.fate != PASSED:
             self.rules[count.rule] += count.tasks
+        if count.code:
+            self.codes[count.code] += count.tasks
 
     @property
     def tasks(self) -> int:

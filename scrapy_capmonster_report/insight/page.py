@@ -15,7 +15,7 @@ from .charts import rate_by_age, rate_over_time, y_max
 from .figures import UNKNOWN_TYPE, Figures, Proportion, by_site, interval, percent, worst_first
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from ..ledger import Alert, Count, History
     from .figures import SiteFigures
@@ -51,17 +51,9 @@ def page(history: History, *, now: float, ledger: str = "", filters: Iterable[st
         filters: the options that chose this part of it, for example ``"--since 24h"``.
     """
     sites = by_site(history.counts)
-    total = Figures()
-    codes: Counter[str] = Counter()
-    for count in history.counts:
-        total.add(count)
-        if count.code:
-            codes[count.code] += count.tasks
+    total = Figures.of(history.counts)
     # Without the sites of which only rejections are known.
     rated = [count for count in history.counts if sites[count.site].rejection_rate is not None]
-    judged = Figures()
-    for count in rated:
-        judged.add(count)
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -75,7 +67,7 @@ def page(history: History, *, now: float, ledger: str = "", filters: Iterable[st
         spiders=sorted({count.spider for count in history.counts}),
         periods=sorted({count.hour for count in history.counts}),
         total=total,
-        judged=judged,
+        judged=Figures.of(rated),
         sites=sites,
         shown=dict(list(sites.items())[:MAX_SITES]),
         interval=interval,
@@ -98,27 +90,39 @@ def page(history: History, *, now: float, ledger: str = "", filters: Iterable[st
             (rule, tasks, [name for name, site in sites.items() if rule in site.rules])
             for rule, tasks in total.rules.most_common(MAX_RULES)
         ],
-        codes=codes.most_common(MAX_CODES),
-        rows=_rows(sites),
+        codes=total.codes.most_common(MAX_CODES),
+        rows=[
+            (name, task_type, figures)
+            for name, site in sites.items()
+            for task_type, figures in worst_first(site.types)
+        ][:MAX_ROWS],
         max_rows=MAX_ROWS,
     )
 
 
 def _over_time(
-    counts: list[Count], noticed: list[Alert], sites: dict[str, SiteFigures], now: float
+    counts: list[Count], alerts: list[Alert], sites: dict[str, SiteFigures], now: float
 ) -> list[dict[str, Any]]:
     """The charts over time, for sites with alerts first, then for those that rejected most.
 
     None if all of it happened in one span of time.
     """
-    alerts: defaultdict[str, list[float]] = defaultdict(list)
-    for alert in noticed:
-        alerts[alert.site].append(alert.at)
-    names = [name for name in sites if sites[name].rejection_rate]
-    names.sort(key=lambda name: (name not in alerts, -sites[name].rejected))
     span = _span(counts, now)
-    rates = _rates(counts, names[:MAX_CHARTS], span, now)
-    middles = {middle for of_site in rates.values() for middle in of_site}
+    # Days begin at midnight where the reader is.
+    offset = datetime.fromtimestamp(now).astimezone().utcoffset()
+    shift = offset.total_seconds() if offset else 0.0
+
+    def middle(count: Count) -> float:
+        return ((count.hour + shift) // span + 0.5) * span - shift
+
+    alerted = {alert.site for alert in alerts}
+    names = [name for name in sites if sites[name].rejection_rate]
+    names.sort(key=lambda name: (name not in alerted, -sites[name].rejected))
+    rates = {
+        name: _rates((count for count in counts if count.site == name), middle)
+        for name in names[:MAX_CHARTS]
+    }
+    middles = {at for of_site in rates.values() for at in of_site}
     if len(middles) < 2:
         return []
     between = min(middles) - span / 2, max(middles) + span / 2
@@ -127,7 +131,10 @@ def _over_time(
         {
             "site": name,
             "svg": rate_over_time(
-                sorted(of_site.items()), alerts[name], between=between, y_max=highest
+                sorted(of_site.items()),
+                [alert.at for alert in alerts if alert.site == name],
+                between=between,
+                y_max=highest,
             ),
         }
         for name, of_site in rates.items()
@@ -137,60 +144,40 @@ def _over_time(
 def _span(counts: Iterable[Count], now: float) -> int:
     """How many seconds to show as one: as few as the ledger tells apart, if there is room."""
     periods = {count.hour for count in counts}
-    if not periods:
-        return HOUR_SECONDS
+    first, last = min(periods, default=0), max(periods, default=0)
     finest = HOUR_SECONDS
-    seconds = max(periods) - min(periods) + finest
     spans = [span for span in _SPANS if span >= finest]
-    return next((span for span in spans if seconds / span <= _MAX_SPANS), spans[-1])
+    return next((span for span in spans if last - first < span * _MAX_SPANS), spans[-1])
 
 
-def _rates(
-    counts: Iterable[Count], sites: Iterable[str], span: int, now: float
-) -> dict[str, dict[float, Proportion]]:
-    """For each site the rate in each span of so many seconds, by the middle of the span."""
-    # Days begin at midnight where the reader is.
-    offset = datetime.fromtimestamp(now).astimezone().utcoffset()
-    shift = offset.total_seconds() if offset else 0.0
-    sums: dict[str, defaultdict[float, Figures]] = {site: defaultdict(Figures) for site in sites}
-    for count in counts:
-        if count.site in sums:
-            middle = ((count.hour + shift) // span + 0.5) * span - shift
-            sums[count.site][middle].add(count)
-    return {site: _proportions(of_site) for site, of_site in sums.items()}
-
-
-def _by_age(counts: Iterable[Count]) -> list[dict[str, Any]]:
+def _by_age(counts: list[Count]) -> list[dict[str, Any]]:
     """The charts over the age of answers, for the most used of the types of several ages."""
-    types: defaultdict[str, defaultdict[float, Figures]] = defaultdict(lambda: defaultdict(Figures))
+    tasks = Counter[str]()
+    ages: defaultdict[str, set[int]] = defaultdict(set)
     for count in counts:
-        types[count.type or UNKNOWN_TYPE][count.age].add(count)
-    rates = {name: _proportions(ages) for name, ages in types.items()}
-    tasks = {name: sum(rate.tasks for rate in ages.values()) for name, ages in rates.items()}
-    several = [name for name in rates if len(rates[name]) > 1]
-    chosen = sorted(several, key=lambda name: (-tasks[name], name))[:MAX_TYPES]
-    highest = y_max(rate for name in chosen for rate in rates[name].values())
+        tasks[count.type] += count.tasks
+        ages[count.type].add(count.age)
+    chosen = [name for name, _ in tasks.most_common() if len(ages[name]) > 1][:MAX_TYPES]
+    rates = {
+        name: _rates((count for count in counts if count.type == name), lambda count: count.age)
+        for name in chosen
+    }
+    highest = y_max(rate for of_type in rates.values() for rate in of_type.values())
     return [
         {
-            "type": name,
-            "svg": rate_by_age([(age, rates[name].get(age)) for age in AGES], y_max=highest),
+            "type": name or UNKNOWN_TYPE,
+            "svg": rate_by_age([(age, of_type.get(age)) for age in AGES], y_max=highest),
         }
-        for name in chosen
+        for name, of_type in rates.items()
     ]
 
 
-def _proportions(figures: dict[float, Figures]) -> dict[float, Proportion]:
-    return {key: Proportion(found.rejected, found.tasks) for key, found in figures.items()}
-
-
-def _rows(sites: dict[str, SiteFigures]) -> list[tuple[str, str, Figures]]:
-    """The rows of the table: each type on each site."""
-    rows = [
-        (site, task_type, of_type)
-        for site, figures in sites.items()
-        for task_type, of_type in worst_first(figures.types)
-    ]
-    return rows[:MAX_ROWS]
+def _rates(counts: Iterable[Count], key: Callable[[Count], float]) -> dict[float, Proportion]:
+    """The rejection rate of the tasks that have the same *key*."""
+    figures: defaultdict[float, Figures] = defaultdict(Figures)
+    for count in counts:
+        figures[key(count)].add(count)
+    return {value: Proportion(found.rejected, found.tasks) for value, found in figures.items()}
 
 
 def _percent(rate: float | None) -> str:
