@@ -11,14 +11,14 @@ from scrapy.utils.httpobj import urlparse_cached
 from twisted.internet.defer import Deferred, succeed
 
 from . import signals, stats
-from .delivery import Delivery, ReportApi
+from .delivery import Delivery, ReportClient
 from .dry_run import DryRun
 from .fairness import Circumstances, objection
 from .insight import CrawlInsight
 from .ledger import open_ledger
 from .mask import Mask
-from .outcome import Outcome
-from .report import Report
+from .outcome import Outcome, Report
+from .recent import Recent
 from .task import read_task
 from .trace import submitted_to
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from scrapy.http import Response
 
     from .clock import SteadyClock
-    from .ledger import Inheritance
+    from .ledger import Recovered
     from .settings import ReportSettings
     from .stats import Stats
     from .task import Kind
@@ -74,9 +74,10 @@ class Reporter:
             spider=crawler.spider.name if crawler.spider else "",
             clock=clock,
             reactor=reactor,
-            on_lost=lambda: self._stats.count(stats.LEDGER_FALLBACK),
+            on_unavailable=lambda: self._stats.count(stats.LEDGER_FALLBACK),
             log_extra=self._log_extra,
         )
+        self._first_attempts: Recent[int] = Recent(clock.now, 200_000, 3600.0)
         self._dry_run = DryRun()
         self._mask = Mask(settings.client_key)
         self._insight = CrawlInsight(
@@ -86,7 +87,7 @@ class Reporter:
             wall=clock.wall,
             log_extra=self._log_extra,
         )
-        self._api = ReportApi(
+        self._client = ReportClient(
             reactor,
             base_url=settings.api_url,
             client_key=settings.client_key,
@@ -96,7 +97,7 @@ class Reporter:
         )
         self._ledger_opened: Deferred[None] = succeed(None)
         self._delivery = Delivery(
-            self._api,
+            self._client,
             self._ledger,
             concurrency=settings.concurrency,
             queue_size=settings.queue_size,
@@ -120,8 +121,11 @@ class Reporter:
         task = read_task(request.meta, trace.task, trace.solved_at)
         sent_at = trace.sent_at or self._clock.now()
         site = _site(request, trace)
-        self._ledger.used(task, trace.trip, site, sent_at=sent_at, passed=passed)
+        first = self._first_attempts.get(task.id)
+        self._first_attempts.set(task.id, first or trace.trip)
+        self._ledger.sent(task.id, trace.trip)
         if passed:
+            self._ledger.passed(task, trace.trip, site, sent_at)
             self._insight.passed(task.id, trace.trip, site)
 
     def rejected(
@@ -168,7 +172,6 @@ class Reporter:
         )
         outcome = self._objection(report, trace, now)
         if outcome is None and self._settings.dry_run:
-            self._ledger.claim(report)
             outcome = Outcome.DRY_RUN
             self._dry_run.add(rule, task.kind, self._mask.text(request.url))
         self._insight.rejected(report, outcome)
@@ -187,7 +190,7 @@ class Reporter:
 
     def _objection(self, report: Report, trace: Trace, now: float) -> Outcome | None:
         task = report.task
-        used_by = self._ledger.used_by(task.id)
+        used_by = self._first_attempts.get(task.id)
         circumstances = Circumstances(
             task,
             cached=trace.cached,
@@ -213,7 +216,7 @@ class Reporter:
         )
 
     def _report_finished(self, report: Report, outcome: Outcome, code: str | None) -> None:
-        if report.resumed:
+        if report.recovered:
             self._stats.count(stats.RESUMED_OUTCOME.format(outcome=outcome.value))
         else:
             self._stats.count(outcome.value)
@@ -241,16 +244,16 @@ class Reporter:
 
     def open(self) -> None:
         """Open the ledger, and take over what other crawls left; nothing waits for it."""
-        self._ledger_opened = self._ledger.open(self._inherit)
+        self._ledger_opened = self._ledger.open(self._recovered)
 
-    def _inherit(self, inheritance: Inheritance) -> None:
-        if count := len(inheritance.reports) + inheritance.expired:
+    def _recovered(self, recovered: Recovered) -> None:
+        if count := len(recovered.reports) + recovered.expired:
             self._stats.count(stats.RESUMED, count)
-        if inheritance.expired:
+        if recovered.expired:
             expired = stats.RESUMED_OUTCOME.format(outcome=Outcome.EXPIRED.value)
-            self._stats.count(expired, inheritance.expired)
-        self._insight.learn(inheritance.sites)
-        self._delivery.resume(inheritance.reports)
+            self._stats.count(expired, recovered.expired)
+        self._insight.learn(recovered.sites)
+        self._delivery.recover(recovered.reports)
 
     async def close(self) -> None:
         """Send what can be sent within ``CAPMONSTER_REPORT_CLOSE_TIMEOUT``, and sum up."""
@@ -263,7 +266,7 @@ class Reporter:
         timeout = max(0.0, closes_at - self._clock.now())
         await maybe_deferred_to_future(self._delivery.close(timeout))
         await maybe_deferred_to_future(self._ledger.close())
-        await maybe_deferred_to_future(self._api.close())
+        await maybe_deferred_to_future(self._client.close())
         logger.info("Captcha answers: %s", self._stats.closing_line(), extra=self._log_extra)
         self._insight.log_table()
         if self._settings.dry_run:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from scrapy.crawler import Crawler
 
     from ..ledger import Ledger
-    from ..report import Report
+    from ..outcome import Report
     from ..stats import Stats
     from .watch import Rise, Tally
 
@@ -89,7 +89,7 @@ class CrawlInsight:
         passed_on = self._passed_on.get(task_id)
         if outcome in _NO_VERDICT or passed_on == _REJECTED:
             return
-        if passed_on not in (None, report.trip) and outcome is not None:
+        if passed_on not in (None, report.attempt) and outcome is not None:
             return  # it had passed, and was spent
         self._remember(task_id, _REJECTED)
         heard = self._watch.rejected if passed_on is None else self._watch.revised

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 UNKNOWN_TYPE: Final = "unknown"
 """The captcha type of tasks that came without a ``taskType``."""
 
-SITE_KEYS: Final = ("site", "type", "rule", "fate")
+SITE_KEYS: Final = ("site", "type", "rule", "status")
 """The members of a ``Count`` that :func:`by_site` looks at."""
 
 BY_CALLBACK: Final = "reject()"
@@ -66,8 +66,8 @@ class Figures:
         return figures
 
     def add(self, count: Count) -> None:
-        self.statuses[count.fate] += count.tasks
-        if count.fate != PASSED:
+        self.statuses[count.status] += count.tasks
+        if count.status != PASSED:
             self.rules[count.rule] += count.tasks
         if count.code:
             self.codes[count.code] += count.tasks

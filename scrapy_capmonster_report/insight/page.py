@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from jinja2 import Environment, StrictUndefined
 
 from ..ledger import AGES, PASSED
-from ..ledger.entries import DAY_SECONDS, HOUR_SECONDS
+from ..ledger.base import DAY_SECONDS, HOUR_SECONDS, KEEP_PERIODS_SECONDS, PERIOD_SECONDS
 from .charts import rate_by_age, rate_over_time, y_max
 from .figures import UNKNOWN_TYPE, Figures, Proportion, by_site, interval, percent, worst_first
 
@@ -29,9 +29,8 @@ MAX_CODES: Final = 10
 MAX_ALERTS: Final = 5
 MAX_ROWS: Final = 200
 
-_MINUTE: Final = 60
 _SPANS: Final = (
-    *(minutes * _MINUTE for minutes in (5, 15, 30)),
+    *(periods * PERIOD_SECONDS for periods in (1, 3, 6)),
     *(hours * HOUR_SECONDS for hours in (1, 3, 6, 12)),
     *(days * DAY_SECONDS for days in (1, 2, 7)),
 )
@@ -65,7 +64,7 @@ def page(history: History, *, now: float, ledger: str = "", filters: Iterable[st
         ledger=ledger,
         filters=list(filters),
         spiders=sorted({count.spider for count in history.counts}),
-        periods=sorted({count.hour for count in history.counts}),
+        periods=sorted({count.period for count in history.counts}),
         total=total,
         judged=Figures.of(rated),
         sites=sites,
@@ -113,7 +112,7 @@ def _over_time(
     shift = offset.total_seconds() if offset else 0.0
 
     def middle(count: Count) -> float:
-        return ((count.hour + shift) // span + 0.5) * span - shift
+        return ((count.period + shift) // span + 0.5) * span - shift
 
     alerted = {alert.site for alert in alerts}
     names = [name for name in sites if sites[name].rejection_rate]
@@ -143,9 +142,9 @@ def _over_time(
 
 def _span(counts: Iterable[Count], now: float) -> int:
     """How many seconds to show as one: as few as the ledger tells apart, if there is room."""
-    periods = {count.hour for count in counts}
+    periods = {count.period for count in counts}
     first, last = min(periods, default=0), max(periods, default=0)
-    finest = HOUR_SECONDS
+    finest = PERIOD_SECONDS if now - first < KEEP_PERIODS_SECONDS else HOUR_SECONDS
     spans = [span for span in _SPANS if span >= finest]
     return next((span for span in spans if last - first < span * _MAX_SPANS), spans[-1])
 
