@@ -28,14 +28,14 @@ NOW = 1_795_500_000
 HOUR = NOW // 3600 * 3600
 
 
-def counts(site: str, kind: str, hour: int = HOUR, **fates: int) -> list[Count]:
-    """So many tasks of each fate, ``sent_accepted=3`` and the like."""
+def counts(site: str, kind: str, period: int = HOUR, **statuses: int) -> list[Count]:
+    """So many tasks of each status, ``sent_accepted=3`` and the like."""
     return [
         Count(
-            *(hour, site, "prices", kind, 20, "" if fate == "passed" else "form"),
-            *(fate.replace("_", "/"), "", tasks),
+            *(period, site, "prices", kind, 20, "" if status == "passed" else "form"),
+            *(status.replace("_", "/"), "", tasks),
         )
-        for fate, tasks in fates.items()
+        for status, tasks in statuses.items()
     ]
 
 
@@ -182,7 +182,7 @@ def test_the_page_says_what_to_do(opened: Any) -> None:
     advice = [text.split("\n")[0] for text in texts(opened(HISTORY), "#advice li")]
     at = datetime.fromtimestamp(HOUR + 60)
     assert advice == [
-        f"shop.example rejects more answers since {at:%Y-%m-%d %H:%M}: "
+        f"shop.example has rejected more answers since {at:%Y-%m-%d %H:%M}: "
         "5 % before, 40 % of the last 20.",
         "10 answers expired before being sent to the site.",
         "10 answers came without a taskType.",
@@ -205,9 +205,9 @@ def history_of(sites: int) -> History:
             site = f"a-customer-with-a-long-name-{number}.checkout.eu-central-1.{site}"
         for hour in range(24):
             rejected = (number * 7 + hour * 3) % 11
-            fates = {"passed": 40 - rejected, "sent_accepted": rejected}
+            statuses = {"passed": 40 - rejected, "sent_accepted": rejected}
             at = HOUR - hour * 3600
-            everything += counts(site, (TURNSTILE, IMAGE, "")[number % 3], at, **fates)
+            everything += counts(site, (TURNSTILE, IMAGE, "")[number % 3], at, **statuses)
         for outcome in Outcome:
             everything.append(
                 Count(HOUR, site, "prices", IMAGE, 120, "image form", outcome.value, "", 1)
@@ -277,6 +277,30 @@ def test_a_site_of_which_only_rejections_are_known_has_no_rate(opened: Any) -> N
     assert texts(browser, "#figures tbody tr")[-1].split("\t")[:3] == ["silent.example", "-", IMAGE]
 
 
+@pytest.mark.parametrize(
+    ("ago", "step", "periods", "points"),
+    [
+        pytest.param(0, 300, 12, 12, id="an hour, by five minutes"),
+        pytest.param(0, 3600, 40, 40, id="forty hours, by the hour"),
+        pytest.param(0, 300, 12 * 24, 49, id="a day, by half an hour"),
+        pytest.param(30 * 86400, 3600, 3, 3, id="three hours of a month ago, by the hour"),
+        pytest.param(0, 86400, 90, 45, id="three months, by two days"),
+    ],
+)
+def test_rates_over_time_are_as_fine_as_there_is_room_for(
+    ago: int, step: int, periods: int, points: int, opened: Any
+) -> None:
+    first = HOUR - ago - step * (periods - 1)
+    everything = [
+        count
+        for number in range(periods)
+        for count in counts("shop.example", TURNSTILE, first + number * step, sent_accepted=9)
+        + counts("shop.example", TURNSTILE, first + number * step, passed=50)
+    ]
+    dots = "document.querySelectorAll('#over-time svg use[style*=\"--bad\"]').length"
+    assert opened(History(everything, [])).run(dots) == points
+
+
 def test_a_single_moment_has_no_chart_over_time(opened: Any) -> None:
     browser = opened(History(counts("shop.example", TURNSTILE, passed=9, sent_accepted=1), []))
     assert len(texts(browser, "#no-course")) == 1
@@ -296,10 +320,9 @@ def test_an_alert_is_marked_in_the_chart_of_its_site(opened: Any) -> None:
 
 def test_names_that_strangers_chose_are_text_and_nothing_else(opened: Any) -> None:
     name = "<img src='http://evil.invalid/x.png' onerror='document.title=1'>$\\alpha_$ 验证码"
-    fate = {"sent_accepted": 5}
     history = History(
         [
-            *counts(name, name, HOUR - 7200, passed=5, **fate),
+            *counts(name, name, HOUR - 7200, passed=5, sent_accepted=5),
             Count(HOUR, name, name, name, 0, name, "sent/refused", name, 5),
         ],
         [Alert(float(HOUR), name, 0.1, 0.9, 20)],
@@ -319,12 +342,12 @@ def test_a_ledger_without_tasks_gives_a_page_that_says_so(opened: Any) -> None:
 def test_the_page_of_a_large_ledger_is_small() -> None:
     everything = [
         Count(
-            HOUR - day * 86400, f"site{site}.example", "", f"Type{kind}Task", age, "", fate, "", 7
+            HOUR - day * 86400, f"site{site}.example", "", f"Type{kind}Task", age, "", status, "", 7
         )
         for day in range(90)
         for site in range(50)
         for kind, age in enumerate(AGES)
-        for fate in ("passed", "sent/accepted")
+        for status in ("passed", "sent/accepted")
     ]
     alerts = [
         Alert(float(HOUR - n * 3600), f"site{n % 9}.example", 0.1, 0.9, 20) for n in range(500)
