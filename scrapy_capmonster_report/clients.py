@@ -113,7 +113,7 @@ def _twin(client: Any, methods: dict[str, Any]) -> Any:
         if any(vars(each).get("__slots__") for each in base.__mro__):
             raise TypeError
         twin: Any = object.__new__(type(base.__name__, (base,), methods))
-        twin.__dict__ = client.__dict__
+        object.__setattr__(twin, "__dict__", client.__dict__)
     except Exception:
         raise _unsupported(client, "that can be subclassed and has no __slots__") from None
     return twin
