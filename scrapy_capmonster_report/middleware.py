@@ -26,7 +26,7 @@ from .task import (
     DONT_REPORT,
     SOLVED_AT,
     TASK_ID,
-    parse_solved_at,
+    parse_moment,
     parse_task_id,
 )
 from .trace import (
@@ -212,7 +212,7 @@ class CapMonsterReportMiddleware:
         trace = stored_trace(meta)
         if trace is not None and trace.task == task_id:
             return trace
-        solved_at = parse_solved_at(meta.get(SOLVED_AT))
+        solved_at = parse_moment(meta.get(SOLVED_AT), self._clock.wall())
         now = self._clock.now()
         return first_seen(meta, task_id, now if solved_at is None else self._clock.at(solved_at))
 

@@ -149,7 +149,7 @@ class Reporter:
         """
         self._stats.count(stats.REJECTED)
         self._stats.count(stats.REJECTED_BY_RULE.format(name=rule))
-        task = trace and read_task(request.meta, trace.task, trace.solved_at, kind)
+        task = trace and read_task(request.meta, trace.task, trace.solved_at, fallback=kind)
         self._crawler.signals.send_catch_log(
             signals.captcha_rejected,
             request=request,
