@@ -20,8 +20,7 @@ from scrapy_capmonster_report.insight import (
     percent,
     worst_first,
 )
-from scrapy_capmonster_report.ledger import Count, Query, read_history
-from scrapy_capmonster_report.ledger.choose import JOBDIR_FILE
+from scrapy_capmonster_report.ledger import JOBDIR_FILE, Count, Query, read_history
 
 from .cli import a_path, cell, not_empty, output
 
