@@ -82,19 +82,24 @@ class CapmonsterPython(_Library):
         return self._library.TurnstileTask(**TURNSTILE)
 
     def picture(self) -> Any:
-        return self._library.ImageToTextTask(body=base64.b64encode(PICTURE).decode())
+        return self._library.ImageToTextTask(body=_BASE64)
 
 
 LIBRARIES = {library.name: library for library in (Official, CapmonsterPython)}
 
+_BASE64 = base64.b64encode(PICTURE).decode()
+_SITE = "https://shop.example/login"
 #: Of fields that are needed by a task, but not by its class, or that are no text.
 _VALUES: dict[str, Any] = {
+    "body": _BASE64,
     "challenge": "x",
     "image_bytes": PICTURE,
-    "imagesBase64": ["eA=="],
+    "imagesBase64": [_BASE64],
     "metadata": {},
     "proxyPort": 8080,
     "proxyType": "http",
+    "websiteURL": _SITE,
+    "websiteUrl": _SITE,
 }
 
 

@@ -20,6 +20,7 @@ from support import Reply, accepted, crawl, refused
 from scrapy_capmonster_report.commands import Command
 from scrapy_capmonster_report.commands.summary import since_when
 from scrapy_capmonster_report.insight import Figures, interval, percent
+from scrapy_capmonster_report.ledger import Count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -93,17 +94,19 @@ class Customer(scrapy.Spider):
         pass
 
 
-def figures(passed: int = 0, **rejected: int) -> dict[str, Any]:
+def figures(passed: int = 0, *, rule: str = "wrong", **rejected: int) -> dict[str, Any]:
     """What is to be expected; by hand and not by the code that is tested."""
-    pending = rejected.pop("pending", 0)
-    total = sum(rejected.values()) + pending
+    total = sum(rejected.values())
+    parts = ("withheld", "accepted_reports", "refused_reports", "dropped", "waiting")
     return {
         "tasks": passed + total,
         "passed": passed,
         "rejected": total,
-        **dict.fromkeys(("withheld", "accepted_reports", "refused_reports", "dropped"), 0),
+        **dict.fromkeys(parts, 0),
         **rejected,
         "rejection_rate": total / (passed + total),
+        "rules": {rule: total} if total else {},
+        "withheld_reasons": {"stale": rejected["withheld"]} if "withheld" in rejected else {},
     }
 
 
@@ -366,8 +369,8 @@ async def test_a_verdict_revised_by_a_callback_counts_once(
         visits=[(1, IMAGE, f"{url}/empty", {}), (2, IMAGE, url, {}), (3, IMAGE, url, {})],
     )
     assert sites(ledger)["127.0.0.1"] == {
-        **figures(passed=2, accepted_reports=1),
-        "types": {IMAGE: figures(passed=2, accepted_reports=1)},
+        **figures(passed=2, accepted_reports=1, rule="reject()"),
+        "types": {IMAGE: figures(passed=2, accepted_reports=1, rule="reject()")},
     }
     table = next(r.getMessage() for r in caplog.records if "by site" in r.getMessage())
     assert table.splitlines()[2] == "127.0.0.1        3         1   33 %"
@@ -456,11 +459,11 @@ def test_the_parts_of_what_was_rejected_add_up() -> None:
         *("passed", "pending", "kept", "withheld/stale", "sent/accepted", "sent/refused"),
         "dropped/breaker",
     ):
-        found.add(fate, 2)
+        rule = "" if fate == "passed" else "wrong"
+        found.add(Count(0, "shop.example", "spider", IMAGE, 0, rule, fate, "", 2))
     assert found.as_dict() == figures(
-        passed=2, withheld=2, accepted_reports=2, refused_reports=2, dropped=2, pending=4
+        passed=2, withheld=2, accepted_reports=2, refused_reports=2, dropped=2, waiting=4
     )
-    assert found.pending == 4
 
 
 @pytest.mark.parametrize(

@@ -20,11 +20,9 @@ from scrapy_capmonster_report.insight import (
     percent,
     worst_first,
 )
-from scrapy_capmonster_report.ledger import Count, Query, read_history
-from scrapy_capmonster_report.ledger.choose import JOBDIR_FILE
+from scrapy_capmonster_report.ledger import JOBDIR_FILE, Count, Query, read_history
 
-from .options import a_path, not_empty
-from .tables import cell, output
+from .cli import a_path, cell, not_empty, output
 
 if TYPE_CHECKING:
     import argparse

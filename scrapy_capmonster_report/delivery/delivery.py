@@ -288,6 +288,7 @@ class Delivery:
         if self._gives_up_at is None:
             self._gives_up_at = self._now() + timeout
             self._gate.stop_backing_off()
+            self._ledger.hurry(timeout / 2)
             for report in list(self._sleeping):
                 self._sleeping.pop(report).cancel()
                 self._waiting.append(report)

@@ -1,4 +1,4 @@
-"""What became of each task: one protocol, several homes."""
+"""What became of each task: one protocol, kept in memory, SQLite or Redis."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from .base import AGES, PASSED, PENDING, Alert, Count, Ledger, Recovered
 from .choose import open_ledger
 from .history import History, Query, read_history
 from .memory import MemoryLedger
+from .names import JOBDIR_FILE, dry_run_ledger
 
 __all__ = [
     "AGES",
+    "JOBDIR_FILE",
     "PASSED",
     "PENDING",
     "Alert",
@@ -18,6 +20,7 @@ __all__ = [
     "MemoryLedger",
     "Query",
     "Recovered",
+    "dry_run_ledger",
     "open_ledger",
     "read_history",
 ]
