@@ -35,7 +35,9 @@ from support import CLIENT_KEY, crawl, start_crawl
 from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
+from workbench import run as command
 
+from scrapy_capmonster_report import captcha_meta
 from scrapy_capmonster_report.clients import SUPPORTED, UnsupportedClientError, solve_captcha
 from scrapy_capmonster_report.simulator import SimulatedAnswer, Simulator
 
@@ -494,6 +496,34 @@ def test_the_type_says_the_class_of_a_custom_task(
         return await solve_captcha(StandIn(), ready(5, task[0], **task[1]))
 
     assert run(story())[1]["taskType"] == task_type
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_classes_of_custom_task_are_apart_in_the_summary_and_on_its_page(
+    simulator: Simulator, serve: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    page = serve(lambda request: "Wrong captcha").url
+    types = ["CustomTask/DataDome", "CustomTask/TenDI", "CustomTask/NewClass", "TurnstileTask"]
+
+    class Submitting(scrapy.Spider):
+        name = "submitting"
+
+        async def start(self) -> Any:
+            for task_id, task_type in enumerate(types, 7654321):
+                meta = captcha_meta(task_id, task_type)
+                yield scrapy.Request(page, meta=meta, dont_filter=True, method="POST")
+
+        def parse(self, response: Any) -> None: ...
+
+    ledger = f"sqlite:{tmp_path / 'ledger.sqlite'}"
+    settings = {"CAPMONSTER_API_URL": simulator.url, "CAPMONSTER_REPORT_RULES": RULES}
+    await crawl(Submitting, {**settings, "CAPMONSTER_REPORT_LEDGER": ledger})
+    html = tmp_path / "summary.html"
+    [site] = command(capfd, "summary", ledger, "--json", "--html", html).answer["sites"]
+    rejected = {name: figures["rejected"] for name, figures in site["types"].items()}
+    assert rejected == dict.fromkeys(types, 1)
+    written = html.read_text(encoding="utf-8")
+    assert all(name in written for name in types)
 
 
 # -- never somebody else's id ----------------------------------------------------------------------

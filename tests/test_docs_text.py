@@ -26,7 +26,14 @@ if TYPE_CHECKING:
 
 PACKAGE: Final = "scrapy_capmonster_report"
 
-NOT_INSTALLED: Final = {"capmonstercloudclient", "capmonster_python"}
+NOT_INSTALLED: Final = {
+    "anticaptchaofficial",
+    "capmonster_python",
+    "capmonstercloudclient",
+    "capsolver",
+    "python3_anticaptcha",
+    "python_anticaptcha",
+}
 """Clients of which no environment that runs all tests has more than one, if any."""
 
 
