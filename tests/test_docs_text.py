@@ -30,6 +30,7 @@ PACKAGE: Final = "scrapy_capmonster_report"
 
 NOT_INSTALLED: Final = (
     *("capmonstercloudclient", "capmonstercloudclient.requests", "capmonster_python"),
+    *("anticaptchaofficial", "capsolver", "python3_anticaptcha", "python_anticaptcha"),
     *("scrapy_playwright", "scrapy_playwright.page"),
 )
 """What an environment that runs all tests need not have; a block gets a stand-in for it."""
