@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from twisted.internet.threads import deferToThread
 from twisted.web.client import ResponseNeverReceived
 from workbench import run, run_scrapy, save
 
+import scrapy_capmonster_report
 from scrapy_capmonster_report.commands.simulate import planned
 from scrapy_capmonster_report.simulator import IMAGE_REPORT, TOKEN_REPORT, Answer
 
@@ -28,8 +30,11 @@ if TYPE_CHECKING:
     [
         ([], "scrapy capmonster: the following arguments are required: <command>"),
         (["foo"], "scrapy capmonster: argument <command>: invalid choice: 'foo' (choose from "),
-        (["check", "-s", "x"], "scrapy capmonster: Invalid -s value, use -s NAME=VALUE"),
-        (["check", "--no\nsuch"], "scrapy capmonster check: unrecognized arguments: --no such"),
+        (["check", "a.html", "-s", "x"], "scrapy capmonster: Invalid -s value, use -s NAME=VALUE"),
+        (
+            ["check", "a.html", "--no\nsuch"],
+            "scrapy capmonster check: unrecognized arguments: --no such",
+        ),
         (["check", ""], "scrapy capmonster check: argument SOURCE: it is empty"),
         (["check", "x", "--rules", ""], "scrapy capmonster check: argument --rules: it is empty"),
         (["replay", ""], "scrapy capmonster replay: argument SOURCE: it is empty"),
@@ -39,6 +44,30 @@ if TYPE_CHECKING:
 )
 def test_what_is_wrong_is_said_in_one_line(argv: list[str], said: str, tmp_path: Path) -> None:
     assert run_scrapy(tmp_path, *argv).complaint.startswith(said)
+
+
+def test_every_other_scrapy_command_starts_as_fast_as_without_ours() -> None:
+    code = """
+import sys, scrapy.commands
+before = set(sys.modules)
+from scrapy_capmonster_report.commands import Command
+roots = {"twisted", "treq", "rich", "jmespath", "sqlite3", "filelock"}
+print([name for name in set(sys.modules) - before if name.partition(".")[0] in roots])
+print([name for name in sys.modules if name.startswith("scrapy_capmonster_report")])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60
+    )
+    foreign, ours = map(ast.literal_eval, done.stdout.splitlines())
+    assert foreign == []
+    assert sorted(ours) == ["scrapy_capmonster_report", "scrapy_capmonster_report.commands"]
+
+
+def test_what_the_package_exports_is_there_and_nothing_else_is() -> None:
+    for name in scrapy_capmonster_report.__all__:
+        assert getattr(scrapy_capmonster_report, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'Middleware'"):
+        _ = scrapy_capmonster_report.Middleware
 
 
 @pytest.mark.parametrize("options", [["--json"], []], ids=["json", "table"])

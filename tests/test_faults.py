@@ -138,7 +138,7 @@ async def test_an_unknown_code_is_a_refusal_and_is_shown_short_and_plain(
     )
     assert stats["sent/refused"] == stats[f"sent/refused/{shown}"] == 1
     assert len(server.arrivals) == 1
-    assert f"1 reports turned down by the service (1 {shown})" in lines(caplog, logging.INFO)[-1]
+    assert f"1 refused by CapMonster Cloud ({shown})" in lines(caplog, logging.INFO)[-1]
     ours = [text for level in (logging.DEBUG, logging.INFO) for text in lines(caplog, level)]
     assert [text for text in ours if not text.isprintable() or len(text) > 500] == []
 

@@ -18,6 +18,7 @@ from judging import (
     html,
     is_forbidden,
     matched,
+    no_error,
 )
 from scrapy import Request
 from scrapy.http import HtmlResponse, Response
@@ -311,3 +312,50 @@ def test_the_rule_set_callbacks_judges_nothing(value: object) -> None:
     assert len(rules) == 0
     assert not rules.judges
     assert compile_rules(["phpbb"]).judges
+
+
+class TestNotKnown:
+    """A saved page need not say where it came from, or with which status."""
+
+    ALL = frozenset({"url", "status", "method", "headers", "redirects"})
+
+    @pytest.mark.parametrize(
+        ("rule", "unknown", "holds", "missing"),
+        [
+            ({"domains": "shop.example"}, {"url"}, None, ["url"]),
+            ({"url": "."}, {"url"}, None, ["url"]),
+            ({"status": 200}, {"status"}, None, ["status"]),
+            ({"method": "GET"}, {"method"}, None, ["method"]),
+            ({"headers": {"X": ""}}, {"headers"}, None, ["headers"]),
+            ({"redirect": "."}, {"redirects"}, None, ["redirects"]),
+            ({"callback": lambda response, request: True}, {"url"}, None, ["url"]),
+            # What is known decides.
+            ({"domains": "shop.example", "text": "Nope"}, ALL, False, []),
+            ({"domains": "shop.example", "text": "Wrong"}, ALL, None, ["url"]),
+            ({"domains": "other.example", "status": 200}, {"status"}, False, []),
+            ({"text": "Wrong", "css": "p"}, ALL, True, []),
+            # An exception that does not apply whatever is unknown lets the rule match.
+            ({"text": "Wrong", "unless": {"status": 200, "text": "Nope"}}, ALL, True, []),
+            ({"text": "Wrong", "unless": {"status": 200, "text": "Wrong"}}, ALL, None, ["status"]),
+            ({"text": "Wrong", "unless": [{"status": 500}, {"css": "p"}]}, ALL, False, []),
+            ({"text": "Wrong", "unless": [{"url": "x"}, {"css": "h1"}]}, ALL, None, ["url"]),
+        ],
+    )
+    def test_a_condition_that_needs_it_cannot_be_told(
+        self, rule: Any, unknown: Any, holds: bool | None, missing: list[str]
+    ) -> None:
+        rules = compile_rules([rule])
+        page = html("<p>Wrong captcha", url="about:blank")
+        request = Request(page.url)
+        known = {"unknown": frozenset(unknown)}
+        (explained,) = rules.explain(page, request, **known)
+        assert explained.matched is holds
+        found, lacking = rules.match_known(page, request, **known, on_error=no_error)
+        assert (found is not None, lacking) == (holds is True, missing)
+
+    def test_a_rule_that_matches_wins_over_an_earlier_one_that_cannot_be_told(self) -> None:
+        rules = compile_rules([{"status": 403}, {"name": "second", "text": "Wrong"}])
+        found, missing = rules.match_known(
+            html("Wrong"), Request(URL), unknown=self.ALL, on_error=no_error
+        )
+        assert (found and found.name, missing) == ("second", [])

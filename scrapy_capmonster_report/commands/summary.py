@@ -23,8 +23,7 @@ from scrapy_capmonster_report.insight import (
 from scrapy_capmonster_report.ledger import Count, Query, read_history
 from scrapy_capmonster_report.ledger.choose import JOBDIR_FILE
 
-from .options import a_path, not_empty
-from .tables import cell, output
+from .cli import a_path, cell, not_empty, output
 
 if TYPE_CHECKING:
     import argparse

@@ -52,6 +52,8 @@ class Page:
         response: the response.
         request: the request; ``response.request`` is not yet set in a downloader middleware.
         followed: the URLs that the site redirected this request to.
+        unknown: what is not known of a saved page: ``"url"``, ``"status"``, ``"method"``,
+            ``"headers"``, ``"redirects"``. Response and request then have something in its place.
         clock: tells seconds.
     """
 
@@ -60,10 +62,12 @@ class Page:
         response: Response,
         request: Request,
         followed: Sequence[str] = (),
+        unknown: frozenset[str] = frozenset(),
         clock: Callable[[], float] = perf_counter,
     ) -> None:
         self.response = response
         self.request = request
+        self.unknown = unknown
         self.status = response.status
         self.url = response.url
         self.preparing = 0.0

@@ -9,7 +9,7 @@ from functools import lru_cache
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
-from .conditions import Domains, Redirect, Status
+from .conditions import Domains, Redirect, Status, all_hold
 from .hosts import authority_of, host_of, parents_of
 from .page import MAX_BODY, Page
 from .snippets import cut
@@ -90,22 +90,26 @@ class Finding:
     Args:
         key: the condition's key.
         value: its value as the user wrote it, made of what JSON knows.
-        holds: whether it holds.
-        found: what it found, or what stands there instead, at most 200 characters.
+        holds: whether it holds; ``None`` if that cannot be told from what is known.
+        found: what it found, what stands there instead, or what is not known; at most 200
+            characters.
     """
 
     key: str
     value: Any
-    holds: bool
+    holds: bool | None
     found: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What one rule says of a response; ``dataclasses.asdict`` makes JSON of it."""
+    """What one rule says of a response; ``dataclasses.asdict`` makes JSON of it.
+
+    ``matched`` is ``None`` if it cannot be told from what is known.
+    """
 
     name: str
-    matched: bool
+    matched: bool | None
     conditions: tuple[Finding, ...]
 
 
@@ -170,7 +174,7 @@ class Rules:
                 leads is added.
             on_error: called with a rule and what its callback raised; that rule does not match.
         """
-        page = Page(response, request, redirects, self._clock)
+        page = Page(response, request, redirects, clock=self._clock)
         candidates = self._candidates(authority_of(page.url), page.status)
         return self._first(candidates, page, on_error)
 
@@ -183,9 +187,38 @@ class Rules:
         on_error: OnError,
     ) -> Rule | None:
         """Like :meth:`match`, for a 3xx that is not followed: by its ``redirect`` rules alone."""
-        page = Page(response, request, redirects, self._clock)
+        page = Page(response, request, redirects, clock=self._clock)
         candidates = self._candidates(authority_of(page.url), page.status)
         return self._first([rule for rule in candidates if rule.sees_redirects], page, on_error)
+
+    def match_known(
+        self,
+        response: Response,
+        request: Request,
+        *,
+        redirects: Sequence[str] = (),
+        unknown: frozenset[str],
+        on_error: OnError,
+    ) -> tuple[Rule | None, list[str]]:
+        """Like :meth:`match`, for a page of which something is *unknown* (see ``Page``).
+
+        Returns:
+            The first rule that matches whatever that is, or ``None``; and, without one, what would
+            have to be known to tell that none matches.
+        """
+        page = Page(response, request, redirects, unknown)
+        missing: set[str] = set()
+        for rule in self._rules:
+            try:
+                verdict = all_hold(rule.conditions, page)
+            except Exception as error:  # a callback may raise anything
+                on_error(rule, error)
+                continue
+            if verdict:
+                return rule, []
+            if verdict is None:
+                missing.update(*(item.needs & unknown for item in rule.conditions))
+        return None, sorted(missing)
 
     def explain(
         self,
@@ -193,13 +226,15 @@ class Rules:
         request: Request,
         *,
         redirects: Sequence[str] = (),
+        unknown: frozenset[str] = frozenset(),
     ) -> list[Explanation]:
         """What every condition of every rule says of *response*, also after one did not hold."""
-        page = Page(response, request, redirects)
+        page = Page(response, request, redirects, unknown)
         explanations = []
         for rule in self._rules:
             findings = tuple(_finding(condition, page) for condition in rule.conditions)
-            matched = all(finding.holds for finding in findings)
+            held = [finding.holds for finding in findings]
+            matched = False if False in held else None if None in held else True
             explanations.append(Explanation(rule.name, matched, findings))
         return explanations
 
@@ -267,10 +302,13 @@ def plain(value: object) -> Any:
 
 
 def _finding(condition: Condition, page: Page) -> Finding:
-    holds = False
+    holds: bool | None = False
     try:
-        holds = condition.holds(page)
-        found = condition.found(page)
+        holds = condition.verdict(page)
+        if holds is None:
+            found: str | None = f"not known: {', '.join(sorted(condition.needs & page.unknown))}"
+        else:
+            found = condition.found(page)
     except Exception as error:  # as in matching: what raises does not hold
         found = cut(f"{type(error).__name__}: {error}")
     return Finding(condition.key, plain(condition.value), holds, found)

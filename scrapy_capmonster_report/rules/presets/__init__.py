@@ -14,12 +14,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from . import pages, services, software
-from .preset import Preset, PresetRule, described
+from .preset import Preset, PresetRule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["CATALOGUE", "PRESETS", "Preset", "PresetRule", "described"]
+__all__ = ["CATALOGUE", "PRESETS", "Preset", "PresetRule"]
 
 CATALOGUE: Final[tuple[Preset, ...]] = (
     *services.PRESETS,

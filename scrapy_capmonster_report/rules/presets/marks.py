@@ -40,12 +40,14 @@ def _answer(page: Page) -> str | None:
     return f"status {page.status}" if page.status >= 400 else _submission(page)
 
 
-SUBMISSION: Final = Mark("a POST, or a GET that sends the captcha's field", _submission)
+SUBMISSION: Final = Mark(
+    "a POST, or a GET that sends the captcha's field", _submission, needs=("method",)
+)
 ANSWER: Final = Mark(
     "an answer: to a POST, with an error's status, as JSONP, or with the captcha in the URL",
     _answer,
 )
-REDIRECT: Final = Mark("a redirect that led here", _redirect)
+REDIRECT: Final = Mark("a redirect that led here", _redirect, needs=("redirects",))
 WIDGET: Final = Mark(
     "the widget of a captcha service", lambda page: page.view(evidence.sight).widget or None
 )

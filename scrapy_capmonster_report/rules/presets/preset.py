@@ -12,7 +12,7 @@ from ..selectors import parse_css
 from ..snippets import cut
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from ..page import Page
 
@@ -24,14 +24,21 @@ class Mark(Condition):
         value: what it is.
         find: what stands there, or ``None``.
         absent: whether it must not be there.
+        needs: what it needs to know, beside the body.
     """
 
     key = "mark"
 
     def __init__(
-        self, value: str, find: Callable[[Page], str | None], *, absent: bool = False
+        self,
+        value: str,
+        find: Callable[[Page], str | None],
+        *,
+        absent: bool = False,
+        needs: Collection[str] = (),
     ) -> None:
         super().__init__(f"not: {value}" if absent else value, None)
+        self.needs = frozenset(needs)
         self._find = find
         self._absent = absent
 
@@ -110,19 +117,3 @@ class Preset:
     rests_on: str
     source: str
     rules: tuple[PresetRule, ...]
-
-
-def described(preset: Preset) -> dict[str, Any]:
-    """*preset* as JSON knows it."""
-    rules = [
-        {
-            "kind": rule.kind or None,
-            "conditions": [
-                *({"key": key, "value": value} for key, value in rule.conditions.items()),
-                *({"key": mark.key, "value": mark.value} for mark in rule.marks),
-            ],
-        }
-        for rule in preset.rules
-    ]
-    told = ("name", "reports", "languages", "leaves_out", "rests_on", "source")
-    return {name: getattr(preset, name) for name in told} | {"rules": rules}
