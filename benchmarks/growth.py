@@ -87,6 +87,7 @@ async def with_tasks() -> tuple[Lines, Lines]:
 
 def memory() -> dict[float, float]:
     from scrapy_capmonster_report.ledger import MemoryLedger
+    from scrapy_capmonster_report.outcome import Report
     from scrapy_capmonster_report.task import read_task
 
     found: dict[float, float] = {}
@@ -95,7 +96,7 @@ def memory() -> dict[float, float]:
 
         def remember(number: int, ledger: Any = ledger) -> None:
             task = read_task({}, 10**9 + number, 0.0)
-            ledger.used(task, 2**59 + number, "shop.example", sent_at=0.0, passed=True)
+            ledger.claim(Report(task, 2**59 + number, 300.0))
 
         found[count] = bytes_a_task(remember, count) * count / 1e6
     return found

@@ -131,13 +131,14 @@ def bytes_a_task(remember: Callable[[int], None], tasks: int) -> float:
 
 def remember_in_ledger() -> Callable[[int], None]:
     from scrapy_capmonster_report.ledger import MemoryLedger
+    from scrapy_capmonster_report.outcome import Report
     from scrapy_capmonster_report.task import read_task
 
     ledger = MemoryLedger(time.monotonic)
 
     def remember(number: int) -> None:
         task = read_task({}, 10**9 + number, 0.0)
-        ledger.used(task, 2**59 + number, "shop.example", sent_at=0.0, passed=True)
+        ledger.claim(Report(task, 2**59 + number, 300.0))
 
     return remember
 

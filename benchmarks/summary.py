@@ -25,7 +25,7 @@ from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
 from scrapy_capmonster_report.ledger import AGES, PASSED
-from scrapy_capmonster_report.ledger.entries import hour_of
+from scrapy_capmonster_report.ledger.base import hour_of
 from scrapy_capmonster_report.ledger.redis import _totals_key
 from scrapy_capmonster_report.ledger.sqlite import _SCHEMA
 from scrapy_capmonster_report.outcome import Outcome
@@ -72,7 +72,7 @@ def write_ledger(path: Path, count: int, now: float) -> int:
     with closing(sqlite3.connect(path)) as database:
         for statement in _SCHEMA:
             database.execute(statement)
-        history = "hour, site, spider, type, age, rule, fate, code"
+        history = "period, site, spider, type, age, rule, status, code"
         database.executemany(
             f"INSERT INTO task (id, changed_at, {history}) VALUES (?,?,?,?,?,?,?,?,?,?)",
             tasks(count, now),
@@ -93,7 +93,7 @@ def copy_to_redis(path: Path, port: int) -> None:
         pipe = server.pipeline(transaction=False)
         for number, (hour, *names, tasks) in enumerate(
             database.execute(
-                "SELECT hour, site, spider, type, age, rule, fate, code, tasks FROM total"
+                "SELECT period, site, spider, type, age, rule, status, code, tasks FROM total"
             )
         ):
             pipe.hset(_totals_key(hour), json.dumps([str(hour), *map(str, names)]), tasks)

@@ -1,8 +1,13 @@
-"""What can become of a rejection, each outcome under the stat that counts it."""
+"""What is reported, and what can become of it."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .task import Task
 
 
 class Outcome(str, Enum):
@@ -40,3 +45,30 @@ class Outcome(str, Enum):
     def reason(self) -> str:
         """The part after the group: ``duplicate``, ``accepted``, ``queue_full`` …"""
         return self.value.rpartition("/")[2]
+
+
+@dataclass(slots=True, eq=False)
+class Report:
+    """One complaint about one answer.
+
+    Args:
+        task: the task whose answer was rejected.
+        attempt: the number of the attempt on which it was rejected (see ``attempts``).
+        expires_at: when the service has forgotten the task, by :class:`~.clock.SteadyClock`.
+        rule: the name of the rule that matched.
+        site: the host that rejected it.
+        sent_at: when the answer was sent to the site, by :class:`~.clock.SteadyClock`.
+        recovered: an earlier crawl, or another worker, left it in the ledger.
+        tries: how often it was sent to the service.
+        claimed_at: when the ledger last confirmed the claim, by the same clock.
+    """
+
+    task: Task
+    attempt: int
+    expires_at: float
+    rule: str = ""
+    site: str = ""
+    sent_at: float = 0.0
+    recovered: bool = False
+    tries: int = 0
+    claimed_at: float = 0.0

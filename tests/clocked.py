@@ -30,7 +30,7 @@ class Disk:
     def fates(self) -> dict[str, int]:
         return dict(
             self.database.execute(
-                "SELECT fate, sum(tasks) FROM total GROUP BY fate HAVING sum(tasks) > 0"
+                "SELECT status, sum(tasks) FROM total GROUP BY status HAVING sum(tasks) > 0"
             )
         )
 
@@ -95,7 +95,7 @@ class ClockedHome(SQLiteHome):
 
 
 def clocked_ledger(
-    disk: Disk, clock: Clock, on_lost: Callable[[], None] = lambda: None
+    disk: Disk, clock: Clock, on_unavailable: Callable[[], None] = lambda: None
 ) -> tuple[JournalLedger, ClockedHome]:
     """A run's ledger on *disk*, and its home."""
     home = ClockedHome(disk, clock)
@@ -105,7 +105,7 @@ def clocked_ledger(
         timer=clock,
         max_age=300.0,
         spider="spider",
-        on_lost=on_lost,
+        on_unavailable=on_unavailable,
         log_extra={},
     )
     return ledger, home

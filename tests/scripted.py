@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from scrapy_capmonster_report.delivery import Delivery
 from scrapy_capmonster_report.delivery.answer import Answer, Verdict, read_answer
 from scrapy_capmonster_report.ledger import MemoryLedger
-from scrapy_capmonster_report.report import Report
+from scrapy_capmonster_report.outcome import Report
 from scrapy_capmonster_report.task import Kind, Task
 
 if TYPE_CHECKING:

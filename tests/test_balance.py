@@ -14,7 +14,7 @@ from scrapy_capmonster_report.delivery.answer import Answer, Verdict
 from scrapy_capmonster_report.outcome import Outcome
 
 if TYPE_CHECKING:
-    from scrapy_capmonster_report.report import Report
+    from scrapy_capmonster_report.outcome import Report
 
 ANSWERS: dict[str, Answer | None] = {
     "accepted": OK,

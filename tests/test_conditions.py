@@ -21,6 +21,7 @@ from judging import (
 )
 from scrapy import Request
 from scrapy.http import HtmlResponse, JsonResponse, Response, TextResponse, XmlResponse
+from scrapy.selector import Selector
 
 from scrapy_capmonster_report.rules import compile_rules
 
@@ -144,6 +145,21 @@ class TestRedirect:
     def test_other_locations_do_not(self, response: Response) -> None:
         assert not holds({"redirect": "sorry"}, response)
 
+    @pytest.mark.parametrize(
+        ("refresh", "expected"),
+        [
+            ('<meta http-equiv="refresh" content="0; url=/sorry/">', True),
+            ('<meta http-equiv="refresh" content="100; url=/sorry/">', True),
+            ('<meta http-equiv="refresh" content="101; url=/sorry/">', False),
+            ('<meta http-equiv="refresh" content="1800; url=/sorry/">', False),
+            ('<meta http-equiv="refresh" content="0; url=javascript:sorry()">', False),
+            ('<meta http-equiv="refresh" content="5">', False),
+            ('<noscript><meta http-equiv="refresh" content="0; url=/sorry/"></noscript>', False),
+        ],
+    )
+    def test_the_target_of_a_meta_refresh_counts(self, refresh: str, expected: bool) -> None:
+        assert holds({"redirect": r"^https://shop\.example/sorry/$"}, html(refresh)) is expected
+
     def test_match_redirects_asks_only_rules_about_redirects(self) -> None:
         rules = compile_rules(
             [
@@ -193,6 +209,23 @@ def test_headers(wanted: object, expected: bool) -> None:
         "X-Latin-1": "Falsch für immer".encode("latin-1"),
     }
     assert holds({"headers": wanted}, html(headers=headers)) is expected
+
+
+class SplashJsonResponse(Response):
+    """A page as scrapy-splash gives it: text and selectors, but no TextResponse."""
+
+    text = NODES
+
+    @property
+    def selector(self) -> Selector:
+        return Selector(text=self.text, type="html")
+
+
+def test_a_response_with_a_text_that_is_no_text_response() -> None:
+    response = SplashJsonResponse(URL, body=b'{"html": "..."}')
+    for condition in ({"text": "Wrong"}, {"css": ".error p"}, {"xpath": "//p"}):
+        assert holds(condition, response)
+    assert not holds({"jmespath": "html"}, response)
 
 
 META = "<meta charset='{}'><p>{}</p>"

@@ -51,7 +51,7 @@ def fates(ledger: str) -> Counter[str]:
     """What the history in *ledger* says became of the tasks."""
     found: Counter[str] = Counter()
     for count in read_history(ledger).counts:
-        found[count.fate] += count.tasks
+        found[count.status] += count.tasks
     return found
 
 

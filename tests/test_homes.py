@@ -68,7 +68,7 @@ class Ledgers:
     def counts(self) -> dict[tuple[Any, ...], int]:
         """What the history says: (site, type, age, rule, fate, code) → tasks."""
         history = read_history(self.url, now=lambda: NOW)
-        return {(c.site, c.type, c.age, c.rule, c.fate, c.code): c.tasks for c in history.counts}
+        return {(c.site, c.type, c.age, c.rule, c.status, c.code): c.tasks for c in history.counts}
 
     def fates(self) -> dict[str, int]:
         return {key[4]: tasks for key, tasks in self.counts().items()}
@@ -344,7 +344,7 @@ async def test_no_option_of_a_redis_url_switches_the_claims_off(tmp_path: Path) 
         assert await home.open(NOW) == {}
     assert await first.write([claim(1)]) == [None]
     assert await second.write([claim(1, trip=9)]) == [DUPLICATE]
-    assert [count.fate for count in read_history(url, now=lambda: NOW).counts] == [PENDING]
+    assert [count.status for count in read_history(url, now=lambda: NOW).counts] == [PENDING]
     for home in (first, second):
         await home.close()
     server.stop()
@@ -371,7 +371,7 @@ async def test_rows_that_are_old_are_forgotten_and_their_totals_stay(tmp_path: P
         DUPLICATE,
         REUSED,
     ]
-    fates = {count.fate: count.tasks for count in read_history(str(path)).counts}
+    fates = {count.status: count.tasks for count in read_history(str(path)).counts}
     assert fates == {PASSED: 1, "sent/accepted": 1, PENDING: 1}
     await run(NOW + 100 * DAY)
     assert read_history(str(path)).counts == []

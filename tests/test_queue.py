@@ -17,8 +17,7 @@ from twisted.internet.task import Clock, LoopingCall
 from wired import WRONG, Refused, lines, until
 
 from scrapy_capmonster_report.ledger import MemoryLedger
-from scrapy_capmonster_report.outcome import Outcome
-from scrapy_capmonster_report.report import Report
+from scrapy_capmonster_report.outcome import Outcome, Report
 from scrapy_capmonster_report.task import Kind, Task
 
 # -- row 14: more than the queue holds ------------------------------------------------------------
@@ -105,7 +104,7 @@ async def test_a_crawl_with_a_full_queue_says_so_once_and_gives_the_total(
     assert stats["dropped/queue_full"] == 23
     assert stats["sent/accepted"] == len(server.arrivals) == 7
     assert len(lines(caplog, logging.WARNING)) == 1
-    assert "23 not delivered (23 queue_full)" in lines(caplog, logging.INFO)[-1]
+    assert "23 dropped (queue_full)" in lines(caplog, logging.INFO)[-1]
 
 
 # -- row 16: the same task again ------------------------------------------------------------------
@@ -133,7 +132,9 @@ async def test_the_same_task_again_is_reported_once(
         at_last=lambda spider: server.release(),
     )
     assert server.task_ids() == [7]
-    assert stats["withheld/duplicate"] == len(tasks) - 1
+    # Where another attempt is rejected before the first, no report is under way yet.
+    withheld = stats.get("withheld/duplicate", 0) + stats.get("withheld/reused", 0)
+    assert withheld == len(tasks) - 1
 
 
 # -- row 17: no task ------------------------------------------------------------------------------
@@ -158,7 +159,9 @@ async def test_what_is_no_task_is_not_reported_and_raises_nothing(
     )
     assert server.task_ids() == [8]
     assert stats["withheld/invalid_task"] == 1
-    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+    (warning,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert f"{task_id!r:.50}" in warning.getMessage()
+    assert type(task_id).__name__ in warning.getMessage()
 
 
 # -- row 18: a million tasks ----------------------------------------------------------------------
@@ -175,12 +178,9 @@ def test_a_million_tasks_leave_the_memory_of_them_flat() -> None:
         sizes = []
         for task_id in range(1, 1_000_001):
             task = Task(task_id, Kind.TOKEN, "TurnstileTask", clock.seconds(), 300.0)
-            if task_id % 2:
-                ledger.used(task, task_id, "shop.example", sent_at=clock.seconds(), passed=True)
-            else:
-                report = Report(task, task_id, 300.0, "wrong", "shop.example")
-                ledger.claim(report)
-                ledger.finished(report, Outcome.ACCEPTED, None)
+            report = Report(task, task_id, 300.0, "wrong", "shop.example")
+            ledger.claim(report)
+            ledger.finished(report, Outcome.ACCEPTED, None)
             if task_id % 10_000 == 0:
                 clock.advance(1.0)
                 sizes.append(tracemalloc.get_traced_memory()[0])

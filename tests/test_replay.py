@@ -27,7 +27,7 @@ from workbench import (
 
 from scrapy_capmonster_report.commands.replay import Expectations, Replay
 from scrapy_capmonster_report.commands.sources import Source
-from scrapy_capmonster_report.rules import Refreshes, compile_rules
+from scrapy_capmonster_report.rules import compile_rules
 
 WRONG = {"name": "wrong", "text": "Wrong captcha"}
 
@@ -146,7 +146,7 @@ class TestFolder:
         for number in range(pages):
             save(tmp_path / f"{number}.txt", bytes([65 + number % 26]) * size)
         source = Source(tmp_path, Settings())
-        replay = Replay(Expectations(tmp_path), compile_rules([WRONG]), Refreshes(100, ()))
+        replay = Replay(Expectations(tmp_path), compile_rules([WRONG]))
         tracemalloc.start()
         try:
             for read in source:

@@ -20,14 +20,13 @@ from scrapy_capmonster_report.ledger.journal import (
     MOST_AT_ONCE,
     PATIENCE_SECONDS,
 )
-from scrapy_capmonster_report.outcome import Outcome
-from scrapy_capmonster_report.report import Report
+from scrapy_capmonster_report.outcome import Outcome, Report
 from scrapy_capmonster_report.task import Kind, Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from scrapy_capmonster_report.ledger import Inheritance
+    from scrapy_capmonster_report.ledger import Recovered
     from scrapy_capmonster_report.ledger.journal import JournalLedger
 
 ANSWERS: dict[str, Answer | None] = {
@@ -54,9 +53,9 @@ class Run:
         self.resumed = 0
         self.ledger.open(self._inherit)
 
-    def _inherit(self, inheritance: Inheritance) -> None:
+    def _inherit(self, inheritance: Recovered) -> None:
         self.resumed += len(inheritance.reports)
-        self.desk.delivery.resume(inheritance.reports)
+        self.desk.delivery.recover(inheritance.reports)
 
     def close(self, timeout: float) -> None:
         self.desk.close(timeout)
@@ -185,9 +184,9 @@ class Journal:
         self.clock = Clock()
         self.disk = Disk()
         self.lost = 0
-        self.inherited: list[Inheritance] = []
+        self.inherited: list[Recovered] = []
         self.claims: dict[int, list[Outcome | None]] = {}
-        self.ledger, self.home = clocked_ledger(self.disk, self.clock, self._on_lost)
+        self.ledger, self.home = clocked_ledger(self.disk, self.clock, self._on_unavailable)
 
     def open(self) -> JournalLedger:
         self.ledger.open(self.inherited.append)
@@ -207,7 +206,7 @@ class Journal:
         report = Report(Task(task_id, Kind.TOKEN, None, 0.0, None), 1, 300.0)
         self.ledger.finished(report, outcome, None)
 
-    def _on_lost(self) -> None:
+    def _on_unavailable(self) -> None:
         self.lost += 1
 
 

@@ -303,3 +303,11 @@ class TestGrowth:
             assert matched(rules, html(url=f"https://h{i}.shop.example/")) is not None
         remembered = rules._candidates.cache_info()
         assert remembered.currsize <= 1024
+
+
+@pytest.mark.parametrize("value", ["callbacks", ["callbacks"], '["callbacks"]', ("callbacks",)])
+def test_the_rule_set_callbacks_judges_nothing(value: object) -> None:
+    rules = compile_rules(value)
+    assert len(rules) == 0
+    assert not rules.judges
+    assert compile_rules(["phpbb"]).judges

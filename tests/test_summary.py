@@ -234,11 +234,12 @@ async def test_a_rise_is_told_in_the_log_the_stats_a_signal_and_the_summary(
     assert stats["alert/127.0.0.1"] == 1
     assert stats["sent/accepted"] == 40, "an alert withholds nothing"
     assert warnings(caplog) == [
-        "127.0.0.1 refuses more captcha answers than it used to: 33 % of the last 12, 0 % "
-        "before. Has the site changed, or how the answers are used?",
-        "127.0.0.1 refused each of the last 30 captcha answers. Perhaps the rule matches pages "
-        "that are no refusal, or the site has changed; to see which rule matches, and why: "
-        "scrapy capmonster check PAGE, with a page that CAPMONSTER_REPORT_SAVE_REJECTED keeps",
+        "127.0.0.1 rejects more captcha answers than it used to: 33 % of the last 12, 0 % "
+        "before. Check whether the site has changed. If it accepts only some tokens, let your "
+        "client create tasks with nocache, so that CapMonster Cloud does not reuse older ones.",
+        "127.0.0.1 rejected each of the last 30 captcha answers. The rule may match pages that "
+        "are not rejections, or the site has changed. Set CAPMONSTER_REPORT_SAVE_REJECTED to keep "
+        "some pages, and run scrapy capmonster check on them to see which rule matches, and why.",
     ]
     _, out, _ = summary(ledger, "--json")
     (alert,) = json.loads(out)["alerts"]
@@ -271,8 +272,9 @@ async def test_what_is_usual_for_a_site_is_known_from_earlier_crawls(
     assert warnings(caplog) == []
     wrong = [(task, IMAGE, f"{url}/wrong", {}) for task in range(101, 129)]
     await crawl(Customer, settings, visits=wrong)
-    assert len(warnings(caplog)) == 1
-    assert "refuses more captcha answers than it used to" in warnings(caplog)[0]
+    increase, streak = warnings(caplog)
+    assert "rejects more captcha answers than it used to" in increase
+    assert "rejected each of the last 28" in streak
 
 
 class Hears(Customer):
@@ -313,9 +315,9 @@ async def test_a_crawl_ends_with_a_table_of_the_sites_that_refused(
     table = next(r.getMessage() for r in caplog.records if "by site" in r.getMessage())
     assert table.splitlines() == [
         "Captcha answers by site:",
-        "site       answers  refused   rate",
-        "localhost        5        4   80 %",
-        "127.0.0.1        6        1   17 %",
+        "site       answers  rejected   rate",
+        "localhost        5         4   80 %",
+        "127.0.0.1        6         1   17 %",
     ]
 
 
@@ -368,7 +370,7 @@ async def test_a_verdict_revised_by_a_callback_counts_once(
         "types": {IMAGE: figures(passed=2, accepted_reports=1)},
     }
     table = next(r.getMessage() for r in caplog.records if "by site" in r.getMessage())
-    assert table.splitlines()[2] == "127.0.0.1        3        1   33 %"
+    assert table.splitlines()[2] == "127.0.0.1        3         1   33 %"
 
 
 def test_what_cannot_be_read_is_said_in_one_line(

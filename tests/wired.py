@@ -10,7 +10,7 @@ from support import CLIENT_KEY
 from twisted.internet.task import deferLater
 
 from scrapy_capmonster_report.clock import SteadyClock
-from scrapy_capmonster_report.delivery import ReportApi
+from scrapy_capmonster_report.delivery import ReportClient
 
 if TYPE_CHECKING:
     import logging
@@ -51,7 +51,7 @@ class WiredDesk(Desk):
         from twisted.internet import reactor
 
         clock = SteadyClock()
-        api = ReportApi(
+        api = ReportClient(
             reactor,
             base_url=url,
             client_key=CLIENT_KEY,

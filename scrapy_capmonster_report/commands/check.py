@@ -6,7 +6,6 @@ import json
 import os
 import re
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from scrapy.exceptions import UsageError
 from scrapy_capmonster_report.rules.presets import CATALOGUE
 
 from .fetch import fetch
-from .options import add_rule_arguments, not_empty, refreshes_of, rules_and_settings
+from .options import add_rule_arguments, not_empty, rules_and_settings
 from .pages import Decompressor, read_page
 from .tables import cell, output, shortened
 
@@ -59,13 +58,9 @@ def run(command: Command, args: argparse.Namespace) -> int:
     if not args.sources:
         _show_presets(args.preset, as_json=args.json, rules=True)
         return 0
-    console, refreshes = output(), refreshes_of(settings)
+    console = output()
     for page in _read(args.sources, settings):
-        explain = partial(rules.explain, page.response, page.request, redirects=page.redirects)
-        explanations = explain()
-        if _first(explanations) is None:
-            # As in a crawl: where a page leads is looked at last.
-            explanations = explain(refreshes=refreshes)
+        explanations = rules.explain(page.response, page.request, redirects=page.redirects)
         if args.json:
             print(json.dumps(_verdict(page, explanations)))
         else:

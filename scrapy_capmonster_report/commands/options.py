@@ -11,13 +11,10 @@ from scrapy.crawler import Crawler
 from scrapy.exceptions import UsageError
 from scrapy.utils.misc import load_object
 
-from scrapy_capmonster_report.redirects import refreshes_followed
 from scrapy_capmonster_report.rules import SETTING, RuleError, Rules, compile_rules, read_rules
 
 if TYPE_CHECKING:
     from scrapy.settings import Settings
-
-    from scrapy_capmonster_report.rules import Refreshes
 
     from . import Command
 
@@ -70,18 +67,6 @@ def rules_and_settings(command: Command, args: argparse.Namespace) -> tuple[Rule
             "--preset NAME."
         )
     return rules, settings
-
-
-def refreshes_of(settings: Settings) -> Refreshes:
-    """The meta refreshes that a crawl with *settings* follows.
-
-    Raises:
-        UsageError: one of Scrapy's settings for them is no number.
-    """
-    try:
-        return refreshes_followed(settings)
-    except ValueError as error:
-        raise UsageError(f"Scrapy's METAREFRESH_… settings: {error}") from error
 
 
 def not_empty(text: str) -> str:

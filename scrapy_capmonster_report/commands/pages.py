@@ -15,7 +15,7 @@ from scrapy.http import Headers, Response, TextResponse
 from scrapy.responsetypes import responsetypes
 from scrapy.signalmanager import SignalManager
 
-from scrapy_capmonster_report.evidence import META_SUFFIX, RESPONSE_CLASSES
+from scrapy_capmonster_report.saved_pages import META_SUFFIX, RESPONSE_CLASSES
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from scrapy.exceptions import UsageError
 
-from .options import a_path, add_rule_arguments, one_line, refreshes_of, rules_and_settings
+from .options import a_path, add_rule_arguments, one_line, rules_and_settings
 from .sources import Source
 from .tables import cell, output
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from scrapy_capmonster_report.rules import Refreshes, Rule, Rules
+    from scrapy_capmonster_report.rules import Rule, Rules
 
     from . import Command
     from .pages import SavedPage
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(command: Command, args: argparse.Namespace) -> int:
     rules, settings = rules_and_settings(command, args)
     source = Source(args.source, settings)
-    replay = Replay(Expectations(source.path), rules, refreshes_of(settings))
+    replay = Replay(Expectations(source.path), rules)
     for page in _with_progress(source):
         replay.add(page)
     if not replay.responses:
@@ -90,12 +90,10 @@ class Replay:
     Args:
         expected: what to expect of a page, by its source.
         rules: the rules.
-        refreshes: the meta refreshes that are redirects.
     """
 
     expected: Expectations
     rules: Rules
-    refreshes: Refreshes
     responses: int = 0
     by_rule: Counter[str] = field(default_factory=Counter)
     wrong: list[dict[str, str | None]] = field(default_factory=list)
@@ -106,12 +104,6 @@ class Replay:
         self.responses += 1
         rule = self.rules.match(
             page.response, page.request, redirects=page.redirects, on_error=self._rule_failed
-        ) or self.rules.match_redirects(
-            page.response,
-            page.request,
-            redirects=page.redirects,
-            refreshes=self.refreshes,
-            on_error=self._rule_failed,
         )
         if rule is not None:
             self.by_rule[rule.name] += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .api import ReportApi
+from .api import ReportClient
 from .delivery import Delivery
 
-__all__ = ["Delivery", "ReportApi"]
+__all__ = ["Delivery", "ReportClient"]

@@ -48,7 +48,7 @@ MAX_ANSWER_BYTES: Final = 64 * 1024
 """An answer is some 40 bytes; whatever is longer than this is none, and is not read on."""
 
 
-class ReportApi:
+class ReportClient:
     """The report calls of CapMonster Cloud, on a treq client of its own.
 
     Args:

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from ..ledger import Ledger
-    from ..report import Report
+    from ..outcome import Report
     from .answer import Answer
-    from .api import ReportApi
+    from .api import ReportClient
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class Delivery:
     waits.
 
     Args:
-        api: sends one report once.
+        client: sends one report once.
         ledger: remembers the reports that are not finished.
         concurrency: reports under way at most.
         queue_size: reports that are not under way at most.
@@ -54,7 +54,7 @@ class Delivery:
 
     def __init__(
         self,
-        api: ReportApi,
+        client: ReportClient,
         ledger: Ledger,
         *,
         concurrency: int,
@@ -67,7 +67,7 @@ class Delivery:
         on_retry: Callable[[], None],
         log_extra: dict[str, Any],
     ) -> None:
-        self._api = api
+        self._api = client
         self._ledger = ledger
         self._queue_size = queue_size
         self._clock = clock
@@ -111,7 +111,7 @@ class Delivery:
                 self._claiming[report] = None
                 claim.addCallback(self._claimed, report)
 
-    def resume(self, reports: Sequence[Report]) -> None:
+    def recover(self, reports: Sequence[Report]) -> None:
         """Take over *reports* that an earlier crawl left; they are claimed already.
 
         It may have been stopped by what stops this one too, so one of them goes first.
@@ -161,6 +161,11 @@ class Delivery:
                 extra=self._log_extra,
             )
 
+    @property
+    def unfinished(self) -> int:
+        """How many reports have no outcome yet."""
+        return sum(map(len, (self._claiming, self._waiting, self._under_way, self._sleeping)))
+
     # -- sending -----------------------------------------------------------------------------
 
     def _pump(self) -> None:
@@ -179,8 +184,8 @@ class Delivery:
             self._wake_up = self._clock.callLater(max(0.0, delay), self._pump)
 
     def _start(self, report: Report) -> None:
-        report.attempts += 1
-        if report.attempts > 1:
+        report.tries += 1
+        if report.tries > 1:
             self._on_retry()
         probe = self._gate.breaker.is_open
         sending = self._under_way[report] = self._api.send(report.task)
@@ -216,13 +221,13 @@ class Delivery:
 
     def _sleep(self, report: Report, answer: Answer, now: float) -> None:
         """Let *report* wait for its next attempt, if there can be one."""
-        delay = self._backoff(report.attempts - 1)
+        delay = self._backoff(report.tries - 1)
         next_attempt = max(now + delay, self._gate.opens_at)
         logger.debug(
             "Report of task %d not delivered (%s), attempt %d",
             report.task.id,
             answer.reason,
-            report.attempts,
+            report.tries,
             extra=self._log_extra,
         )
         if self._is_hopeless(report):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 UNKNOWN_TYPE: Final = "unknown"
 """The captcha type of tasks that came without a ``taskType``."""
 
-SITE_KEYS: Final = ("site", "type", "fate")
+SITE_KEYS: Final = ("site", "type", "status")
 """The members of a ``Count`` that :func:`by_site` looks at."""
 
 _Z: Final = 1.96
@@ -101,8 +101,8 @@ def by_site(counts: Iterable[Count]) -> dict[str, SiteFigures]:
     sites: defaultdict[str, SiteFigures] = defaultdict(SiteFigures)
     for count in counts:
         site = sites[count.site]
-        site.add(count.fate, count.tasks)
-        site.types[count.type or UNKNOWN_TYPE].add(count.fate, count.tasks)
+        site.add(count.status, count.tasks)
+        site.types[count.type or UNKNOWN_TYPE].add(count.status, count.tasks)
     return dict(worst_first(sites))
 
 

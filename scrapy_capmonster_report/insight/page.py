@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from jinja2 import Environment, StrictUndefined
 
 from ..ledger import AGES, PENDING
-from ..ledger.entries import HOUR_SECONDS
+from ..ledger.base import HOUR_SECONDS
 from ..outcome import Outcome
 from .charts import Share, by_age, course, top_of
 from .figures import UNKNOWN_TYPE, Figures, by_site, interval, percent, worst_first
@@ -45,8 +45,8 @@ def page(history: History, *, now: float) -> str:
     fates: Counter[str] = Counter()
     codes: Counter[str] = Counter()
     for count in history.counts:
-        total.add(count.fate, count.tasks)
-        fates[count.fate] += count.tasks
+        total.add(count.status, count.tasks)
+        fates[count.status] += count.tasks
         if count.code:
             codes[count.code] += count.tasks
     environment = Environment(
@@ -56,7 +56,7 @@ def page(history: History, *, now: float) -> str:
     template = files(__package__).joinpath("page.html").read_text(encoding="utf-8")
     return environment.from_string(template).render(
         now=now,
-        since=min((count.hour for count in history.counts), default=None),
+        since=min((count.period for count in history.counts), default=None),
         total=total,
         sites=sites,
         shown=dict(list(sites.items())[:MOST_SITES]),
@@ -85,7 +85,7 @@ def _courses(history: History, sites: dict[str, SiteFigures], now: float) -> lis
     chosen = names[:MOST_COURSES]
     if not chosen:
         return []
-    hours = {count.hour for count in history.counts}
+    hours = {count.period for count in history.counts}
     if len(hours) == 1 and not alerts:
         return []  # a single point is no course
     seconds = max(hours) + HOUR_SECONDS - min(hours)
@@ -119,7 +119,7 @@ def _over_time(
     sums: dict[str, defaultdict[int, Figures]] = {site: defaultdict(Figures) for site in sites}
     for count in counts:
         if count.site in sites:
-            sums[count.site][int((count.hour + shift) // span)].add(count.fate, count.tasks)
+            sums[count.site][int((count.period + shift) // span)].add(count.status, count.tasks)
     return {
         site: [
             ((number + 0.5) * span - shift, Share(figures.rejected, figures.tasks))
@@ -133,7 +133,7 @@ def _ages(counts: Iterable[Count]) -> list[dict[str, Any]]:
     """The charts over the age of answers, for the types that were used most."""
     types: defaultdict[str, defaultdict[int, Figures]] = defaultdict(lambda: defaultdict(Figures))
     for count in counts:
-        types[count.type or UNKNOWN_TYPE][count.age].add(count.fate, count.tasks)
+        types[count.type or UNKNOWN_TYPE][count.age].add(count.status, count.tasks)
     tasks = {name: sum(figures.tasks for figures in ages.values()) for name, ages in types.items()}
     chosen = sorted(types, key=lambda name: (-tasks[name], name))[:MOST_TYPES]
     shares = {

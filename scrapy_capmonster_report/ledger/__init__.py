@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from .base import Inheritance, Ledger
+from .base import AGES, PASSED, PENDING, Alert, Count, Ledger, Recovered
 from .choose import open_ledger
-from .entries import AGES, PASSED, PENDING, Alert, Count
 from .history import History, Query, read_history
 from .memory import MemoryLedger
 
@@ -15,10 +14,10 @@ __all__ = [
     "Alert",
     "Count",
     "History",
-    "Inheritance",
     "Ledger",
     "MemoryLedger",
     "Query",
+    "Recovered",
     "open_ledger",
     "read_history",
 ]

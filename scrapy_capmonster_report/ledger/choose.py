@@ -28,7 +28,7 @@ def open_ledger(
     spider: str,
     clock: SteadyClock,
     reactor: Any,
-    on_lost: Callable[[], None],
+    on_unavailable: Callable[[], None],
     log_extra: dict[str, Any],
 ) -> Ledger:
     """The ledger that ``CAPMONSTER_REPORT_LEDGER`` asks for; it is yet to be opened.
@@ -39,7 +39,7 @@ def open_ledger(
     Args:
         job_dir: where Scrapy keeps the state of a crawl that may be resumed, if it does.
         spider: the spider's name.
-        on_lost: called if the ledger's home fails, and the ledger goes on in memory.
+        on_unavailable: called if the ledger's home fails, and the ledger goes on in memory.
 
     Raises:
         ValueError: there is no such ledger, or it cannot work here.
@@ -53,7 +53,7 @@ def open_ledger(
         timer=reactor,
         max_age=settings.max_age,
         spider=spider,
-        on_lost=on_lost,
+        on_unavailable=on_unavailable,
         log_extra=log_extra,
     )
 

@@ -5,29 +5,44 @@ A later crawl, or another machine, reads them; so nothing here depends on a proc
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+
+from .base import (
+    AGES as AGES,
+)
+from .base import (
+    DAY_SECONDS as DAY_SECONDS,
+)
+from .base import (
+    HOUR_SECONDS as HOUR_SECONDS,
+)
+from .base import (
+    KEEP_TOTALS_DAYS as KEEP_TOTALS_DAYS,
+)
+from .base import (
+    PASSED as PASSED,
+)
+from .base import (
+    PENDING as PENDING,
+)
+from .base import (
+    Alert as Alert,
+)
+from .base import (
+    Count as Count,
+)
+from .base import (
+    age_between as age_between,
+)
+from .base import (
+    hour_of as hour_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PASSED: Final = "passed"
-"""The fate of a task whose answer the site took."""
-
-PENDING: Final = "pending"
-"""The fate of a task whose answer was refused, until its report has an ``Outcome``."""
-
-HOUR_SECONDS: Final = 3600
-DAY_SECONDS: Final = 24 * HOUR_SECONDS
-
-KEEP_TOTALS_DAYS: Final = 90
-"""How long the totals of an hour, and alerts, are kept."""
-
 LATELY_DAYS: Final = 7
 """How far back a new crawl looks to know what is usual for a site."""
-
-AGES: Final = (0, 10, 20, 30, 45, 60, 90, 120, 180, 240, 300, 600)
-"""Seconds between solving and use, as the history tells them apart: the lower bounds."""
 
 
 class Sighting(NamedTuple):
@@ -92,51 +107,7 @@ class Release(NamedTuple):
     task_id: int
 
 
-class Alert(NamedTuple):
-    """A site's rejection rate changed, and not by chance.
-
-    Args:
-        at: when it was noticed.
-        site: the host.
-        before: the rate it had, from 0 to 1.
-        after: the rate it has.
-        answers: how many answers the new rate was seen over.
-    """
-
-    at: float
-    site: str
-    before: float
-    after: float
-    answers: int
-
-
 Entry: TypeAlias = Use | Claim | Refusal | Finish | Release | Alert
-
-
-class Count(NamedTuple):
-    """How many tasks had the same fate; a task counts once, under the fate it has last.
-
-    Args:
-        hour: when the hour began in which the answers were used, seconds since the epoch.
-        site: the host.
-        spider: the spider's name.
-        type: the ``taskType``, ``""`` where the requests had none.
-        age: seconds between solving and use, as one of :data:`AGES`.
-        rule: the name of the rule that matched, ``""`` if none did.
-        fate: :data:`PASSED`, :data:`PENDING`, or the value of an ``Outcome``.
-        code: the ``errorCode`` of a report that the service refused, else ``""``.
-        tasks: how many.
-    """
-
-    hour: int
-    site: str
-    spider: str
-    type: str
-    age: int
-    rule: str
-    fate: str
-    code: str
-    tasks: int
 
 
 class Left(NamedTuple):
@@ -144,13 +115,3 @@ class Left(NamedTuple):
 
     claims: Sequence[Claim]
     expired: int
-
-
-def age_between(solved_at: float, used_at: float) -> int:
-    """The one of :data:`AGES` for an answer that was used so long after it was solved."""
-    return AGES[max(0, bisect_right(AGES, used_at - solved_at) - 1)]
-
-
-def hour_of(at: float) -> int:
-    """When the hour of *at* began."""
-    return int(at // HOUR_SECONDS) * HOUR_SECONDS

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 _KEYS: Final = Count._fields[:-1]
-_BLANK: Final[dict[str, Any]] = {"hour": 0, "age": 0}
+_BLANK: Final[dict[str, Any]] = {"period": 0, "age": 0}
 """What stands in a ``Count`` for a key that was not asked for; else ``""``."""
 
 
@@ -33,7 +33,7 @@ class Query:
     """Which part of a history is wanted.
 
     Args:
-        since: only what happened since then, tasks to the hour; seconds since the epoch.
+        since: only what happened since then, tasks to the period; seconds since the epoch.
         site: only this site.
         spider: only the tasks of this spider, and the alerts of the sites these were for.
         keys: the members of ``Count`` by which to tell tasks apart. Fewer are read faster.
@@ -86,7 +86,7 @@ def read_history(
 def _read_sqlite(path: Path, query: Query) -> History:
     if not path.is_file():
         raise ValueError(f"there is no ledger {path}")
-    asked = {"hour >= ?": query.first_hour, "site = ?": query.site, "spider = ?": query.spider}
+    asked = {"period >= ?": query.first_hour, "site = ?": query.site, "spider = ?": query.spider}
     from .sqlite import SCHEMA_VERSION
 
     conditions = {sql: value for sql, value in asked.items() if value is not None}

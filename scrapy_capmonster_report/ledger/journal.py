@@ -9,10 +9,9 @@ from twisted.internet import error
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 
-from ..outcome import Outcome
-from ..report import Report
+from ..outcome import Outcome, Report
 from ..task import Kind, Task
-from .base import Inheritance
+from .base import Recovered
 from .entries import Claim, Finish, Refusal, Release, Sighting, Use, age_between
 from .memory import MemoryLedger
 
@@ -87,7 +86,7 @@ class JournalLedger:
         timer: for the home's time limit.
         max_age: seconds after solving when a report expires.
         spider: the spider's name.
-        on_lost: called once if the home fails.
+        on_unavailable: called once if the home fails.
         log_extra: what log records carry.
     """
 
@@ -99,7 +98,7 @@ class JournalLedger:
         timer: IReactorTime,
         max_age: float,
         spider: str,
-        on_lost: Callable[[], None],
+        on_unavailable: Callable[[], None],
         log_extra: dict[str, Any],
     ) -> None:
         self._home = home
@@ -107,7 +106,7 @@ class JournalLedger:
         self._timer = timer
         self._max_age = max_age
         self._spider = _storable(spider)
-        self._on_lost = on_lost
+        self._on_unavailable = on_unavailable
         self._log_extra = log_extra
         self._memory = MemoryLedger(clock.now)
         self._unwritten: list[_Written] = []
@@ -126,26 +125,36 @@ class JournalLedger:
         self._on_written: list[Deferred[None]] = []
 
     @property
+    def name(self) -> str:
+        return self._home.name
+
+    @property
     def durable(self) -> bool:
         return not self._lost
 
     # -- answered from memory ------------------------------------------------------------------
-
-    def used_by(self, task_id: int) -> int | None:
-        return self._memory.used_by(task_id)
 
     def is_claimed(self, task_id: int) -> bool:
         return self._memory.is_claimed(task_id)
 
     # -- written down ---------------------------------------------------------------------------
 
-    def used(self, task: Task, trip: int, site: str, *, sent_at: float, passed: bool) -> None:
-        self._memory.used(task, trip, site, sent_at=sent_at, passed=passed)
-        self._write(Use(self._sighting(task, trip, site, sent_at), passed))
+    def sent(self, task_id: int, attempt: int) -> None:
+        self._write(Use(Sighting(task_id, attempt, "", "", "", 0, self._clock.wall()), False))
+
+    def not_sent(self, task_id: int, attempt: int) -> None:
+        """Not written yet."""
+
+    def passed(self, task: Task, attempt: int, site: str, sent_at: float) -> None:
+        self._write(Use(self._sighting(task, attempt, site, sent_at), True))
+
+    def is_ours(self, report: Report) -> bool:
+        return True
 
     def withheld(self, report: Report, outcome: Outcome) -> None:
         # Neither says anything that the history does not know: the site was not asked, or the
         # task is in it already.
+        self._memory.withheld(report, outcome)
         if outcome not in (Outcome.CACHED, Outcome.DUPLICATE):
             self._write_refusal(report, outcome)
 
@@ -155,7 +164,7 @@ class JournalLedger:
             return None
         answer: Deferred[Outcome | None] = Deferred()
         claim = Claim(
-            self._sighting(report.task, report.trip, report.site, report.sent_at),
+            self._sighting(report.task, report.attempt, report.site, report.sent_at),
             report.rule,
             report.task.kind.value,
             self._clock.to_wall(report.task.solved_at),
@@ -177,7 +186,7 @@ class JournalLedger:
         self._write(alert)
 
     def _write_refusal(self, report: Report, outcome: Outcome) -> None:
-        sighting = self._sighting(report.task, report.trip, report.site, report.sent_at)
+        sighting = self._sighting(report.task, report.attempt, report.site, report.sent_at)
         self._write(Refusal(sighting, report.rule, outcome.value))
 
     def _sighting(self, task: Task, trip: int, site: str, sent_at: float) -> Sighting:
@@ -257,16 +266,16 @@ class JournalLedger:
 
     # -- beginning and end ----------------------------------------------------------------------
 
-    def open(self, inherit: Callable[[Inheritance], None]) -> Deferred[None]:
+    def open(self, on_recovered: Callable[[Recovered], None]) -> Deferred[None]:
         looked: Deferred[None] = Deferred()
-        self._inherit = inherit
+        self._inherit = on_recovered
         self._on_looked.append(looked)
         self._do(self._home.open(self._clock.wall()), self._opened, "opening")
         return looked
 
     def _opened(self, sites: Mapping[str, tuple[int, int]]) -> None:
         self._is_open = True
-        self._inherit(Inheritance(sites=sites))
+        self._inherit(Recovered(sites=sites))
         if not self._on_written:  # not yet closing
             self._looking.start(LOOK_EVERY_SECONDS)
 
@@ -279,7 +288,7 @@ class JournalLedger:
         for report in reports:
             self._memory.claim(report)
         if reports or left.expired:
-            self._inherit(Inheritance(reports, left.expired))
+            self._inherit(Recovered(reports, left.expired))
         _fire(self._on_looked)
 
     def _report(self, claim: Claim) -> Report:
@@ -290,7 +299,7 @@ class JournalLedger:
             expires_at=solved_at + self._max_age,
             rule=claim.rule,
             site=seen.site,
-            resumed=True,
+            recovered=True,
         )
 
     def close(self) -> Deferred[None]:
@@ -358,7 +367,7 @@ class JournalLedger:
             failure.getErrorMessage(),
             extra=self._log_extra,
         )
-        self._on_lost()
+        self._on_unavailable()
         self._abandon()
 
     def _abandon(self) -> None:

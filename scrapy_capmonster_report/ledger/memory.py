@@ -6,95 +6,75 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, succeed
 
+from ..outcome import Outcome
+from ..recent import Recent
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..outcome import Outcome
-    from ..report import Report
+    from ..outcome import Report
     from ..task import Task
-    from .base import Inheritance
-    from .entries import Alert
+    from .base import Alert, Recovered
 
 REMEMBERED_TASKS = 200_000
-"""Tasks remembered at most; 100,000 of them for certain (about 150 bytes each)."""
+"""Reported tasks remembered at most, about 100 bytes each; half of them for certain."""
 
 REMEMBERED_SECONDS = 3600.0
-"""How long a task is remembered for certain after it was last heard of.
+"""How long a reported task is remembered at least.
 
-Far longer than the service keeps a task (five minutes): a spider may go on using a token that it
-took for good, and its refusal then must not look like that of a new one.
+Far longer than the service keeps a task (five minutes): a spider may go on using an answer, and
+its rejection must not be reported again.
 """
 
 
 class MemoryLedger:
-    """Remembers recent tasks in two generations, of which the older is forgotten as a whole.
-
-    An entry is one int, ``trip << 1 | claimed`` (trip 0: not used): a million tasks may pass
-    through without the memory growing.
+    """Remembers which tasks were reported.
 
     Args:
         now: seconds, steady.
-        capacity: how many tasks to remember at most.
-        keep: for how many seconds to remember a task at least.
     """
 
+    name = "memory"
     durable = False
 
-    def __init__(
-        self,
-        now: Callable[[], float],
-        capacity: int = REMEMBERED_TASKS,
-        keep: float = REMEMBERED_SECONDS,
-    ) -> None:
-        self._now = now
-        self._half = max(1, capacity // 2)
-        self._keep = keep
-        self._recent: dict[int, int] = {}
-        self._older: dict[int, int] = {}
-        self._turn_at = now() + keep
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._claimed: Recent[bool] = Recent(now, REMEMBERED_TASKS, REMEMBERED_SECONDS)
 
     def __len__(self) -> int:
-        return len(self._recent) + len(self._older)
-
-    def used_by(self, task_id: int) -> int | None:
-        return (self._entry(task_id) >> 1) or None
+        return len(self._claimed)
 
     def is_claimed(self, task_id: int) -> bool:
-        return bool(self._entry(task_id) & 1)
+        return self._claimed.get(task_id) is not None
 
-    def used(self, task: Task, trip: int, site: str, *, sent_at: float, passed: bool) -> None:
-        """Note the first use of an answer, or renew the memory of it."""
-        entry = self._entry(task.id)
-        self._write(task.id, entry if entry >> 1 else entry | trip << 1)
+    def sent(self, task_id: int, attempt: int) -> None:
+        """Nothing to do: only other workers and later crawls would ask."""
+
+    def not_sent(self, task_id: int, attempt: int) -> None:
+        """Nothing to do, as in :meth:`sent`."""
+
+    def passed(self, task: Task, attempt: int, site: str, sent_at: float) -> None:
+        """Nothing to do: there is no history here."""
 
     def withheld(self, report: Report, outcome: Outcome) -> None:
-        """Nothing to do: the next refusal of the same answer is judged by itself."""
+        if outcome is Outcome.DRY_RUN:  # the next rejection is a duplicate, as in a real run
+            self._claimed.set(report.task.id, True)
 
     def claim(self, report: Report) -> Deferred[Outcome | None] | None:
-        self._write(report.task.id, self._entry(report.task.id) | 1)
+        self._claimed.set(report.task.id, True)
         return None
+
+    def is_ours(self, report: Report) -> bool:
+        return True
 
     def finished(self, report: Report, outcome: Outcome, code: str | None) -> None:
         """Nothing to do: the claim stands, so that the task is not reported again."""
 
     def alert(self, alert: Alert) -> None:
-        """Nothing to do: who comes later finds no history here."""
+        """Nothing to do: there is no history here."""
 
-    def open(self, inherit: Callable[[Inheritance], None]) -> Deferred[None]:
-        """Nothing to do: nobody left anything here."""
+    def open(self, on_recovered: Callable[[Recovered], None]) -> Deferred[None]:
+        """Nothing to do: no other crawl left anything here."""
         return succeed(None)
 
     def close(self) -> Deferred[None]:
         return succeed(None)
-
-    def _entry(self, task_id: int) -> int:
-        entry = self._recent.get(task_id)
-        return self._older.get(task_id, 0) if entry is None else entry
-
-    def _write(self, task_id: int, entry: int) -> None:
-        now = self._now()
-        full = len(self._recent) >= self._half and task_id not in self._recent
-        if full or now >= self._turn_at:
-            self._older, self._recent = self._recent, {}
-            self._turn_at = now + self._keep
-        self._recent[task_id] = entry

@@ -62,13 +62,13 @@ SAY_ALIVE_EVERY: Final = 5.0
 SOCKET_SECONDS: Final = 3.0
 """Less than ``journal.PATIENCE_SECONDS``, so that the log names the cause."""
 
-# A task is a hash: used_by, state ('pending', 'finished'), fate, history (its field in the totals
+# A task is a hash: used_by, state ('pending', 'finished'), status, history (its field in the totals
 # of its day), totals (their key). The totals are kept up with each change.
 _SEE: Final = f"""
-local function see(task, totals, history, fate)
+local function see(task, totals, history, status)
     local old = redis.call('HGET', task, 'history')
     if old then redis.call('HINCRBY', redis.call('HGET', task, 'totals'), old, -1) end
-    redis.call('HSET', task, 'history', history, 'totals', totals, 'fate', fate)
+    redis.call('HSET', task, 'history', history, 'totals', totals, 'status', status)
     redis.call('EXPIRE', task, {KEEP_SECONDS})
     redis.call('HINCRBY', totals, history, 1)
     redis.call('EXPIRE', totals, {KEEP_TOTALS_DAYS * DAY_SECONDS})
@@ -79,7 +79,7 @@ end
 _USE: Final = f"""{_SEE}
 redis.call('HSETNX', KEYS[1], 'used_by', ARGV[1])
 redis.call('EXPIRE', KEYS[1], {KEEP_SECONDS})
-if ARGV[2] == '1' and redis.call('HEXISTS', KEYS[1], 'fate') == 0 then
+if ARGV[2] == '1' and redis.call('HEXISTS', KEYS[1], 'status') == 0 then
     see(KEYS[1], KEYS[2], ARGV[3], '{PASSED}')
 end
 """
@@ -87,9 +87,9 @@ end
 # KEYS: task, totals. ARGV: trip, history, outcome.
 # Of several verdicts on a task the first stands, unless reject() revised that very one.
 _REFUSE: Final = f"""{_SEE}
-local fate = redis.call('HGET', KEYS[1], 'fate')
-local revised = fate == '{PASSED}' and redis.call('HGET', KEYS[1], 'used_by') == ARGV[1]
-if not fate or revised then see(KEYS[1], KEYS[2], ARGV[2], ARGV[3]) end
+local status = redis.call('HGET', KEYS[1], 'status')
+local revised = status == '{PASSED}' and redis.call('HGET', KEYS[1], 'used_by') == ARGV[1]
+if not status or revised then see(KEYS[1], KEYS[2], ARGV[2], ARGV[3]) end
 """
 
 # KEYS: task, totals, pending, owners. ARGV: taskId, trip, report reused?, history, claim, run.
@@ -241,10 +241,10 @@ class RedisHome:
         sums = self._redis.register_script(SUMS)
         async with self._redis.pipeline(transaction=False) as pipe:
             for key in totals_keys(now, LATELY_DAYS):
-                await sums(keys=[key], args=[query_for(keys=("site", "fate"))], client=pipe)
+                await sums(keys=[key], args=[query_for(keys=("site", "status"))], client=pipe)
             for count in counts_from(await pipe.execute()):
                 passed, refused = rates.get(count.site, (0, 0))
-                if count.fate == PASSED:
+                if count.status == PASSED:
                     rates[count.site] = passed + count.tasks, refused
                 else:
                     rates[count.site] = passed, refused + count.tasks
@@ -338,7 +338,7 @@ def query_for(
 ) -> str:
     """What :data:`SUMS` shall add up: the tasks since *first_hour*, told apart by *keys*."""
     blanks = {
-        position: "0" if key in ("hour", "age") else ""
+        position: "0" if key in ("period", "age") else ""
         for position, key in enumerate(Count._fields[:-1], 1)
         if key not in keys
     }
@@ -350,14 +350,14 @@ def counts_from(days: Iterable[Sequence[Any]]) -> Iterator[Count]:
     """The counts in what :data:`SUMS` gives for each day."""
     for day in days:
         for history, tasks in zip(day[::2], day[1::2], strict=True):
-            hour, site, spider, task_type, age, rule, fate, code = json.loads(history)
-            yield Count(int(hour), site, spider, task_type, int(age), rule, fate, code, tasks)
+            period, site, spider, task_type, age, rule, status, code = json.loads(history)
+            yield Count(int(period), site, spider, task_type, int(age), rule, status, code, tasks)
 
 
-def _history(seen: Sighting, rule: str, fate: str) -> str:
+def _history(seen: Sighting, rule: str, status: str) -> str:
     # Strings all: the script takes them apart and Lua's numbers would not come back the same.
-    hour, age = str(hour_of(seen.at)), str(seen.age)
-    return json.dumps([hour, seen.site, seen.spider, seen.type, age, rule, fate, ""])
+    period, age = str(hour_of(seen.at)), str(seen.age)
+    return json.dumps([period, seen.site, seen.spider, seen.type, age, rule, status, ""])
 
 
 def _claim_from(fields: list[Any]) -> Claim:

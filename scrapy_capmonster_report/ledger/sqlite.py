@@ -66,13 +66,13 @@ _SCHEMA: Final = (
         solved_at REAL,
         expires_at REAL,
         changed_at REAL NOT NULL,
-        hour INTEGER,
+        period INTEGER,
         site TEXT,
         spider TEXT,
         type TEXT,
         age INTEGER,
         rule TEXT,
-        fate TEXT,
+        status TEXT,
         code TEXT
     )
     """,
@@ -80,16 +80,16 @@ _SCHEMA: Final = (
     "CREATE INDEX task_changed ON task (changed_at)",
     """
     CREATE TABLE total (
-        hour INTEGER, site TEXT, spider TEXT, type TEXT, age INTEGER, rule TEXT, fate TEXT,
+        period INTEGER, site TEXT, spider TEXT, type TEXT, age INTEGER, rule TEXT, status TEXT,
         code TEXT, tasks INTEGER NOT NULL,
-        PRIMARY KEY (hour, site, spider, type, age, rule, fate, code)
+        PRIMARY KEY (period, site, spider, type, age, rule, status, code)
     ) WITHOUT ROWID
     """,
     "CREATE TABLE alert (at REAL, site TEXT, before REAL, after REAL, answers INTEGER)",
     f"PRAGMA user_version = {SCHEMA_VERSION}",
 )
 
-_HISTORY: Final = "hour, site, spider, type, age, rule, fate, code"
+_HISTORY: Final = "period, site, spider, type, age, rule, status, code"
 _COUNT: Final = (
     f"INSERT INTO total ({_HISTORY}, tasks) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
     f" ON CONFLICT ({_HISTORY}) DO UPDATE SET tasks = tasks + excluded.tasks"
@@ -279,27 +279,28 @@ def _use(txn: Transaction, use: Use) -> None:
         " SET used_by = coalesce(used_by, excluded.used_by), changed_at = excluded.changed_at",
         (seen.task_id, seen.trip, seen.at),
     )
-    if use.passed and _row(txn, "fate", seen.task_id) == (None,):
+    if use.passed and _row(txn, "status", seen.task_id) == (None,):
         _see(txn, seen, "", PASSED)
 
 
 def _refuse(txn: Transaction, refusal: Refusal) -> None:
     seen = refusal.sighting
-    used_by, fate = _row(txn, "used_by, fate", seen.task_id) or (None, None)
+    used_by, status = _row(txn, "used_by, status", seen.task_id) or (None, None)
     # Of several verdicts on a task the first stands, unless reject() revised that very one.
-    if fate is None or (fate == PASSED and used_by == seen.trip):
+    if status is None or (status == PASSED and used_by == seen.trip):
         _see(txn, seen, refusal.rule, refusal.outcome)
 
 
-def _see(txn: Transaction, seen: Sighting, rule: str, fate: str) -> None:
-    """Make *fate* the task's, in its row and in the totals."""
+def _see(txn: Transaction, seen: Sighting, rule: str, status: str) -> None:
+    """Make *status* the task's, in its row and in the totals."""
     _uncount(txn, seen.task_id)
-    history = (hour_of(seen.at), seen.site, seen.spider, seen.type, seen.age, rule, fate, "")
+    history = (hour_of(seen.at), seen.site, seen.spider, seen.type, seen.age, rule, status, "")
     txn.execute(
         f"INSERT INTO task (id, changed_at, {_HISTORY}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (id) DO UPDATE SET changed_at = excluded.changed_at, hour = excluded.hour,"
-        " site = excluded.site, spider = excluded.spider, type = excluded.type,"
-        " age = excluded.age, rule = excluded.rule, fate = excluded.fate, code = excluded.code",
+        " ON CONFLICT (id) DO UPDATE SET changed_at = excluded.changed_at,"
+        " period = excluded.period, site = excluded.site, spider = excluded.spider,"
+        " type = excluded.type, age = excluded.age, rule = excluded.rule,"
+        " status = excluded.status, code = excluded.code",
         (seen.task_id, seen.at, *history),
     )
     txn.execute(_COUNT, (*history, 1))
@@ -308,7 +309,7 @@ def _see(txn: Transaction, seen: Sighting, rule: str, fate: str) -> None:
 def _finish(txn: Transaction, finish: Finish) -> None:
     history = _uncount(txn, finish.task_id)
     txn.execute(
-        "UPDATE task SET state = 'finished', owner = NULL, fate = ?, code = ?, changed_at = ?"
+        "UPDATE task SET state = 'finished', owner = NULL, status = ?, code = ?, changed_at = ?"
         " WHERE id = ?",
         (finish.outcome, finish.code, finish.at, finish.task_id),
     )
@@ -334,8 +335,8 @@ def _row(txn: Transaction, columns: str, task_id: int) -> tuple[Any, ...] | None
 
 def _rates(txn: Transaction, since: float) -> dict[str, tuple[int, int]]:
     rows = txn.execute(
-        "SELECT site, sum(CASE fate WHEN ? THEN tasks ELSE 0 END),"
-        " sum(CASE fate WHEN ? THEN 0 ELSE tasks END) FROM total WHERE hour >= ? GROUP BY site",
+        "SELECT site, sum(CASE status WHEN ? THEN tasks ELSE 0 END),"
+        " sum(CASE status WHEN ? THEN 0 ELSE tasks END) FROM total WHERE period >= ? GROUP BY site",
         (PASSED, PASSED, since),
     )
     return {site: (passed, refused) for site, passed, refused in rows.fetchall()}
@@ -345,11 +346,11 @@ def _forget(txn: Transaction, now: float) -> None:
     """Let go of what is old, but for the totals of it."""
     txn.execute(
         "DELETE FROM task WHERE state IS NOT 'pending' AND changed_at < ?"
-        " AND (coalesce(fate, ?) = ? OR changed_at < ?)",
+        " AND (coalesce(status, ?) = ? OR changed_at < ?)",
         (now - KEEP_USED_SECONDS, PASSED, PASSED, now - KEEP_REFUSED_SECONDS),
     )
     oldest = now - KEEP_TOTALS_DAYS * DAY_SECONDS
-    txn.execute("DELETE FROM total WHERE hour < ? OR tasks = 0", (oldest,))
+    txn.execute("DELETE FROM total WHERE period < ? OR tasks = 0", (oldest,))
     txn.execute("DELETE FROM alert WHERE at < ?", (oldest,))
 
 

@@ -22,6 +22,8 @@ SETTING: Final = "CAPMONSTER_REPORT_RULES"
 _LABELS: Final = ("name", "kind")
 _RULE: Final = f"a dict of {', '.join((*_LABELS, *CONDITIONS))}, or the name of a preset"
 _ALLOWED: Final = "a list of rules (dicts) and names of presets, or JSON text of such a list"
+_CALLBACKS: Final = "callbacks"
+"""Stands for no rule: only ``accept()`` and ``reject()`` judge."""
 
 
 def compile_rules(value: object, *, spider: Spider | None = None) -> Rules:
@@ -29,7 +31,8 @@ def compile_rules(value: object, *, spider: Spider | None = None) -> Rules:
 
     Args:
         value: a list of dicts and names of presets, or JSON text of such a list; ``None``, ``""``
-            and ``[]`` are no rules.
+            and ``[]`` are no rules; ``"callbacks"`` and ``["callbacks"]`` are rules that judge no
+            response.
         spider: the spider whose methods a ``callback`` may name.
 
     Raises:
@@ -50,14 +53,24 @@ def read_rules(value: object, *, spider: Spider | None = None) -> Rules:
     Raises:
         RuleError: there is a mistake.
     """
+    entries = _read(value)
+    if _CALLBACKS in entries:
+        if len(entries) > 1:
+            raise RuleError(
+                f"{show(_CALLBACKS)} stands for no rules and cannot be combined with others",
+                f"{show([_CALLBACKS])} alone, or rules and presets without it",
+            )
+        return Rules(judges=False)
     return Rules(
         rule
-        for position, entry in enumerate(_read(value), 1)
+        for position, entry in enumerate(entries, 1)
         for rule in _compile_entry(entry, position, spider)
     )
 
 
 def _read(value: object) -> Sequence[object]:
+    if isinstance(value, str) and value.strip() == _CALLBACKS:
+        return (_CALLBACKS,)
     if isinstance(value, str):
         value = _read_json(value) if value.strip() else None
     if value is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urljoin, urlsplit
 
 from scrapy.http import HtmlResponse, JsonResponse, TextResponse, XmlResponse
@@ -24,33 +24,10 @@ if TYPE_CHECKING:
 NOT_JSON: Final = object()
 """What :attr:`Page.json` is of a page that is not JSON; ``None`` is a JSON value."""
 
+_MAX_REFRESH_DELAY: Final = 100
+"""Seconds, as Scrapy has it: a later meta refresh (a log-out after half an hour) leads nowhere."""
+
 _JSON_START = re.compile(r"[\s\ufeff]*[\[{]")
-
-
-class Refreshes(NamedTuple):
-    """Which meta refreshes are redirects.
-
-    Args:
-        within: those within less than so many seconds; 0: none.
-        ignore_tags: not those inside of these elements.
-    """
-
-    within: float
-    ignore_tags: tuple[str, ...]
-
-    def target(self, response: Response) -> str | None:
-        """Where *response* leads by one of them.
-
-        Scrapy remembers what it finds: asking here and in MetaRefreshMiddleware costs no more.
-        """
-        if not self.within or not isinstance(response, HtmlResponse):
-            return None
-        try:
-            seconds, url = get_meta_refresh(response, self.ignore_tags)
-        except Exception:  # the page is whatever a site sends
-            return None
-        is_followed = seconds is not None and seconds < self.within and is_web(url)
-        return url if is_followed else None
 
 
 class Page:
@@ -62,23 +39,14 @@ class Page:
         response: the response.
         request: the request; ``response.request`` is not yet set in a downloader middleware.
         followed: the URLs that the site redirected this request to.
-        refreshes: the meta refreshes that count as redirects; ``None`` where Scrapy follows them,
-            and so shows where they lead.
     """
 
-    def __init__(
-        self,
-        response: Response,
-        request: Request,
-        followed: Sequence[str] = (),
-        refreshes: Refreshes | None = None,
-    ) -> None:
+    def __init__(self, response: Response, request: Request, followed: Sequence[str] = ()) -> None:
         self.response = response
         self.request = request
         self.status = response.status
         self.url = response.url
         self._followed = followed
-        self._refreshes = refreshes
 
     @cached_property
     def host(self) -> str:
@@ -87,10 +55,8 @@ class Page:
 
     @cached_property
     def redirects(self) -> Sequence[str]:
-        """Every URL that the site redirected this request to, this response's own included."""
-        target = location_of(self.response)
-        if target is None and self._refreshes is not None:
-            target = self._refreshes.target(self.response)
+        """Every URL that the site redirected this request to, also where this response leads."""
+        target = location_of(self.response) or _refresh_of(self.response)
         return self._followed if target is None else [*self._followed, target]
 
     def header(self, name: str) -> list[str]:
@@ -99,13 +65,13 @@ class Page:
 
     @cached_property
     def text(self) -> str | None:
-        """The decoded body; ``None`` if it is no text."""
-        if not isinstance(self.response, TextResponse):
-            return None
+        """The decoded body; ``None`` if it is not text."""
         try:
-            return self.response.text
+            # Responses of scrapy-splash have a text without being a TextResponse.
+            text = getattr(self.response, "text", None)
         except Exception:  # a codec may raise anything
             return None
+        return text if isinstance(text, str) else None
 
     @cached_property
     def json(self) -> Any:
@@ -115,7 +81,7 @@ class Page:
         counts as JSON only where the site says so.
         """
         response, text = self.response, self.text
-        if text is None or not isinstance(response, TextResponse):
+        if text is None:
             return NOT_JSON
         if not isinstance(response, JsonResponse) and not _JSON_START.match(text):
             return NOT_JSON
@@ -128,7 +94,7 @@ class Page:
     def selector(self) -> Selector | None:
         """The parsed page; ``None`` if it has no nodes: empty, binary or JSON."""
         response, text = self.response, self.text
-        if not isinstance(response, TextResponse) or not text or text.isspace():
+        if not text or text.isspace():
             return None
         if isinstance(response, JsonResponse) or self.json is not NOT_JSON:
             return None
@@ -136,7 +102,7 @@ class Page:
             if isinstance(response, (HtmlResponse, XmlResponse)):
                 return response.selector
             # Scrapy < 2.18 reads other text as HTML, later ones guess: one way for all.
-            return Selector(response, type="html")
+            return Selector(text=text, type="html")
         except Exception:  # lxml is fed whatever a site sends
             return None
 
@@ -151,6 +117,19 @@ def location_of(response: Response) -> str | None:
         return urljoin(response.url, safe_url_string(location))
     except ValueError:
         return None
+
+
+def _refresh_of(response: Response) -> str | None:
+    """Where the meta refresh of a page leads."""
+    if not isinstance(response, HtmlResponse):
+        return None
+    try:
+        # Scrapy remembers what it finds for its own middleware.
+        seconds, url = get_meta_refresh(response, ("script", "noscript"))
+    except Exception:  # the page is whatever a site sends
+        return None
+    leads_on = seconds is not None and seconds <= _MAX_REFRESH_DELAY and is_web(url)
+    return url if leads_on else None
 
 
 def is_web(url: str | None) -> bool:
@@ -168,8 +147,10 @@ def _decode(value: bytes) -> str:
         return value.decode("latin-1")
 
 
-def _read_json(response: TextResponse, text: str) -> Any:
-    try:
-        return response.json()
-    except UnicodeDecodeError:  # Scrapy < 2.18: JSON in a legacy encoding
-        return json.loads(text)
+def _read_json(response: Response, text: str) -> Any:
+    if isinstance(response, TextResponse):
+        try:
+            return response.json()  # Scrapy keeps it for the spider
+        except UnicodeDecodeError:  # Scrapy < 2.18: JSON in a legacy encoding
+            pass
+    return json.loads(text)

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from ..task import Kind
     from .conditions import Condition
-    from .page import Refreshes
 
     OnError = Callable[["Rule", Exception], None]
 
@@ -108,9 +107,14 @@ class Rules:
 
     Which rules may match is remembered by host and status: rules for other sites, and for other
     statuses, cost nothing.
+
+    Args:
+        rules: the rules.
+        judges: whether responses are judged at all; ``False`` for the rule set ``"callbacks"``.
     """
 
-    def __init__(self, rules: Iterable[Rule] = ()) -> None:
+    def __init__(self, rules: Iterable[Rule] = (), *, judges: bool = True) -> None:
+        self.judges = judges
         self._rules = tuple(rules)
         self._anywhere: list[int] = []
         self._by_domain: dict[str, list[int]] = {}
@@ -143,8 +147,8 @@ class Rules:
         Args:
             response: the response.
             request: the request it answers.
-            redirects: URLs that the site redirected this request to; the ``Location`` of
-                *response* itself is added.
+            redirects: URLs that the site redirected this request to; where *response* itself
+                leads is added.
             on_error: called with a rule and what its callback raised; that rule does not match.
         """
         page = Page(response, request, redirects)
@@ -156,17 +160,10 @@ class Rules:
         request: Request,
         *,
         redirects: Sequence[str] = (),
-        refreshes: Refreshes | None = None,
         on_error: OnError,
     ) -> Rule | None:
-        """Like :meth:`match`, for a response that nobody follows to where it leads.
-
-        Only rules that have a ``redirect`` condition are asked.
-
-        Args:
-            refreshes: see :class:`~.page.Page`.
-        """
-        page = Page(response, request, redirects, refreshes)
+        """Like :meth:`match`, for a 3xx that is not followed: by its ``redirect`` rules alone."""
+        page = Page(response, request, redirects)
         candidates = self._candidates(authority_of(page.url), page.status)
         return _first([rule for rule in candidates if rule.sees_redirects], page, on_error)
 
@@ -176,10 +173,9 @@ class Rules:
         request: Request,
         *,
         redirects: Sequence[str] = (),
-        refreshes: Refreshes | None = None,
     ) -> list[Explanation]:
         """What every condition of every rule says of *response*, also after one did not hold."""
-        page = Page(response, request, redirects, refreshes)
+        page = Page(response, request, redirects)
         explanations = []
         for rule in self._rules:
             findings = tuple(_finding(condition, page) for condition in rule.conditions)

@@ -57,7 +57,7 @@ async def test_of_requests_that_share_an_answer_only_the_first_can_be_reported(
                 spider.later(submit(f"{url}/quick/{n}", 1, meta))
 
         def parsed(response: Any) -> None:
-            if len(site.submissions) == 1 + quick and "/quick/" in response.url:
+            if "/quick/" in response.url:
                 seen.append(response.url)
                 if len(seen) == quick:
                     site.let_go()

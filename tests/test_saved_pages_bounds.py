@@ -1,8 +1,10 @@
-"""How much a crawl keeps, and that neither a disk nor another crawl is in the way of it."""
+"""Which pages a crawl keeps and how many, and that no disk and no other crawl gets in the way."""
 
 from __future__ import annotations
 
 import logging
+import os
+import stat
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,17 +17,16 @@ from scrapy.http import HtmlResponse
 from support import CLIENT_KEY, Reply
 from wired import lines, until
 
-from scrapy_capmonster_report import evidence
-from scrapy_capmonster_report.evidence import (
-    META_SUFFIX,
-    MOST_BYTES,
-    MOST_PAGE_BYTES,
-    MOST_PAGES,
-    MOST_PENDING,
-    PAGES_OF_EACH,
-    EvidenceFolder,
-)
+from scrapy_capmonster_report import saved_pages
 from scrapy_capmonster_report.mask import Mask
+from scrapy_capmonster_report.saved_pages import (
+    MAX_BYTES,
+    MAX_PAGE_BYTES,
+    MAX_PAGES,
+    META_SUFFIX,
+    PAGES_PER_LEVEL,
+    SavedPages,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,30 +36,29 @@ if TYPE_CHECKING:
 
 
 @pytest_twisted.ensureDeferred
-async def test_the_first_of_each_rule_and_site_are_kept_whatever_the_number_of_crawls(
+async def test_pages_that_are_alike_are_kept_five_times_however_often_one_crawls(
     serve: Any, tmp_path: Path
 ) -> None:
     folder = tmp_path / "kept"
-    many = range(PAGES_OF_EACH + 3)
     visits = [
-        f"http://{site}.example/{path}{n}"
-        for n in many
+        f"http://{site}.example/{path}?{n}"
+        for n in range(PAGES_PER_LEVEL + 3)
         for site in ("a", "b")
         for path in ("wrong", "fine", "other")
     ]
     settings = {"CAPMONSTER_REPORT_RULES": [WRONG_RULE, {"name": "other", "url": "other"}]}
     expected = {
-        "rejected/a.example/wrong": PAGES_OF_EACH,
-        "rejected/a.example/other": PAGES_OF_EACH,
-        "rejected/b.example/wrong": PAGES_OF_EACH,
-        "rejected/b.example/other": PAGES_OF_EACH,
-        "passed/a.example": PAGES_OF_EACH,
-        "passed/b.example": PAGES_OF_EACH,
+        "rejected/a.example/wrong": PAGES_PER_LEVEL,
+        "rejected/a.example/other": PAGES_PER_LEVEL,
+        "rejected/b.example/wrong": PAGES_PER_LEVEL,
+        "rejected/b.example/other": PAGES_PER_LEVEL,
+        "passed/a.example": PAGES_PER_LEVEL,
+        "passed/b.example": PAGES_PER_LEVEL,
     }
     await visit(serve, folder, wrong_or_fine, visits, **settings)
     assert places(folder) == expected
     first = pages(folder)
-    assert {known(page)["url"][-1] for page in first} == set(map(str, range(PAGES_OF_EACH)))
+    assert {known(page)["url"][-1] for page in first} == set(map(str, range(PAGES_PER_LEVEL)))
     await visit(serve, folder, wrong_or_fine, visits, **settings)
     assert pages(folder) == first
     for page in (first[0], first[0].with_suffix(META_SUFFIX)):
@@ -68,9 +68,52 @@ async def test_the_first_of_each_rule_and_site_are_kept_whatever_the_number_of_c
     assert set(first) - set(pages(folder)) == {first[0]}
 
 
+def product(n: int, filler: int = 40_000) -> str:
+    return f"<title>Kettle no. {n}, made of {'steel' * n}</title>" + "k" * (filler + 37 * n)
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(
+    ("usual", "unknown"),
+    [
+        (lambda n: (f"products/{n}", product(n)), ("products/7", "<title>Are you human?</title>")),
+        (lambda n: (f"kettle-{'x' * n}", product(n)), ("kettle-x", "<title>Robot?</title>")),
+        (lambda n: ("account", "<title>Me</title>"), ("login", "<title>Log in</title>")),
+        (lambda n: ("login", f"<title>Welcome</title>{n}"), ("login", "<title>Log in</title>")),
+        (lambda n: ("api", '{"ok": true, "session": "5f3a9c01"}'), ("api", '{"ok": false}')),
+        (lambda n: ("api", '{"ok": true}'), ("api", Reply('{"ok": 1234}', status=403))),
+        (lambda n: (f"{n}", "x" * n**3), ("7", Reply("x" * 50, status=429))),
+    ],
+    ids=["products", "slugs", "path", "title", "length", "status", "every length"],
+)
+async def test_a_rejection_that_no_rule_knows_is_among_the_pages_that_passed(
+    usual: Any, unknown: tuple[str, Any], serve: Any, tmp_path: Path
+) -> None:
+    """A site accepts sixty answers, then rejects one with a page that no rule matches."""
+    folder = tmp_path / "kept"
+    bodies = [*map(usual, range(60)), unknown]
+
+    def respond(request: Any) -> Any:
+        return bodies[int(request.uri.rpartition(b"?")[2])][1]
+
+    urls = [f"http://shop.example/{path}?{n}" for n, (path, _) in enumerate(bodies)]
+    await visit(serve, folder, respond, urls)
+    kept = {known(page)["url"] for page in pages(folder / "passed")}
+    assert urls[-1] in kept
+    assert len(kept) <= 5 * PAGES_PER_LEVEL
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")
+@pytest_twisted.ensureDeferred
+async def test_only_their_owner_can_read_the_pages(serve: Any, tmp_path: Path) -> None:
+    await visit(serve, tmp_path / "kept", wrong_or_fine, ["http://shop.example/wrong"])
+    files = [path for path in (tmp_path / "kept").rglob("*") if path.is_file()]
+    assert [stat.S_IMODE(file.stat().st_mode) for file in files] == [0o600, 0o600]
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_page_that_is_too_big_is_left_out(serve: Any, tmp_path: Path) -> None:
-    sizes = {"big": MOST_PAGE_BYTES + 1, "full": MOST_PAGE_BYTES}
+    sizes = {"big": MAX_PAGE_BYTES + 1, "full": MAX_PAGE_BYTES}
     await visit(
         serve,
         tmp_path / "kept",
@@ -79,7 +122,7 @@ async def test_a_page_that_is_too_big_is_left_out(serve: Any, tmp_path: Path) ->
     )
     (page,) = pages(tmp_path / "kept")
     assert known(page)["url"] == "http://shop.example/full"
-    assert page.stat().st_size == MOST_PAGE_BYTES
+    assert page.stat().st_size == MAX_PAGE_BYTES
 
 
 class Folder:
@@ -88,38 +131,35 @@ class Folder:
     def __init__(self, path: Path) -> None:
         from twisted.internet import reactor
 
-        self.evidence = EvidenceFolder(
+        self.saved = SavedPages(
             str(path),
             mask=Mask(CLIENT_KEY),
             reactor=reactor,
-            wall=lambda: 1_785_661_500.0,
             token=0x5F3A9C01,
             log_extra={},
         )
         self._verdicts = 0
 
-    async def judge(self, number: int, body: bytes) -> None:
-        """*number* pages, each of a site of its own; they come as fast as they are written."""
+    def judge(self, number: int, body: bytes) -> None:
+        """*number* pages, each of a site of its own."""
         for _ in range(number):
             self._verdicts += 1
             url = f"http://s{self._verdicts}.example/"
-            self.evidence.judged(
+            self.saved.judged(
                 scrapy.Request(url),
                 HtmlResponse(url, body=body),
+                site=f"s{self._verdicts}.example",
                 redirects=(),
-                trip=self._verdicts,
                 rule="wrong",
             )
-            if self._verdicts % MOST_PENDING == 0:
-                await until(lambda: not self.evidence._busy)
 
 
 @pytest_twisted.ensureDeferred
 @pytest.mark.parametrize(
     ("body", "number", "most"),
     [
-        (b"Wrong captcha", MOST_PAGES + 50, MOST_PAGES),
-        (bytes(MOST_PAGE_BYTES), MOST_BYTES // MOST_PAGE_BYTES + 10, MOST_BYTES // MOST_PAGE_BYTES),
+        (b"Wrong captcha", MAX_PAGES + 50, MAX_PAGES),
+        (bytes(MAX_PAGE_BYTES), MAX_BYTES // MAX_PAGE_BYTES + 10, MAX_BYTES // MAX_PAGE_BYTES),
     ],
     ids=["pages", "bytes"],
 )
@@ -127,11 +167,11 @@ async def test_one_crawl_does_not_fill_a_disk(
     body: bytes, number: int, most: int, tmp_path: Path
 ) -> None:
     folder = Folder(tmp_path / "kept")
-    await folder.judge(number, body)
-    await folder.evidence.close(30.0)
+    folder.judge(number, body)
+    await folder.saved.close(30.0)
     kept = pages(tmp_path / "kept")
     assert len(kept) == most
-    assert kept[0].name == "20260802T090500-5f3a9c01-0001.html"
+    assert kept[0].name.endswith("-5f3a9c010000.html")
 
 
 @pytest.fixture
@@ -160,7 +200,7 @@ async def test_a_disk_that_hangs_holds_up_neither_the_crawl_nor_its_end_for_long
     from twisted.internet import reactor
 
     began = reactor.seconds()
-    urls = [f"http://s{n}.example/" for n in range(2 * MOST_PENDING)]
+    urls = [f"http://s{n}.example/" for n in range(200)]
     verdicts = await visit(
         serve,
         tmp_path / "kept",
@@ -172,8 +212,8 @@ async def test_a_disk_that_hangs_holds_up_neither_the_crawl_nor_its_end_for_long
     assert reactor.seconds() - began < 10.0
     assert verdicts == dict.fromkeys(urls, "wrong")
     assert lines(caplog, logging.WARNING) == [
-        "Closing does not wait any longer for pages that CAPMONSTER_REPORT_SAVE_REJECTED asks for: "
-        f"{MOST_PENDING + 1} are not written"
+        "Closing no longer waits for the pages that CAPMONSTER_REPORT_SAVE_REJECTED asks for: "
+        "200 are not written"
     ]
     busy_threads.set()
     await until(lambda: pages(tmp_path))
@@ -185,15 +225,15 @@ async def test_closing_waits_for_what_is_being_written(
     tmp_path: Path, busy_threads: threading.Event
 ) -> None:
     folder = Folder(tmp_path / "kept")
-    await folder.judge(MOST_PENDING - 1, b"Wrong captcha")
-    closed = folder.evidence.close(30.0)
+    folder.judge(99, b"Wrong captcha")
+    closed = folder.saved.close(30.0)
     assert not closed.called
     busy_threads.set()
     await closed
-    assert len(pages(tmp_path)) == MOST_PENDING - 1
-    await folder.judge(1, b"Wrong captcha")
-    await folder.evidence.close(30.0)
-    assert len(pages(tmp_path)) == MOST_PENDING - 1
+    assert len(pages(tmp_path)) == 99
+    folder.judge(1, b"Wrong captcha")
+    await folder.saved.close(30.0)
+    assert len(pages(tmp_path)) == 99
 
 
 # -- a folder that is shared, or none ------------------------------------------------------------
@@ -253,22 +293,22 @@ async def test_a_folder_that_cannot_be_written_is_told_of_once_and_the_crawl_goe
 async def test_a_page_is_there_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
     """The page's own name is taken by a folder: only what was written of it is taken back."""
     folder = Folder(tmp_path / "kept")
-    taken = tmp_path / "kept/rejected/s1.example/wrong/20260802T090500-5f3a9c01-0001.html/full"
+    name = "200-4-68ab0a5a-13-5f3a9c010000.html"
+    taken = tmp_path / "kept/rejected/s1.example/wrong" / name / "full"
     taken.mkdir(parents=True)
-    await folder.judge(1, b"Wrong captcha")
-    await folder.evidence.close(30.0)
+    folder.judge(1, b"Wrong captcha")
+    await folder.saved.close(30.0)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
     assert taken.is_dir()
 
 
 def test_every_constant_of_the_documentation_is_that_of_the_code() -> None:
-    text = (Path(__file__).parent.parent / "docs" / "evidence.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parent.parent / "docs" / "saved-pages.md").read_text(encoding="utf-8")
     for said in (
-        f"first {PAGES_OF_EACH} refused pages",
-        f"first {PAGES_OF_EACH} of each site",
-        f"{MOST_PAGES} pages and {MOST_BYTES // 2**20} MiB in one crawl",
-        f"more than {MOST_PAGE_BYTES // 2**20} MiB is left out",
-        f"{MOST_PENDING} wait",
-        *(f"`{name}`" for name in evidence.RESPONSE_CLASSES),
+        f"The first {PAGES_PER_LEVEL} in each folder",
+        f"Then {PAGES_PER_LEVEL} more that differ",
+        f"{MAX_PAGES} pages and {MAX_BYTES // 2**20} MiB in one crawl",
+        f"more than {MAX_PAGE_BYTES // 2**20} MiB is left out",
+        *(f"`{name}`" for name in saved_pages.RESPONSE_CLASSES),
     ):
         assert said in text
