@@ -14,8 +14,7 @@ from rich.table import Table
 from scrapy.exceptions import NotConfigured, UsageError
 
 from ..delivery.answer import ERROR_CODES
-from ..ledger import Query, read_history
-from ..ledger.choose import JOBDIR_FILE
+from ..ledger import JOBDIR_FILE, Query, read_history
 from ..rules import compile_rules
 from ..settings import (
     API_URL,
