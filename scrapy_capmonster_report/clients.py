@@ -124,8 +124,8 @@ def _task_type(request: Any, method: str) -> str:
     task = getattr(request, method)()
     if not isinstance(task, dict) or not isinstance(task.get("type"), str):
         raise _unsupported(request, f"whose {method}() has a type")
-    custom = task["type"] == "CustomTask"
-    return f"CustomTask/{task.get('class')}" if custom else str(task["type"])
+    name = str(task["type"])
+    return f"CustomTask/{task.get('class')}" if name.startswith("CustomTask") else name
 
 
 def _require(thing: object, *methods: str) -> None:

@@ -30,7 +30,7 @@ import pytest
 import pytest_twisted
 import scrapy
 from scrapy.http import JsonRequest
-from solving import LIBRARIES
+from solving import LIBRARIES, Official
 from support import CLIENT_KEY, crawl, start_crawl
 from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 from twisted.internet.defer import Deferred
@@ -239,6 +239,29 @@ async def test_150_at_once_with_errors_timeouts_and_cancellations(
     assert all(isinstance(failure, kinds) for failure in failures)
     refusals = [str(each) for each in failures if "ERROR_CAPTCHA_UNSOLVABLE" in str(each)]
     assert 10 < len(refusals) <= 20
+
+
+@pytest.mark.skipif(REQUIRED not in (None, Official.name), reason="a test of the other client")
+@pytest_twisted.ensureDeferred
+async def test_a_subclass_of_the_official_client_gets_the_id_of_the_task_it_chose(
+    simulator: Simulator,
+) -> None:
+    library = Official(importable(Official.name))
+    client = library.connect(simulator.url)
+
+    class Hedging(type(client)):  # type: ignore[misc]
+        async def solve_captcha(self, request: Any) -> Any:
+            solving = [super().solve_captcha(request) for _ in range(3)]
+            solutions = await asyncio.gather(*solving)
+            return solutions[request.threshold % 3]
+
+    client.__class__ = Hedging
+    captchas = [library.picture() for _ in range(30)]
+    for number, captcha in enumerate(captchas):
+        captcha.threshold = number
+    solved = await on_asyncio(asyncio.gather(*(solve_captcha(client, each) for each in captchas)))
+    assert len(simulator.tasks) == 90
+    assert all(simulator.tasks[meta["taskId"]].solution == solution for solution, meta in solved)
 
 
 def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -484,6 +507,7 @@ def test_a_client_that_closes_itself_at_its_end_stays_open() -> None:
     ("task", "task_type"),
     [
         (("CustomTask", {"class": "DataDome"}), "CustomTask/DataDome"),
+        (("CustomTaskProxyless", {"class": "DataDome"}), "CustomTask/DataDome"),
         (("ComplexImageTask", {"class": "recaptcha"}), "ComplexImageTask"),
         (("TurnstileTask", {}), "TurnstileTask"),
     ],
