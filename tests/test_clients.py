@@ -387,13 +387,6 @@ class AskingBoth(StandIn):
         return {"errorId": 0, "status": "ready", "solution": {"text": "abcd"}}
 
 
-class Copying(StandIn):
-    """Returns a copy of the solution."""
-
-    async def solve_captcha(self, request: Any) -> Any:
-        return dict(await super().solve_captcha(request))
-
-
 class Uncopyable(StandIn):
     """Holds what cannot be copied, and says so."""
 
@@ -434,7 +427,6 @@ RIGHT: dict[type, int] = {
     Retrying: 8,
     Hedging: 7,
     AskingBoth: 7,
-    Copying: 6,
     Uncopyable: 6,
     Frozen: 6,
     Final: 6,
@@ -572,7 +564,11 @@ class Prefetching(Caching):
         return before or self.cached
 
 
-@pytest.mark.parametrize("kind", [Caching, Prefetching])
+class PrefetchingTheSame(Prefetching, AskingBoth):
+    """Does so where all pictures have the same text."""
+
+
+@pytest.mark.parametrize("kind", [Caching, Prefetching, PrefetchingTheSame])
 def test_a_solution_from_a_cache_has_no_id(kind: type) -> None:
     async def story() -> Any:
         client = kind()
@@ -642,8 +638,8 @@ class Enriching(StandIn):
         return {**await super().solve_captcha(request), "by": "me"}
 
 
-class CopyingOneOfTwo(AskingBoth):
-    """Returns a copy of one of two solutions that are the same."""
+class Copying(StandIn):
+    """Returns a copy of the solution."""
 
     async def solve_captcha(self, request: Any) -> Any:
         return dict(await super().solve_captcha(request))
@@ -714,7 +710,7 @@ MISSING: dict[type, str] = {
     Wrapping: f"test_clients.Wrapping is not one {GETS_RESULT}",
     WrappingBlindly: f"test_clients.WrappingBlindly is not one {GETS_RESULT}",
     Enriching: f"test_clients.Enriching is not one {GETS_RESULT}",
-    CopyingOneOfTwo: f"test_clients.CopyingOneOfTwo is not one {GETS_RESULT}",
+    Copying: f"test_clients.Copying is not one {GETS_RESULT}",
     Patched: f"test_clients.Patched is not one {GETS_RESULT}",
     Renamed: "test_clients.Renamed is not one with _createTask()",
     NeverAsked: f"test_clients.NeverAsked is not one {GETS_RESULT}",
