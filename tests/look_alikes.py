@@ -9,17 +9,11 @@ import json
 from typing import TYPE_CHECKING, Final
 
 from refusals import (
-    HCAPTCHA_WP,
     MEDIAWIKI,
-    MYBB,
-    OTHER_FIELDS,
     PHPBB,
     PICTURE,
-    RAILS,
     RECAPTCHA,
-    SIMPLE_CAPTCHA,
     URL,
-    YII,
     Case,
     Cases,
     answer,
@@ -134,8 +128,8 @@ def _other_fields() -> Iterator[Case]:
             cases.add(f"2 {message}", shown(alert(message), captcha=captcha))
             cases.add(f"2 {message}", shown(alert(message), captcha=captcha), **BACK)
         field_error = (
-            f'<p class="has-error"><label>Name</label><input name="name"><span class="error">{message}'
-            "</span></p>"
+            '<p class="has-error"><label>Name</label><input name="name">'
+            f'<span class="error">{message}</span></p>'
         )
         cases.add(f"2 field: {message}", shown(field_error))
         cases.add(f"2 JSON: {message}", answer({"error": message}, status=400))
@@ -165,8 +159,9 @@ def _other_fields() -> Iterator[Case]:
     yii_other = (
         '<body><form><div class="form-group field-contactform-name has-error"><label>Name</label>'
         '<input name="ContactForm[name]"><div class="help-block">Name is invalid.</div></div>'
-        '<div class="form-group field-contactform-verifycode"><img id="contactform-verifycode-image"'
-        ' src="/site/captcha"><input name="ContactForm[verifyCode]"><div class="help-block"></div>'
+        '<div class="form-group field-contactform-verifycode">'
+        '<img id="contactform-verifycode-image" src="/site/captcha"><input name="ContactForm[verifyCode]">'
+        '<div class="help-block"></div>'
         "</div></form></body>"
     )
     cases.add("2 yii", page(yii_other))

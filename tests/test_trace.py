@@ -17,8 +17,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scrapy import signals
 from scrapy.exceptions import CloseSpider
-from support import Reply, crawl, start_crawl
-
 from scrapy_capmonster_report.trace import (
     NO_TASK,
     TRACE,
@@ -30,6 +28,7 @@ from scrapy_capmonster_report.trace import (
     redirected_to,
     stored_trace,
 )
+from support import Reply, crawl, start_crawl
 
 TOKEN = "/reportIncorrectTokenCaptcha"
 SOLVED_AT = 1_700_000_000.0
