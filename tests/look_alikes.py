@@ -160,7 +160,8 @@ def _other_fields() -> Iterator[Case]:
         '<body><form><div class="form-group field-contactform-name has-error"><label>Name</label>'
         '<input name="ContactForm[name]"><div class="help-block">Name is invalid.</div></div>'
         '<div class="form-group field-contactform-verifycode">'
-        '<img id="contactform-verifycode-image" src="/site/captcha"><input name="ContactForm[verifyCode]">'
+        '<img id="contactform-verifycode-image" src="/site/captcha">'
+        '<input name="ContactForm[verifyCode]">'
         '<div class="help-block"></div>'
         "</div></form></body>"
     )
