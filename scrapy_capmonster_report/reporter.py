@@ -94,6 +94,7 @@ class Reporter:
             connections=settings.concurrency,
             timeout=settings.timeout,
             wall=clock.wall,
+            proxy=settings.proxy,
         )
         self._ledger_opened: Deferred[None] = succeed(None)
         self._delivery = Delivery(
