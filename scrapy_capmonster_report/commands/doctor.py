@@ -6,44 +6,49 @@ import json
 import os
 import sqlite3
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.table import Table
 from scrapy.exceptions import NotConfigured, UsageError
 
 from ..delivery.answer import ERROR_CODES
-from ..ledger import Query, read_history
-from ..ledger.choose import JOBDIR_FILE
+from ..ledger import Query, RedisName, is_redis, ledger_name, read_history, sqlite_path
 from ..rules import compile_rules
 from ..settings import (
     API_URL,
     CLIENT_KEY,
     DEFAULTS,
     DRY_RUN,
-    LEDGER,
     RULES,
-    ReportSettings,
     unknown_settings,
     without_secrets,
 )
 from .balance import ServiceError, ask_service
-from .cli import add_spider_argument, cell, crawler_of, load_addons, output, spider_of
+from .cli import (
+    add_spider_argument,
+    cell,
+    crawler_of,
+    load_addons,
+    output,
+    report_settings,
+    spider_of,
+)
 from .neighbours import clash_of_pins, is_supported, others_above, solving_clients, why_absent
 
 if TYPE_CHECKING:
     import argparse
+    from pathlib import Path
 
     from scrapy import Spider
     from scrapy.settings import BaseSettings
 
+    from ..settings import ReportSettings
     from . import Command
 
 SUMMARY = "Say whether reporting will work here, and what to do if it will not"
 
 _OK: Final = {True: ("ok", "green"), False: ("wrong", "bold red"), None: ("?", "yellow")}
-_LEDGERS: Final = "'' (memory), 'sqlite:PATH' or 'redis://HOST:PORT/DB'"
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ def run(command: Command, args: argparse.Namespace) -> int:
         spider = spider_of(crawler) if args.spider else None
     try:
         load_addons(crawler)
-        read = _read(crawler.settings)
+        read = report_settings(crawler.settings)
     except (UsageError, NotConfigured, ValueError) as error:
         wrong = str(error)
     settings = crawler.settings
@@ -103,17 +108,6 @@ def _show(checks: list[Check]) -> None:
         sentences = [check.found, check.advice] if check.advice else [check.found]
         table.add_row(check.name, cell(*_OK[check.ok]), cell(" ".join(sentences)))
     output().print(table)
-
-
-def _read(settings: BaseSettings) -> ReportSettings:
-    """The settings, but for the rules; the key is ``""`` where there is none."""
-    enough = settings.copy()
-    enough.set(RULES, ["callbacks"], priority="cmdline")
-    try:
-        return ReportSettings.from_settings(enough)
-    except NotConfigured:
-        enough.set(CLIENT_KEY, "none", priority="cmdline")
-        return replace(ReportSettings.from_settings(enough), client_key="")
 
 
 def _check_settings(settings: BaseSettings, wrong: str) -> Check:
@@ -185,28 +179,28 @@ def _check_rules(settings: BaseSettings, spider: Spider | None) -> Check:
 def _check_ledger(settings: ReportSettings | None, job_dir: str | None) -> Check:
     if settings is None:
         return Check("ledger", None, "The settings are not valid.")
-    ledger = settings.ledger
-    if not ledger and job_dir:
-        ledger = f"sqlite:{Path(job_dir, JOBDIR_FILE)}"
-    scheme, _, place = ledger.partition(":")
-    shown = without_secrets(ledger)
+    name = ledger_name(settings, job_dir)
+    if not name:
+        return Check("ledger", True, "In memory: nothing is kept for later crawls.")
+    path, shown = sqlite_path(name), name
     try:
-        if not ledger:
-            return Check("ledger", True, "In memory: nothing is kept for later crawls.")
-        if scheme == "sqlite" and place not in ("", ":memory:"):
-            _try_sqlite(Path(place).expanduser())
-        elif scheme in ("redis", "rediss"):
-            _try_redis(ledger)
+        if path is not None:
+            _try_sqlite(path)
+        elif is_redis(name):
+            shown = "redis://…"
+            where = RedisName.parse(name)
+            shown = where.shown
+            _try_redis(where.url)
         else:
-            return Check("ledger", False, f"{LEDGER} is {shown!r}.", f"It must be {_LEDGERS}.")
+            shown = without_secrets(name)
+            raise ValueError("it must be '' (memory), 'sqlite:PATH' or 'redis://HOST:PORT/DB'")
     except ImportError:
         advice = "pip install scrapy-capmonster-report[redis]"
         return Check("ledger", False, f"{shown} needs redis-py.", advice)
     except Exception as error:  # each backend has errors of its own
         advice = "Another process holds it: end that one." if "locked" in str(error) else ""
-        return Check(
-            "ledger", False, f"{shown} cannot be used: {without_secrets(str(error))}.", advice
-        )
+        why = without_secrets(str(error)).rstrip(".")
+        return Check("ledger", False, f"{shown} cannot be used: {why}.", advice)
     return Check("ledger", True, f"{shown} can be written.")
 
 

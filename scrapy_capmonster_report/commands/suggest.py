@@ -139,9 +139,13 @@ def _best_mark(
     return None
 
 
-def _mentions(name: str, pages: Iterable[SavedPage]) -> int:
-    """How many *pages* name a preset: different services use the same codes."""
-    return sum(name in page.response.body.decode("latin-1").lower() for page in pages)
+def _mentions(preset: str, pages: Iterable[SavedPage]) -> int:
+    """How much of the name of a *preset* stands on *pages*: many products use the same words."""
+    parts = [part.encode() for part in preset.split("-")]
+    return sum(
+        max(len(part) if part in page.response.body.lower() else 0 for part in parts)
+        for page in pages
+    )
 
 
 def _matched(rule: Mapping[str, Any] | str, pages: Iterable[SavedPage]) -> set[str]:
