@@ -56,7 +56,7 @@ async def inside(measure: Callable[[CapMonsterReportMiddleware], Any], **setting
 def submitted(middleware: CapMonsterReportMiddleware, task_id: int) -> scrapy.Request:
     """A request with the answer of a task, as it is when its response comes."""
     request = scrapy.Request(URL, meta={"taskId": task_id})
-    middleware.process_request(request)
+    middleware._request_reached_downloader(request)
     return request
 
 

@@ -132,7 +132,9 @@ async def test_the_same_task_again_is_reported_once(
         at_last=lambda spider: server.release(),
     )
     assert server.task_ids() == [7]
-    assert stats["withheld/duplicate"] == len(tasks) - 1
+    # Where another attempt is rejected before the first, no report is under way yet.
+    withheld = stats.get("withheld/duplicate", 0) + stats.get("withheld/reused", 0)
+    assert withheld == len(tasks) - 1
 
 
 # -- row 17: no task ------------------------------------------------------------------------------
@@ -157,7 +159,9 @@ async def test_what_is_no_task_is_not_reported_and_raises_nothing(
     )
     assert server.task_ids() == [8]
     assert stats["withheld/invalid_task"] == 1
-    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+    (warning,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert f"{task_id!r:.50}" in warning.getMessage()
+    assert type(task_id).__name__ in warning.getMessage()
 
 
 # -- row 18: a million tasks ----------------------------------------------------------------------

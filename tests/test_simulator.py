@@ -20,6 +20,7 @@ from test_task import VENDORS_TYPES
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import CannotListenError, ConnectError
 from twisted.internet.task import Clock
+from twisted.internet.threads import deferToThread
 from twisted.web.client import ResponseFailed, ResponseNeverReceived
 
 from scrapy_capmonster_report.simulator import (
@@ -34,6 +35,7 @@ from scrapy_capmonster_report.task import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 PICTURE = b64encode(b"not quite a picture " * 10).decode()
 IMAGE = {"type": "ImageToTextTask", "body": PICTURE}
@@ -857,3 +859,29 @@ def test_without_a_reactor_it_says_what_to_do() -> None:
     assert "install_reactor()" in said
     assert "scrapy capmonster simulate" in said
     assert installed == "False"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_reader_that_goes_away_after_the_url_does_not_end_it(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "scrapy", "capmonster", "simulate"]
+    process = subprocess.Popen(
+        [*words, "--client-key", CLIENT_KEY],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    try:
+        url = (await deferToThread(process.stdout.readline)).decode().strip()
+        process.stdout.close()
+        for _ in range(3):
+            body = json.dumps({"clientKey": CLIENT_KEY, "task": TOKEN}).encode()
+            response = await treq.post(f"{url}/createTask", data=body, persistent=False)
+            assert (await response.json())["errorId"] == 0
+    finally:
+        process.terminate()
+        errors = await deferToThread(process.stderr.read)
+        process.stderr.close()
+        code = await deferToThread(process.wait, 60)
+    assert (errors, code) == (b"", 0)

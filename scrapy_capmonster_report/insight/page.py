@@ -51,8 +51,8 @@ def page(history: History, *, now: float, ledger: str = "", filters: Iterable[st
     """
     sites = by_site(history.counts)
     total = Figures.of(history.counts)
-    # Without the sites of which only rejections are known.
-    rated = [count for count in history.counts if sites[count.site].rejection_rate is not None]
+    unrated = {name for name, site in sites.items() if site.rejection_rate is None}
+    rated = [count for count in history.counts if count.site not in unrated]
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

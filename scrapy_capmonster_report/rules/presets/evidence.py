@@ -53,6 +53,11 @@ _ALERT = re.compile(
     r"\(\s*(?P<quote>[\"'`])(?P<text>(?:(?!(?P=quote))[^\\]|\\.){1,300})(?P=quote)"
 )
 _CONDITIONAL = re.compile(r"\bfunction\b|=>|\bif\s*\(|addEventListener|\bswitch\s*\(")
+_HUMAN = re.compile(
+    r"\b(?:human|mensch|humain|humano|umano|mens\b|człowiek|člověk|človek|människ|mennesk"
+    r"|человек|людин|insan|ember\b|ihminen|άνθρωπ|manusia|con người)"
+    r"|人間|人类|人類|사람|אנוש|إنسان|انسان|मनुष्य|มนุษย์"
+)
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})|\\(.)")
 
 
@@ -230,3 +235,11 @@ def _unescaped(text: str) -> str:
         return chr(int(number, 16)) if number else {"n": "\n", "t": "\t"}.get(escape[3], escape[3])
 
     return _ESCAPE.sub(character, text)
+
+
+def human_error(page: Page) -> str | None:
+    """The one sentence of Simple Cloudflare Turnstile, where WordPress stops with it."""
+    for error in page.view(sight).errors:
+        if "wp-die" in error.place.element.get("class", "") and _HUMAN.search(error.text.lower()):
+            return error.text
+    return None

@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from ..conditions import Css, JmesPath
 from . import evidence
+from .messages import fold
 from .places import CAPTCHA_NAME
 from .preset import Mark
 
 if TYPE_CHECKING:
+    from ..conditions import Condition
     from ..page import Page
-
-
-NO_LIMIT: Final = {"status": [*range(200, 404), *range(405, 429), *range(430, 501)]}
-"""Not 404, not 429 (a rate limit), no proxy in trouble."""
 
 
 def _submission(page: Page) -> str | None:
@@ -40,12 +39,14 @@ def _answer(page: Page) -> str | None:
     return f"status {page.status}" if page.status >= 400 else _submission(page)
 
 
-SUBMISSION: Final = Mark("a POST, or a GET that sends the captcha's field", _submission)
+SUBMISSION: Final = Mark(
+    "a POST, or a GET that sends the captcha's field", _submission, needs=("method",)
+)
 ANSWER: Final = Mark(
     "an answer: to a POST, with an error's status, as JSONP, or with the captcha in the URL",
     _answer,
 )
-REDIRECT: Final = Mark("a redirect that led here", _redirect)
+REDIRECT: Final = Mark("a redirect that led here", _redirect, needs=("redirects",))
 WIDGET: Final = Mark(
     "the widget of a captcha service", lambda page: page.view(evidence.sight).widget or None
 )
@@ -72,6 +73,9 @@ SCRIPT_ERROR: Final = Mark(
 FRAGMENT_ERROR: Final = Mark(
     "markup in JSON with an error that says that the captcha is wrong", evidence.fragment_error
 )
+HUMAN_ERROR: Final = Mark(
+    "WordPress stops, and asks whether the visitor is human", evidence.human_error
+)
 ALERT: Final = Mark("a script that shows at once that the captcha is wrong", evidence.alert_error)
 
 
@@ -94,3 +98,29 @@ _OTHER_CODES: Final = Mark(
     _other_codes,
     absent=True,
 )
+
+
+def element(value: str, css: str) -> tuple[Mark]:
+    """The mark that an element is on the page."""
+    return _looked_up(value, Css(css, None))
+
+
+def member(value: str, *expressions: str) -> tuple[Mark]:
+    """The mark that one of some JMESPath expressions finds something in the JSON of an answer."""
+    return _looked_up(value, JmesPath(expressions, None))
+
+
+def _looked_up(value: str, condition: Condition) -> tuple[Mark]:
+    return (Mark(value, lambda page: condition.found(page) if condition.holds(page) else None),)
+
+
+def literal(text: str) -> tuple[Mark]:
+    """The mark that an error of a page, or a member for errors in JSON, is *text*."""
+    wanted = fold(text).rstrip(".")
+
+    def find(page: Page) -> str | None:
+        found = [error.text for error in page.view(evidence.sight).errors]
+        found += [saying.text for saying in page.view(evidence.said)]
+        return next((said for said in found if fold(said).rstrip(".") == wanted), None)
+
+    return (Mark(f"the error “{text}”", find),)

@@ -5,16 +5,10 @@ from __future__ import annotations
 from configparser import ConfigParser
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-ANY: Final = "*"
-"""Stands for the language of words that all languages share."""
-
-IN_WORDS: Final = "words of 80 languages"
-IN_CODES: Final = "any: codes"
 
 
 class Phrase(NamedTuple):
