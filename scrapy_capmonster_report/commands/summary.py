@@ -9,7 +9,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 from scrapy.exceptions import NotConfigured, UsageError
@@ -140,7 +139,8 @@ def show(console: Console, sites: dict[str, SiteFigures], alerts: list[Alert]) -
 
 
 def _print_figures(console: Console, sites: dict[str, SiteFigures]) -> None:
-    table = Table("site, type", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    table.add_column("site, type", overflow="fold")
     for heading in ("tasks", "passed", "rejected", "rate", "95 %", "withheld", "reported"):
         table.add_column(heading, justify="right", no_wrap=True)
     for site, figures in sites.items():
@@ -156,7 +156,7 @@ def _print_figures(console: Console, sites: dict[str, SiteFigures]) -> None:
 
 def _print_reports(console: Console, sites: dict[str, SiteFigures]) -> None:
     """Print which rules matched, and what became of the reports."""
-    table = Table("site", "rejected by", "reports", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table("site", "rejected by", "reports", box=None, padding=(0, 1, 0, 0))
     for site, figures in sites.items():
         outcomes = {
             "accepted": figures.accepted_reports,
@@ -168,6 +168,7 @@ def _print_reports(console: Console, sites: dict[str, SiteFigures]) -> None:
         if figures.rejected:
             table.add_row(cell(site), cell(_counted(figures.rules)), cell(_counted(outcomes)))
     if table.row_count:
+        console.print()
         console.print(table)
 
 
