@@ -40,6 +40,7 @@ DELIVERY: Final = document("docs/delivery.md")
 SCRAPYS_META: Final = {
     *("retry_times", "redirect_urls", "redirect_times", "redirect_ttl", "dont_redirect"),
     *("download_latency", "allow_offsite", "handle_httpstatus_list", "handle_httpstatus_all"),
+    "download_slot",
 }
 
 TIMES: Final = {"second": 1, "minute": 60, "hour": 3600, "day": 24 * 3600}
@@ -272,6 +273,7 @@ def _texts() -> dict[str, str]:
         )
         for node in assigned
         if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        if ast.unparse(node).partition("=")[0].partition(":")[0].strip().isupper()
     }
 
 
