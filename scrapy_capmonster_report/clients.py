@@ -94,9 +94,8 @@ async def _solve_and_note_id(client: Any, request: Any) -> tuple[dict[str, Any],
     methods = {"_createTask": create_task, "_getTaskResult": get_task_result}
     twin = _twin(client, {**methods, "__del__": lambda twin: None})
     solution = await twin.solve_captcha(request)
-    # A subclass may return a copy.
-    same = [each for each in results if each[1] is solution]
-    ids = {task_id for task_id, result in same or results if result == solution}
+    # Two pictures may have equal solutions: only the very object says which task it is of.
+    ids = {task_id for task_id, result in results if result is solution}
     task_id = ids.pop() if len(ids) == 1 else None
     if task_id is None:
         raise _unsupported(client, "whose solve_captcha() returns the result of _getTaskResult()")
@@ -124,8 +123,8 @@ def _task_type(request: Any, method: str) -> str:
     task = getattr(request, method)()
     if not isinstance(task, dict) or not isinstance(task.get("type"), str):
         raise _unsupported(request, f"whose {method}() has a type")
-    custom = task["type"] == "CustomTask"
-    return f"CustomTask/{task.get('class')}" if custom else str(task["type"])
+    name = str(task["type"])
+    return f"CustomTask/{task.get('class')}" if name.startswith("CustomTask") else name
 
 
 def _require(thing: object, *methods: str) -> None:

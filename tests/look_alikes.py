@@ -128,8 +128,8 @@ def _other_fields() -> Iterator[Case]:
             cases.add(f"2 {message}", shown(alert(message), captcha=captcha))
             cases.add(f"2 {message}", shown(alert(message), captcha=captcha), **BACK)
         field_error = (
-            f'<p class="has-error"><label>Name</label><input name="name"><span class="error">{message}'
-            "</span></p>"
+            '<p class="has-error"><label>Name</label><input name="name">'
+            f'<span class="error">{message}</span></p>'
         )
         cases.add(f"2 field: {message}", shown(field_error))
         cases.add(f"2 JSON: {message}", answer({"error": message}, status=400))
@@ -159,8 +159,10 @@ def _other_fields() -> Iterator[Case]:
     yii_other = (
         '<body><form><div class="form-group field-contactform-name has-error"><label>Name</label>'
         '<input name="ContactForm[name]"><div class="help-block">Name is invalid.</div></div>'
-        '<div class="form-group field-contactform-verifycode"><img id="contactform-verifycode-image"'
-        ' src="/site/captcha"><input name="ContactForm[verifyCode]"><div class="help-block"></div>'
+        '<div class="form-group field-contactform-verifycode">'
+        '<img id="contactform-verifycode-image" src="/site/captcha">'
+        '<input name="ContactForm[verifyCode]">'
+        '<div class="help-block"></div>'
         "</div></form></body>"
     )
     cases.add("2 yii", page(yii_other))

@@ -608,8 +608,8 @@ def _refused_by_others() -> Iterator[Case]:
     cases.add(
         "59 no form",
         page(
-            f'<body><div id="app"><div class="el-form-item is-error"><input name="captcha">{outside}'
-            f"{error}</div></div></body>"
+            '<body><div id="app"><div class="el-form-item is-error"><input name="captcha">'
+            f"{outside}{error}</div></div></body>"
         ),
     )
     yield from cases.all

@@ -376,6 +376,23 @@ def test_what_another_crawl_claimed_and_left_is_taken_over(crawl: Crawl) -> None
     assert report.expires_at == pytest.approx(300.0)
 
 
+def test_what_is_taken_over_while_this_crawl_wants_to_claim_it_is_sent_once(crawl: Crawl) -> None:
+    """The claim is too late, and must not make the ledger forget whose the report is."""
+    other = Crawl(crawl.clock, crawl.disk)
+    other.open()
+    other.claim(1)
+    other.pass_time(0.1)
+    other.backend.die()
+    crawl.open()
+    crawl.claim(1, attempt=2)
+    crawl.pass_time(0.1)
+    assert crawl.claims == {1: [Outcome.DUPLICATE]}
+    [report] = crawl.recovered[-1].reports
+    crawl.ledger.finished(report, Outcome.ACCEPTED, None)
+    crawl.pass_time(0.1)
+    assert crawl.disk.statuses() == {"sent/accepted": 1}
+
+
 # -- closing ---------------------------------------------------------------------------------------
 
 

@@ -30,7 +30,7 @@ import pytest
 import pytest_twisted
 import scrapy
 from scrapy.http import JsonRequest
-from solving import LIBRARIES
+from solving import LIBRARIES, Official
 from support import CLIENT_KEY, crawl, start_crawl
 from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 from twisted.internet.defer import Deferred
@@ -241,6 +241,29 @@ async def test_150_at_once_with_errors_timeouts_and_cancellations(
     assert 10 < len(refusals) <= 20
 
 
+@pytest.mark.skipif(REQUIRED not in (None, Official.name), reason="a test of the other client")
+@pytest_twisted.ensureDeferred
+async def test_a_subclass_of_the_official_client_gets_the_id_of_the_task_it_chose(
+    simulator: Simulator,
+) -> None:
+    library = Official(importable(Official.name))
+    client = library.connect(simulator.url)
+
+    class Hedging(type(client)):  # type: ignore[misc]
+        async def solve_captcha(self, request: Any) -> Any:
+            solving = [super().solve_captcha(request) for _ in range(3)]
+            solutions = await asyncio.gather(*solving)
+            return solutions[request.threshold % 3]
+
+    client.__class__ = Hedging
+    captchas = [library.picture() for _ in range(30)]
+    for number, captcha in enumerate(captchas):
+        captcha.threshold = number
+    solved = await on_asyncio(asyncio.gather(*(solve_captcha(client, each) for each in captchas)))
+    assert len(simulator.tasks) == 90
+    assert all(simulator.tasks[meta["taskId"]].solution == solution for solution, meta in solved)
+
+
 def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
     """Run it in an event loop of its own, whatever the reactor is."""
     with ThreadPoolExecutor(1) as pool:
@@ -364,13 +387,6 @@ class AskingBoth(StandIn):
         return {"errorId": 0, "status": "ready", "solution": {"text": "abcd"}}
 
 
-class Copying(StandIn):
-    """Returns a copy of the solution."""
-
-    async def solve_captcha(self, request: Any) -> Any:
-        return dict(await super().solve_captcha(request))
-
-
 class Uncopyable(StandIn):
     """Holds what cannot be copied, and says so."""
 
@@ -411,7 +427,6 @@ RIGHT: dict[type, int] = {
     Retrying: 8,
     Hedging: 7,
     AskingBoth: 7,
-    Copying: 6,
     Uncopyable: 6,
     Frozen: 6,
     Final: 6,
@@ -484,6 +499,7 @@ def test_a_client_that_closes_itself_at_its_end_stays_open() -> None:
     ("task", "task_type"),
     [
         (("CustomTask", {"class": "DataDome"}), "CustomTask/DataDome"),
+        (("CustomTaskProxyless", {"class": "DataDome"}), "CustomTask/DataDome"),
         (("ComplexImageTask", {"class": "recaptcha"}), "ComplexImageTask"),
         (("TurnstileTask", {}), "TurnstileTask"),
     ],
@@ -548,7 +564,11 @@ class Prefetching(Caching):
         return before or self.cached
 
 
-@pytest.mark.parametrize("kind", [Caching, Prefetching])
+class PrefetchingTheSame(Prefetching, AskingBoth):
+    """Does so where all pictures have the same text."""
+
+
+@pytest.mark.parametrize("kind", [Caching, Prefetching, PrefetchingTheSame])
 def test_a_solution_from_a_cache_has_no_id(kind: type) -> None:
     async def story() -> Any:
         client = kind()
@@ -618,8 +638,8 @@ class Enriching(StandIn):
         return {**await super().solve_captcha(request), "by": "me"}
 
 
-class CopyingOneOfTwo(AskingBoth):
-    """Returns a copy of one of two solutions that are the same."""
+class Copying(StandIn):
+    """Returns a copy of the solution."""
 
     async def solve_captcha(self, request: Any) -> Any:
         return dict(await super().solve_captcha(request))
@@ -690,7 +710,7 @@ MISSING: dict[type, str] = {
     Wrapping: f"test_clients.Wrapping is not one {GETS_RESULT}",
     WrappingBlindly: f"test_clients.WrappingBlindly is not one {GETS_RESULT}",
     Enriching: f"test_clients.Enriching is not one {GETS_RESULT}",
-    CopyingOneOfTwo: f"test_clients.CopyingOneOfTwo is not one {GETS_RESULT}",
+    Copying: f"test_clients.Copying is not one {GETS_RESULT}",
     Patched: f"test_clients.Patched is not one {GETS_RESULT}",
     Renamed: "test_clients.Renamed is not one with _createTask()",
     NeverAsked: f"test_clients.NeverAsked is not one {GETS_RESULT}",

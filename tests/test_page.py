@@ -189,6 +189,8 @@ def test_the_page_says_what_to_do(opened: Any) -> None:
         "CapMonster Cloud refused 20 reports.",
         "3 reports were dropped.",
     ]
+    long_ago = HISTORY._replace(alerts=[Alert(HOUR - 8 * 86400.0, "shop.example", 0.05, 0.4, 20)])
+    assert texts(opened(long_ago), "#advice .alert") == []
     wall = History(counts("wall.example", IMAGE, sent_accepted=40), [])
     (advice,) = texts(opened(wall), "#advice li")
     assert advice.startswith("wall.example: nearly every answer is rejected.")

@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from clocked import Disk, clocked_ledger
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from scripted import HANG, LOST, OK, Desk, coded, throttled
 from twisted.internet.task import Clock
 
-from scrapy_capmonster_report.delivery.answer import Answer, Verdict
+from scrapy_capmonster_report.delivery.answer import ReportAnswer, Verdict
 from scrapy_capmonster_report.ledger.buffered import CLOSING_SECONDS
 
 if TYPE_CHECKING:
     from scrapy_capmonster_report.ledger import Recovered
 
-ANSWERS: dict[str, Answer | None] = {
+ANSWERS: dict[str, ReportAnswer | None] = {
     "accepted": OK,
-    "refused": Answer(Verdict.REFUSED, "ERROR_NEW"),
+    "refused": ReportAnswer(Verdict.REFUSED, "ERROR_NEW"),
     "lost": LOST,
     "hang": HANG,
     "throttled": throttled("20"),
@@ -155,6 +155,7 @@ class RestartMachine(RuleBasedStateMachine):
 TestRestarts = RestartMachine.TestCase
 TestRestarts.settings = settings(
     derandomize=True,
+    phases=[Phase.generate],
     deadline=None,
     max_examples=100,
     stateful_step_count=25,

@@ -21,9 +21,9 @@ from judging import (
     no_error,
 )
 from scrapy import Request
-from scrapy.http import HtmlResponse, Response
+from scrapy.http import HtmlResponse, Response, TextResponse
 
-from scrapy_capmonster_report.rules import PRESETS, compile_rules
+from scrapy_capmonster_report.rules import PRESETS, Rules, compile_rules
 from scrapy_capmonster_report.rules.conditions import CONDITIONS
 from scrapy_capmonster_report.task import Kind
 
@@ -54,6 +54,7 @@ class TestRules:
             "text": "Wrong",
             "css": "p.bad",
             "xpath": "//p",
+            "words": "^Wrong captcha$",
             "unless": {"text": "expired"},
             "callback": lambda response, request: True,
         }
@@ -359,3 +360,46 @@ class TestNotKnown:
             html("Wrong"), Request(URL), unknown=self.ALL, on_error=no_error
         )
         assert (found and found.name, missing) == ("second", [])
+
+
+class TestSlowRules:
+    """A rule that takes long stops the whole crawl: the log names it."""
+
+    @pytest.fixture
+    def rules(self) -> tuple[Rules, list[float]]:
+        """Rules whose callback takes as many seconds as the list says."""
+        now, seconds = [0.0], [0.0]
+
+        def take_time(response: Response, request: Request) -> bool:
+            now[0] += seconds[0]
+            return False
+
+        written = [{"name": "fast", "text": "nope"}, {"name": "slow", "callback": take_time}]
+        return Rules(compile_rules(written), clock=lambda: now[0]), seconds
+
+    def test_it_is_named_once(
+        self, rules: tuple[Rules, list[float]], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        judging, seconds = rules
+        for seconds[0] in (0.05, 0.06, 0.07):
+            assert matched(judging, html()) is None
+        assert caplog.messages == [
+            "The rule 'slow' took 60 ms on <200 https://shop.example/login>, and the crawl stood "
+            'still for as long. See "What makes a rule slow" in the documentation of rules (logged '
+            "once for each rule)"
+        ]
+
+    def test_parsing_is_not_the_rules_fault(self, caplog: pytest.LogCaptureFixture) -> None:
+        now = [0.0]
+
+        class SlowToParse(TextResponse):
+            @property
+            def text(self) -> str:
+                now[0] += 1
+                return super().text
+
+        written = [{"text": "nope"}, {"css": "nope"}]
+        judging = Rules(compile_rules(written), clock=lambda: now[0])
+        assert matched(judging, SlowToParse(URL, body=b"<p>Wrong", encoding="utf-8")) is None
+        assert now[0] >= 1
+        assert caplog.messages == []

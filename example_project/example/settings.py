@@ -32,4 +32,6 @@ CAPMONSTER_REPORT_RULES = [
 CONCURRENT_REQUESTS = 32
 # The shops need no cookies, but for the one that the spider sends itself.
 COOKIES_ENABLED = False
+# Nothing but the shops and the service is to talk with this example.
 TELNETCONSOLE_ENABLED = False
+REMOTE_CONTROL_ENABLED = False

@@ -6,6 +6,7 @@ import argparse
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -13,15 +14,16 @@ from rich.console import Console
 from rich.text import Text
 from scrapy import Request, Spider
 from scrapy.crawler import Crawler
-from scrapy.exceptions import UsageError
+from scrapy.exceptions import NotConfigured, UsageError
 from scrapy.utils.misc import load_object
 
 from ..rules import SETTING, RuleError, Rules, compile_rules, read_rules
 from ..rules.snippets import cut
+from ..settings import CLIENT_KEY, RULES, ReportSettings
 from ..text import one_line
 
 if TYPE_CHECKING:
-    from scrapy.settings import Settings
+    from scrapy.settings import BaseSettings, Settings
 
     from . import Command
 
@@ -178,6 +180,22 @@ def load_addons(crawler: Crawler) -> None:
         crawler.addons.load_settings(crawler.settings)
     except Exception as error:  # addons may do anything
         raise UsageError(_failed("the addons cannot be loaded", error)) from error
+
+
+def report_settings(settings: BaseSettings) -> ReportSettings:
+    """Our *settings*, but for the rules; the key is ``""`` where there is none.
+
+    Raises:
+        NotConfigured: switched off.
+        ValueError: a value is wrong.
+    """
+    enough = settings.copy()
+    enough.set(RULES, ["callbacks"], priority="cmdline")
+    try:
+        return ReportSettings.from_settings(enough)
+    except NotConfigured:
+        enough.set(CLIENT_KEY, "none", priority="cmdline")
+        return replace(ReportSettings.from_settings(enough), client_key="")
 
 
 def _read(value: object, spider: Spider | None, where: str) -> Rules:

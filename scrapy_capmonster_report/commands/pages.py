@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from scrapy.crawler import Crawler
     from scrapy.settings import BaseSettings
 
+    from ..rules import Rule, Rules
+    from ..rules.rule import OnError
+
     Reader: TypeAlias = Callable[[], "SavedPage"]
     """Reads one page; raises ``NotAPageError``, or another ``UsageError`` if it cannot."""
 
@@ -68,6 +71,16 @@ class SavedPage:
     request: Request
     redirects: tuple[str, ...] = ()
     unknown: frozenset[str] = frozenset()
+
+    def match(self, rules: Rules, on_error: OnError) -> tuple[Rule | None, list[str]]:
+        """What ``Rules.match_known`` says of the page."""
+        return rules.match_known(
+            self.response,
+            self.request,
+            redirects=self.redirects,
+            unknown=self.unknown,
+            on_error=on_error,
+        )
 
 
 class Decompressor:

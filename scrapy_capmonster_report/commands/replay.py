@@ -145,13 +145,7 @@ class Replay:
     def add(self, page: SavedPage) -> None:
         """Ask the rules about *page*."""
         self.responses += 1
-        rule, missing = self.rules.match_known(
-            page.response,
-            page.request,
-            redirects=page.redirects,
-            unknown=page.unknown,
-            on_error=self._rule_failed,
-        )
+        rule, missing = page.match(self.rules, self._rule_failed)
         expected = self.expected(page.source)
         if missing:
             self.undecided.append({"source": page.source, "missing": missing})

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from jinja2 import Environment, StrictUndefined
 
-from ..ledger import AGES, PASSED
-from ..ledger.base import DAY_SECONDS, HOUR_SECONDS, KEEP_PERIODS_SECONDS, PERIOD_SECONDS
+from ..ledger import AGES, PASSED, base
 from .charts import rate_by_age, rate_over_time, y_max
 from .figures import UNKNOWN_TYPE, Figures, Proportion, by_site, interval, percent, worst_first
 
@@ -24,15 +23,14 @@ if TYPE_CHECKING:
 MAX_SITES: Final = 12
 MAX_CHARTS: Final = 6
 MAX_TYPES: Final = 4
-MAX_RULES: Final = 10
-MAX_CODES: Final = 10
+MAX_REASONS: Final = 10
 MAX_ALERTS: Final = 5
 MAX_ROWS: Final = 200
 
 _SPANS: Final = (
-    *(periods * PERIOD_SECONDS for periods in (1, 3, 6)),
-    *(hours * HOUR_SECONDS for hours in (1, 3, 6, 12)),
-    *(days * DAY_SECONDS for days in (1, 2, 7)),
+    *(periods * base.PERIOD_SECONDS for periods in (1, 3, 6)),
+    *(hours * base.HOUR_SECONDS for hours in (1, 3, 6, 12)),
+    *(days * base.DAY_SECONDS for days in (1, 2, 7)),
 )
 _MAX_SPANS: Final = 48
 
@@ -53,6 +51,9 @@ def page(history: History, *, now: float, ledger: str = "", filters: Iterable[st
     total = Figures.of(history.counts)
     unrated = {name for name, site in sites.items() if site.rejection_rate is None}
     rated = [count for count in history.counts if count.site not in unrated]
+    # The last of each site; for older ones there is nothing left to do.
+    since = now - base.RECENT_DAYS * base.DAY_SECONDS
+    recent = {alert.site: alert for alert in history.alerts if alert.at > since}
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -71,8 +72,7 @@ def page(history: History, *, now: float, ledger: str = "", filters: Iterable[st
         shown=dict(list(sites.items())[:MAX_SITES]),
         interval=interval,
         worst_first=worst_first,
-        # The last of each site, the newest first.
-        alerts=sorted({alert.site: alert for alert in history.alerts}.values(), reverse=True),
+        alerts=sorted(recent.values(), reverse=True),
         max_alerts=MAX_ALERTS,
         always=[
             name
@@ -87,9 +87,9 @@ def page(history: History, *, now: float, ledger: str = "", filters: Iterable[st
         ],
         rules=[
             (rule, tasks, [name for name, site in sites.items() if rule in site.rules])
-            for rule, tasks in total.rules.most_common(MAX_RULES)
+            for rule, tasks in total.rules.most_common(MAX_REASONS)
         ],
-        codes=total.codes.most_common(MAX_CODES),
+        codes=total.codes.most_common(MAX_REASONS),
         rows=[
             (name, task_type, figures)
             for name, site in sites.items()
@@ -144,7 +144,7 @@ def _span(counts: Iterable[Count], now: float) -> int:
     """How many seconds to show as one: as few as the ledger tells apart, if there is room."""
     periods = {count.period for count in counts}
     first, last = min(periods, default=0), max(periods, default=0)
-    finest = PERIOD_SECONDS if now - first < KEEP_PERIODS_SECONDS else HOUR_SECONDS
+    finest = base.PERIOD_SECONDS if now - first < base.KEEP_PERIODS_SECONDS else base.HOUR_SECONDS
     spans = [span for span in _SPANS if span >= finest]
     return next((span for span in spans if last - first < span * _MAX_SPANS), spans[-1])
 

@@ -6,7 +6,6 @@ import logging
 import math
 from collections import deque
 from contextlib import suppress
-from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from twisted.internet.defer import Deferred
@@ -111,7 +110,7 @@ class BufferedLedger:
         self._log_extra = log_extra
         self._contact = Contact(backend, clock, reactor, on_unavailable, log_extra)
         self._memory = MemoryLedger(clock.now)
-        self._held: set[int] = set()  # until it is written what became of them
+        self._held: dict[int, Report] = {}  # until it is written what became of them
 
         self._claims: deque[_Entry] = deque()  # and what became of them
         self._others: deque[_Entry] = deque()
@@ -168,7 +167,6 @@ class BufferedLedger:
         self._memory.claim(report)
         if self._has_ended:
             return None
-        self._held.add(report.task.id)
         event = Claimed(
             self._submission_of(report),
             _storable(report.rule),
@@ -231,12 +229,19 @@ class BufferedLedger:
         event, waiting = entry
         self._decided(waiting, None)
         if isinstance(event, (Finished, Released)):
-            self._held.discard(event.task_id)
+            self._held.pop(event.task_id, None)
 
     def _decided(self, waiting: _Waiting | None, outcome: Outcome | None) -> None:
-        if waiting is not None and not waiting.answer.called:
-            waiting.report.claimed_at = self._clock.now()
-            waiting.answer.callback(outcome)
+        if waiting is None:
+            return
+        report, answer, _ = waiting
+        if outcome is None and self._held.setdefault(report.task.id, report) is not report:
+            outcome = Outcome.DUPLICATE  # an earlier crawl's report of the same attempt
+        elif outcome is not None and self._held.get(report.task.id) is report:
+            del self._held[report.task.id]  # it was ours
+        if not answer.called:
+            report.claimed_at = self._clock.now()
+            answer.callback(outcome)
 
     def _take_batch(self) -> list[Event]:
         while len(self._batch) < self._batch_size and (queue := self._claims or self._others):
@@ -254,9 +259,7 @@ class BufferedLedger:
         batch, self._batch = self._batch, []
         for (event, waiting), outcome in zip(batch, outcomes, strict=True):
             if isinstance(event, (Finished, Released)):
-                self._held.discard(event.task_id)
-            elif isinstance(event, Claimed) and outcome is not None:
-                self._held.discard(event.submission.task_id)
+                self._held.pop(event.task_id, None)
             self._decided(waiting, outcome)
 
     # -- one thing at a time ---------------------------------------------------------------------
@@ -317,7 +320,7 @@ class BufferedLedger:
                 claimed_at=self._clock.now(),
             )
             self._memory.claim(report)
-            self._held.add(seen.task_id)
+            self._held[seen.task_id] = report
             yield report
 
     def _tick(self) -> None:
@@ -333,10 +336,9 @@ class BufferedLedger:
 
     def _answer_from_memory(self, until: float) -> None:
         """Answer the claims that have been waiting since a tick before *until*."""
-        for _, waiting in chain(self._batch, self._claims):
-            if waiting and not waiting.answer.called:
-                if waiting.since >= until:
-                    break  # those that wait for longest come first
+        entries = [*self._batch, *self._claims]  # an answer may lead to another event
+        for _, waiting in entries:
+            if waiting and not waiting.answer.called and waiting.since < until:
                 self._contact.set_unavailable("claims were not written in time")
                 self._decided(waiting, None)
 

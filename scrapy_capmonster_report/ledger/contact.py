@@ -27,7 +27,7 @@ RETRY_SECONDS: Final = 0.5
 MAX_RETRY_SECONDS: Final = 5.0
 """Pauses between attempts while the backend is unavailable; the first retry is immediate."""
 
-MAX_PATIENCE_SECONDS: Final = 20.0
+MAX_PATIENCE_SECONDS: Final = 30.0
 """A backend that did not answer in time is given twice as long, up to this."""
 
 QUIET_SECONDS: Final = 60.0

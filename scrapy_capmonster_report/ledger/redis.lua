@@ -116,8 +116,11 @@ function functions.write()
     say_alive()
     local replies = {}
     for n, event in ipairs(arguments.events) do
-        -- A key that another program has spoilt costs its own task only.
         local done, reply = pcall(events[event[1]], unpack(event, 2))
+        if not done then -- another program has spoilt the key
+            redis.call('DEL', prefix .. 'task:' .. event[2])
+            done, reply = pcall(events[event[1]], unpack(event, 2))
+        end
         replies[n] = done and reply or ''
     end
     return replies

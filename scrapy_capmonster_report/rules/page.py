@@ -38,7 +38,10 @@ _JSON_START = re.compile(r"[\s\ufeff]*[\[{]")
 _GUARD = re.compile(r"\s*(?:\)\]\}'?,?|for\s?\(;;\);|while\s?\((?:1|true)\);)\s*(?=[\[{\"])")
 """What keeps other sites from reading JSON as a script."""
 
-_CALL = re.compile(r"\s*(?:/\*.{0,99}?\*/)?\s*[\w$.\[\]]{1,99}\s?\(\s*(?=[\[{\"])")
+_CALL = re.compile(
+    r"\s*(?:/\*.{0,99}?\*/)?\s*(?:typeof [\w$.]+ === '\w+' && )?"
+    r"[\w$.\[\]\"]{1,99}\s?\(\s*(?=[\[{\"])"
+)
 _CALL_END = re.compile(r"\)\s*;?\s*\Z")
 _MAX_CALL_END: Final = 20
 
@@ -148,24 +151,23 @@ def _json_of(page: Page) -> Any:
     response, text = page.response, page.text
     if text is None:
         return NOT_JSON
+    is_json = isinstance(response, JsonResponse) or _JSON_START.match(text)
+    inner = _unwrapped(text)
     try:
-        if isinstance(response, JsonResponse) or _JSON_START.match(text):
-            return _read_json(response, text)
-    except (ValueError, RecursionError):
-        pass
-    try:
-        return json.loads(_unwrapped(text))
+        if inner is not None:
+            return json.loads(inner)
+        return _read_json(response, text) if is_json else NOT_JSON
     except (ValueError, RecursionError):
         return NOT_JSON
 
 
-def _unwrapped(text: str) -> str:
-    """The JSON behind a guard or in a call; ``""`` if there is neither."""
+def _unwrapped(text: str) -> str | None:
+    """The JSON behind a guard or in a call; ``None`` if there is neither."""
     if guard := _GUARD.match(text):
         return text[guard.end() :]
     call = _CALL.match(text)
-    end = _CALL_END.search(text, max(len(text) - _MAX_CALL_END, 0))
-    return text[call.end() : end.start()] if call and end else ""
+    end = _CALL_END.search(text, max(len(text) - _MAX_CALL_END, 0)) if call else None
+    return text[call.end() : end.start()] if call and end else None
 
 
 def _read_json(response: Response, text: str) -> Any:

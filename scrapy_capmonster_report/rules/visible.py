@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from lxml import etree  # type: ignore[import-untyped]
+from lxml import etree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +41,7 @@ BLOCKS: Final = frozenset(
 """Elements that stand on lines of their own, or apart: their words are not those beside them."""
 
 
-def _is_unseen(tag: str, attributes: list[tuple[str, str]]) -> bool:
+def _is_unseen(attributes: list[tuple[str, str]]) -> bool:
     for name, value in attributes:
         if name == "class":
             is_suspect = "hid" in value or "none" in value or "invis" in value
@@ -54,7 +54,7 @@ def _is_unseen(tag: str, attributes: list[tuple[str, str]]) -> bool:
             name in _TEMPLATE and "ng-" not in dict(attributes).get("class", "")
         ):
             return True
-    return tag == "dialog" and not any(name == "open" for name, _ in attributes)
+    return False
 
 
 def visible(root: Any) -> Iterator[tuple[str, Any, list[tuple[str, str]]]]:
@@ -71,7 +71,8 @@ def visible(root: Any) -> Iterator[tuple[str, Any, list[tuple[str, str]]]]:
     for event, element in walker:
         if event == "start":
             tag, attributes = element.tag, element.items()
-            if tag in _UNSEEN_TAGS or (attributes and _is_unseen(tag, attributes)):
+            is_closed = tag == "dialog" and element.get("open") is None
+            if tag in _UNSEEN_TAGS or is_closed or (attributes and _is_unseen(attributes)):
                 unseen = element
                 walker.skip_subtree()  # the next event is its end
             else:

@@ -45,7 +45,7 @@ class SimulatedTask:
     def type(self) -> str:
         """The task's ``type``, of a ``CustomTask`` with its class: ``"CustomTask/DataDome"``."""
         name = str(self.task["type"])
-        return f"{name}/{self.task['class']}" if name == "CustomTask" else name
+        return f"CustomTask/{self.task['class']}" if name.startswith("CustomTask") else name
 
     @property
     def endpoints(self) -> tuple[str, ...]:

@@ -116,7 +116,7 @@ _SOFTWARE: Final = {
                     ".errorlist, .invalid-feedback, .help-block, .alert-block",
                 ),
                 WIDGET,
-                NAMED_ERROR,
+                CAPTCHA_ERROR,
             ),
             "token",
         ),
