@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +16,7 @@ from workbench import run, run_scrapy, save
 from scrapy_capmonster_report.commands.pages import PageReader, is_page
 from scrapy_capmonster_report.commands.suggest import MIN_PAGES, suggest
 from scrapy_capmonster_report.rules import PRESETS, read_rules
+from scrapy_capmonster_report.settings import SAVE_REJECTED
 
 if TYPE_CHECKING:
     from scrapy_capmonster_report.commands.pages import SavedPage
@@ -62,6 +66,39 @@ class TestHalves:
         right = [rejected_by(rules, page) is expected for page, expected in others]
         assert not any(rejected_by(rules, page) for page, expected in others if not expected)
         assert sum(right) >= (0.8 if (preset, half) in self.ALIKE else 0.9) * len(right), rules
+
+
+class TestExample:
+    """Rules from the pages that the example's crawl has saved."""
+
+    def test_rules_from_half_of_them_are_right_about_the_others(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        example = tmp_path / "example_project"
+        shutil.copytree(PAGES.parents[1] / "example_project", example)
+        kept = tmp_path / "kept"
+        subprocess.run(
+            [sys.executable, "run.py", "--crawls", "1", "-s", f"{SAVE_REJECTED}={kept}"],
+            cwd=example,
+            check=True,
+            capture_output=True,
+            timeout=110,
+        )
+        halves = (tmp_path / "one", tmp_path / "other")
+        for side, verdict in (("rejected", "refused"), ("passed", "accepted")):
+            for folder in sorted({path.parent for path in (kept / side).rglob("*.html")}):
+                for number, page in enumerate(sorted(folder.glob("*.html"))):
+                    place = halves[number % 2] / verdict
+                    place.mkdir(parents=True, exist_ok=True)
+                    for path in (page, page.with_suffix(".meta.json")):
+                        shutil.copy(path, place)
+        found = run(capfd, "suggest", halves[0], "--json").answer
+        assert 0 < len(found["suggestions"]) <= found["refused"]
+        rules = tmp_path / "rules.json"
+        rules.write_text(json.dumps([suggestion["rule"] for suggestion in found["suggestions"]]))
+        answer = run(capfd, "replay", halves[1], "--rules", rules, "--json").answer
+        assert len(answer["wrong"]) <= 0.1 * answer["responses"]
+        assert not any(wrong["expected"] == "accepted" for wrong in answer["wrong"])
 
 
 WRONG = "<p class='error'>{name}, that captcha was wrong.</p>" + FORM

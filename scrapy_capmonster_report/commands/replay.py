@@ -15,15 +15,7 @@ from rich.table import Table
 from scrapy.exceptions import UsageError
 
 from ..text import one_line
-from .cli import (
-    a_path,
-    add_page_arguments,
-    add_rule_arguments,
-    cell,
-    output,
-    print_line,
-    rules_and_settings,
-)
+from . import cli
 from .files import NotAPageError
 from .pages import PageReader, Source
 
@@ -49,18 +41,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        type=a_path,
+        type=cli.a_path,
         help="folder of saved pages, or HTTP cache (folder or .db file, or the value of "
         "HTTPCACHE_DIR). Pages under refused/ must match, under accepted/ must not: if one is "
         "wrong or cannot be told, the exit code is 1",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    add_rule_arguments(parser)
-    add_page_arguments(parser)
+    cli.add_rule_arguments(parser)
+    cli.add_page_arguments(parser)
 
 
 def run(command: Command, args: argparse.Namespace) -> int:
-    rules, settings = rules_and_settings(command, args)
+    rules, settings = cli.rules_and_settings(command, args)
     source = Source(args.source, settings, PageReader(settings, args))
     replay = Replay(Expectations(source.path), rules)
     for page in read_all(source, "replay"):
@@ -70,7 +62,7 @@ def run(command: Command, args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({**replay.result(), "skipped": source.skipped}))
     else:
-        replay.show(output(), source.skipped)
+        replay.show(cli.output(), source.skipped)
     return 1 if replay.wrong or replay.untold else 0
 
 
@@ -173,7 +165,7 @@ class Replay:
         """Print the result to be read."""
         table = Table("rule", "responses")
         for name in dict.fromkeys(rule.name for rule in self.rules):
-            table.add_row(cell(name), str(self.by_rule[name]))
+            table.add_row(cli.cell(name), str(self.by_rule[name]))
         table.add_section()
         no_rule = self.responses - self.by_rule.total() - len(self.undecided)
         table.add_row("no rule", str(no_rule))
@@ -186,7 +178,7 @@ class Replay:
         _list(console, ("cannot be told", "not known"), undecided)
         _list(console, ("skipped",), [{"source": source} for source in skipped])
         rejected = self.by_rule.total()
-        print_line(
+        cli.print_line(
             console,
             f"{self.responses} responses: {rejected} rejected, {len(self.wrong)} wrong, "
             f"{len(self.undecided)} cannot be told, {len(skipped)} files skipped",
@@ -204,7 +196,7 @@ def _list(console: Console, headings: tuple[str, ...], rows: list[dict[str, Any]
         return
     table = Table(*headings)
     for row in rows[:_MAX_ROWS]:
-        table.add_row(*(cell(value or "none") for value in row.values()))
+        table.add_row(*(cli.cell(value or "none") for value in row.values()))
     console.print(table)
     if len(rows) > _MAX_ROWS:
-        print_line(console, f"… and {len(rows) - _MAX_ROWS} more; --json lists them all")
+        cli.print_line(console, f"… and {len(rows) - _MAX_ROWS} more; --json lists them all")

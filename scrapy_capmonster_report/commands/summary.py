@@ -13,34 +13,10 @@ from rich.table import Table
 from rich.text import Text
 from scrapy.exceptions import NotConfigured, UsageError
 
-from ..insight import (
-    SITE_KEYS,
-    as_json,
-    by_site,
-    interval,
-    percent,
-    worst_first,
-)
-from ..ledger import (
-    JOBDIR_FILE,
-    Count,
-    Query,
-    RedisName,
-    is_redis,
-    ledger_name,
-    read_history,
-)
-from ..settings import LEDGER
-from .cli import (
-    a_path,
-    cell,
-    crawler_of,
-    load_addons,
-    not_empty,
-    output,
-    print_line,
-    report_settings,
-)
+from .. import insight
+from .. import ledger as ledgers
+from ..settings import LEDGER, without_secrets
+from . import cli
 
 if TYPE_CHECKING:
     import argparse
@@ -62,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "ledger",
         metavar="LEDGER",
         nargs="?",
-        type=not_empty,
+        type=cli.not_empty,
         help="as CAPMONSTER_REPORT_LEDGER names it (sqlite:PATH, redis://…), a SQLite file, or a "
         "JOBDIR; without it the project's",
     )
@@ -76,30 +52,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--site", metavar="HOST", help="only this site")
     parser.add_argument("--spider", metavar="NAME", help="only this spider's answers")
     parser.add_argument(
-        "--html", metavar="FILE", type=a_path, help="write a page with charts; needs [summary]"
+        "--html", metavar="FILE", type=cli.a_path, help="write a page with charts; needs [summary]"
     )
 
 
 def run(command: Command, args: argparse.Namespace) -> int:
     now = time.time()
     page = _page() if args.html else None
-    query = Query(
+    query = ledgers.Query(
         since=since_when(args.since, now) if args.since else None,
         site=args.site,
         spider=args.spider,
-        keys=Count._fields if page else SITE_KEYS,
+        keys=ledgers.Count._fields if page else insight.SITE_KEYS,
     )
     ledger = args.ledger or _ledger_of_project(command, args.spider)
     history = _read(ledger, query)
-    sites = by_site(history.counts)
+    sites = insight.by_site(history.counts)
     if page:
         chosen = {"--since": args.since, "--site": args.site, "--spider": args.spider}
         filters = [f"{option} {value}" for option, value in chosen.items() if value]
-        _write(args.html, page(history, now=now, ledger=_shown(ledger), filters=filters))
+        shown = without_secrets(ledger)
+        _write(args.html, page(history, now=now, ledger=shown, filters=filters))
     if args.json:
-        print(json.dumps(as_json(sites, history.alerts)))
+        print(json.dumps(insight.as_json(sites, history.alerts)))
     else:
-        show(output(), sites, history.alerts)
+        show(cli.output(), sites, history.alerts)
     return 0
 
 
@@ -130,10 +107,10 @@ def show(console: Console, sites: dict[str, SiteFigures], alerts: list[Alert]) -
     _print_reports(console, sites)
     for alert in alerts:
         at = datetime.fromtimestamp(alert.at).astimezone().isoformat(" ", "minutes")
-        print_line(
+        cli.print_line(
             console,
-            f"{at}  {alert.site}: rejections rose from {percent(alert.before)} to "
-            f"{percent(alert.after)} (over {alert.answers} answers)",
+            f"{at}  {alert.site}: rejections rose from {insight.percent(alert.before)} to "
+            f"{insight.percent(alert.after)} (over {alert.answers} answers)",
             "yellow",
         )
 
@@ -144,13 +121,15 @@ def _print_figures(console: Console, sites: dict[str, SiteFigures]) -> None:
     for heading in ("tasks", "passed", "rejected", "rate", "95 %", "withheld", "reported"):
         table.add_column(heading, justify="right", no_wrap=True)
     for site, figures in sites.items():
-        types = worst_first(figures.types)
+        types = insight.worst_first(figures.types)
         if len(types) == 1:
-            table.add_row(Text("\n  ").join([cell(site), cell(types[0][0])]), *_cells(figures))
+            table.add_row(
+                Text("\n  ").join([cli.cell(site), cli.cell(types[0][0])]), *_cells(figures)
+            )
             continue
-        table.add_row(cell(site), *_cells(figures))
+        table.add_row(cli.cell(site), *_cells(figures))
         for task_type, of_type in types:
-            table.add_row(cell(f"  {task_type}"), *_cells(of_type))
+            table.add_row(cli.cell(f"  {task_type}"), *_cells(of_type))
     console.print(table)
 
 
@@ -166,7 +145,9 @@ def _print_reports(console: Console, sites: dict[str, SiteFigures]) -> None:
             "waiting": figures.waiting,
         }
         if figures.rejected:
-            table.add_row(cell(site), cell(_counted(figures.rules)), cell(_counted(outcomes)))
+            table.add_row(
+                cli.cell(site), cli.cell(_counted(figures.rules)), cli.cell(_counted(outcomes))
+            )
     if table.row_count:
         console.print()
         console.print(table)
@@ -179,26 +160,20 @@ def _counted(counts: Mapping[str, int]) -> str:
 
 
 def _cells(figures: Figures) -> list[str]:
-    low, high = interval(figures.rejected, figures.tasks)
+    low, high = insight.interval(figures.rejected, figures.tasks)
     between = "-" if figures.rejection_rate is None else f"{low * 100:.0f}-{high * 100:.0f}"
+    rate = [insight.percent(figures.rejection_rate), between]
     reported = figures.accepted_reports + figures.refused_reports
-    return [
-        str(figures.tasks),
-        str(figures.passed),
-        str(figures.rejected),
-        percent(figures.rejection_rate),
-        between,
-        str(figures.withheld),
-        str(reported),
-    ]
+    seen = map(str, (figures.tasks, figures.passed, figures.rejected))
+    return [*seen, *rate, str(figures.withheld), str(reported)]
 
 
 def _ledger_of_project(command: Command, spider: str | None) -> str:
-    crawler = crawler_of(command, spider)
-    load_addons(crawler)
+    crawler = cli.crawler_of(command, spider)
+    cli.load_addons(crawler)
     settings = crawler.settings
     try:
-        name = ledger_name(report_settings(settings), settings.get("JOBDIR"))
+        name = ledgers.ledger_name(cli.report_settings(settings), settings.get("JOBDIR"))
     except (NotConfigured, ValueError) as error:
         raise UsageError(str(error)) from error
     if not name:
@@ -206,15 +181,11 @@ def _ledger_of_project(command: Command, spider: str | None) -> str:
     return name
 
 
-def _shown(ledger: str) -> str:
-    return RedisName.parse(ledger).shown if is_redis(ledger) else ledger
-
-
-def _read(ledger: str, query: Query) -> History:
+def _read(ledger: str, query: ledgers.Query) -> History:
     try:
         if Path(ledger).is_dir():
-            ledger = str(Path(ledger, JOBDIR_FILE))
-        return read_history(ledger, query)
+            ledger = str(Path(ledger, ledgers.JOBDIR_FILE))
+        return ledgers.read_history(ledger, query)
     except (ValueError, OSError) as error:
         raise UsageError(str(error)) from error
 
