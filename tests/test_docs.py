@@ -19,7 +19,7 @@ from scrapy_capmonster_report.addon import MIDDLEWARE_ORDER
 from scrapy_capmonster_report.clients import solve_captcha
 from scrapy_capmonster_report.commands import subcommands
 from scrapy_capmonster_report.delivery.answer import ERROR_CODES
-from scrapy_capmonster_report.delivery.api import ENDPOINTS
+from scrapy_capmonster_report.delivery.client import ENDPOINTS
 from scrapy_capmonster_report.insight import watch
 from scrapy_capmonster_report.outcome import Outcome
 from scrapy_capmonster_report.rules.compile import _LABELS
