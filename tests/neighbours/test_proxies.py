@@ -176,6 +176,8 @@ async def test_a_proxy_that_is_not_there_has_carried_no_answer(
     assert withheld(stats) == {}
 
 
+# Scrapy 2.13 makes its TLS contexts in a way that Twisted has replaced.
+@pytest.mark.filterwarnings("ignore:Passing method to twisted:DeprecationWarning")
 @pytest_twisted.ensureDeferred
 async def test_a_proxy_that_opens_no_tunnel_has_carried_no_answer(
     serve: Any, api: Any, tmp_path: Any
