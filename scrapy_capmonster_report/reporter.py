@@ -95,6 +95,7 @@ class Reporter:
             connections=settings.concurrency,
             timeout=settings.timeout,
             wall=clock.wall,
+            proxy=settings.proxy,
         )
         self._delivery = Delivery(
             self._client,

@@ -41,7 +41,7 @@ async def test_a_slow_service_slows_nothing_down_and_closing_waits_for_the_repor
         at_last=at_last,
         at_close=at_close,
     )
-    assert story == ["parsed 40", "unanswered 5", "closing"]
+    assert story == ["parsed 40", "unanswered 1", "closing"]
     assert stats["sent/accepted"] == len(server.arrivals) == 40
 
 
@@ -72,7 +72,7 @@ def test_what_cannot_be_sent_in_time_is_kept_or_dropped(
     closing_at = desk.clock.seconds()
     desk.close(timeout)
     desk.pass_time(timeout)
-    assert desk.closed == [closing_at + timeout]
+    assert desk.closed == [pytest.approx(closing_at + timeout)]
     assert desk.outcomes == {1: [Outcome.ACCEPTED], **{n: [left] for n in range(2, 10)}}
     assert desk.clock.getDelayedCalls() == []
     assert desk.api.in_flight == 0
@@ -120,7 +120,7 @@ async def test_no_socket_is_left_behind_whatever_the_service_was_doing(wire: Any
     behaviours = [says(), resets, hangs, stalls, drips, in_turn(resets, hangs)]
     desk = wire(by_task(dict(enumerate(behaviours * 4))), concurrency=8)
     desk.reject(*range(1, 24))
-    await until(lambda: desk.server.most_in_flight == 8 and desk.delivery._sleeping)
+    await until(lambda: desk.server.most_in_flight == 8 and desk.retried)
     await desk.shut(0.3)
     assert desk.finished() == 23
     await until(lambda: desk.server.open_sockets() == 0)
@@ -185,7 +185,7 @@ async def test_a_refusal_found_while_closing_and_after_it_is_accounted_for(
     assert report_stats(crawler)["dropped/shutdown"] == 3
     reject(crawler.spider, 200, 201)
     assert report_stats(crawler)["dropped/shutdown"] == 5
-    assert sorted(server.task_ids()) == [1, 100, 101]
+    assert sorted(server.task_ids()) == [1]
     await until(lambda: server.open_sockets() == 0)
     assert lines(caplog, logging.ERROR) == []
 
@@ -198,7 +198,7 @@ def test_closing_twice_is_closing_once() -> None:
     desk.pass_time(0.1)
     desk.close(30.0)
     desk.pass_time(0.4)
-    assert desk.closed == [closing_at + 0.5] * 2
+    assert desk.closed == [pytest.approx(closing_at + 0.5)] * 2
     desk.close(30.0)
     assert len(desk.closed) == 3
     assert {len(outcomes) for outcomes in desk.outcomes.values()} == {1}

@@ -160,7 +160,7 @@ async def test_getting_started_ends_with_a_report(project: Project) -> None:
     crawl_dry, replay = try_it.blocks("console")
     dry = await project.enter(crawl_dry)
     assert totals(dry) == "1 checked, 0 passed, 1 rejected: 1 not sent (dry run)"
-    shown = re.search(r"Dry run: .+", dry.err)
+    shown = re.search(r"Dry run: task .+", dry.err)
     assert shown
     said = try_it.blocks("text")[0].text.splitlines()[0].replace("https://", "http://")
     assert re.sub(r"\d+", "N", shown[0]) == re.sub(r"\d+", "N", said)
@@ -180,15 +180,17 @@ SPIDER = """
 import os
 from capmonstercloudclient import CapMonsterClient, ClientOptions
 from capmonstercloudclient.requests import TurnstileRequest
-from scrapy import FormRequest, Spider
+from scrapy import FormRequest, Request, Spider
 from scrapy_capmonster_report.clients import solve_captcha
 {imports}
 
 class LoginSpider(Spider):
     name = "login"
-    start_urls = ["http://shop.example/login"]
 
-    async def parse(self, response):
+    async def start(self):
+        yield Request("http://shop.example/login", self.log_in)
+
+    async def log_in(self, response):
         url = response.url
         client = CapMonsterClient(ClientOptions(
             api_key=os.environ["CAPMONSTER_CLIENT_KEY"],
@@ -198,6 +200,9 @@ class LoginSpider(Spider):
         solution, meta = await solve_captcha(client, captcha)
         task_id, token = meta["taskId"], solution["token"]
         {submit}
+
+    def parse(self, response):
+        pass
 """
 """A spider as its user has it, around what the README adds."""
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PREFIX = re.compile(
     rf"The value of the {SETTING} setting \((?P<value>.*?)\) is invalid\. ", re.DOTALL
 )
-KEYS = "domains, method, status, url, redirect, headers, text, jmespath, css, xpath"
+KEYS = "domains, method, status, url, redirect, headers, text, jmespath, css, xpath, words"
 RULE_KEYS = f"name, kind, {KEYS}, unless, callback"
 
 

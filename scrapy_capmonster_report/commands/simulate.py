@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from scrapy.exceptions import UsageError
 from twisted.internet.error import CannotListenError
 
-from scrapy_capmonster_report.simulator import DEFAULT_CLIENT_KEY, Answer, Simulator
+from scrapy_capmonster_report.simulator import DEFAULT_CLIENT_KEY, SimulatedAnswer, Simulator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,13 +19,11 @@ if TYPE_CHECKING:
 
 SUMMARY = "Serve a local stand-in for CapMonster Cloud until Ctrl-C; the first line is its URL"
 
-_ANSWERS: Final[dict[str, Callable[..., Answer]]] = {
-    "hang": Answer.hang,
-    "stall": Answer.stall,
-    "reset": Answer.reset,
-    "http-([2-5][0-9]{2})": lambda status: Answer.http(int(status)),
+_ANSWERS: Final[dict[str, Callable[[str], SimulatedAnswer]]] = {
+    "(hang|stall|reset)": SimulatedAnswer,
+    "http-([2-5][0-9]{2})": lambda status: SimulatedAnswer.http(int(status)),
     # The documented codes start with one of these.
-    "((?:ERROR|WRONG)_[A-Z0-9_]+)": Answer.error,
+    "((?:ERROR|WRONG)_[A-Z0-9_]+)": SimulatedAnswer.error,
 }
 """What ``--answer`` may ask for: patterns, and how to make the answer from what they find."""
 
@@ -86,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def planned(text: str) -> tuple[Answer, int | None]:
+def planned(text: str) -> tuple[SimulatedAnswer, int | None]:
     """What ``--answer`` asks for: the answer, and to how many reports; None: to all.
 
     Raises:
@@ -97,7 +95,7 @@ def planned(text: str) -> tuple[Answer, int | None]:
         raise argparse.ArgumentTypeError(f"{text!r}: after the colon must be a number, 1 or more")
     for pattern, make in _ANSWERS.items():
         if match := re.fullmatch(pattern, what):
-            return make(*match.groups()), int(times) if colon else None
+            return make(match[1]), int(times) if colon else None
     raise argparse.ArgumentTypeError(
         f"{text!r}: it must be an errorCode (ERROR_IP_BANNED), http-STATUS (http-503), hang, "
         "stall or reset, and may end in :N"
@@ -105,6 +103,7 @@ def planned(text: str) -> tuple[Answer, int | None]:
 
 
 def run(command: Command, args: argparse.Namespace) -> int:
+    # Before the simulator: it uses the reactor that is installed.
     from twisted.internet import reactor
 
     try:
@@ -116,6 +115,7 @@ def run(command: Command, args: argparse.Namespace) -> int:
             seed=args.seed,
             retention=args.retention,
             balance=args.balance,
+            log=_say,
         )
         for answer, times in args.answer:
             simulator.answer_with(answer, times=times)
@@ -125,15 +125,21 @@ def run(command: Command, args: argparse.Namespace) -> int:
     except CannotListenError as error:
         raise UsageError(f"cannot listen on port {args.port}: {error.socketError}") from error
     _serve(simulator, reactor)
-    print(_totals(simulator), file=sys.stderr)
+    _say(_totals(simulator))
     return 0
 
 
 def _serve(simulator: Simulator, reactor: Any) -> None:
-    # Whoever reads the URL may send a signal at once: the handlers have to be in place by then.
-    reactor.callWhenRunning(print, simulator.url, flush=True)
+    # A reader of the URL may send a signal at once: the handlers have to be in place by then.
+    reactor.callWhenRunning(_say, simulator.url)
     reactor.addSystemEventTrigger("before", "shutdown", simulator.stop)
     reactor.run()
+
+
+def _say(line: str) -> None:
+    # A reader that closes the pipe after the URL does not end the stand-in.
+    with suppress(BrokenPipeError):
+        print(line, flush=True)
 
 
 def _totals(simulator: Simulator) -> str:
@@ -141,6 +147,6 @@ def _totals(simulator: Simulator) -> str:
     wrong = sum(task.wrong for task in tasks)
     accepted = sum(report.accepted for report in reports)
     return (
-        f"Tasks: {len(tasks)}, of them answered wrong: {wrong}. "
-        f"Reports: {accepted} accepted, {len(reports) - accepted} not."
+        f"Tasks: {len(tasks)}, answered wrong: {wrong}. "
+        f"Reports: {len(reports)}, accepted: {accepted}."
     )

@@ -1,4 +1,4 @@
-"""``scrapy capmonster summary``: which sites refuse the answers, and since when."""
+"""``scrapy capmonster summary``: which sites reject the answers, and since when."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from rich.table import Table
-from scrapy.exceptions import UsageError
+from rich.text import Text
+from scrapy.exceptions import NotConfigured, UsageError
 
-from scrapy_capmonster_report.insight import (
+from ..insight import (
     SITE_KEYS,
     as_json,
     by_site,
@@ -20,24 +21,38 @@ from scrapy_capmonster_report.insight import (
     percent,
     worst_first,
 )
-from scrapy_capmonster_report.ledger import Count, Query, read_history
-from scrapy_capmonster_report.ledger.choose import JOBDIR_FILE
-
-from .options import a_path, not_empty
-from .tables import cell, output
+from ..ledger import (
+    JOBDIR_FILE,
+    Count,
+    Query,
+    RedisName,
+    is_redis,
+    ledger_name,
+    read_history,
+)
+from ..settings import LEDGER
+from .cli import (
+    a_path,
+    cell,
+    crawler_of,
+    load_addons,
+    not_empty,
+    output,
+    print_line,
+    report_settings,
+)
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from rich.console import Console
 
-    from scrapy_capmonster_report.insight import Figures, SiteFigures
-    from scrapy_capmonster_report.ledger import Alert, History
-
+    from ..insight import Figures, SiteFigures
+    from ..ledger import Alert, History
     from . import Command
 
-SUMMARY = "Say which sites refuse the answers, with which captcha type, and since when"
+SUMMARY = "Say which sites reject the answers, by which rules, and what became of the reports"
 
 _UNITS: Final = {"m": 60, "h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
 
@@ -46,9 +61,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "ledger",
         metavar="LEDGER",
+        nargs="?",
         type=not_empty,
         help="as CAPMONSTER_REPORT_LEDGER names it (sqlite:PATH, redis://…), a SQLite file, or a "
-        "JOBDIR",
+        "JOBDIR; without it the project's",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument(
@@ -73,10 +89,13 @@ def run(command: Command, args: argparse.Namespace) -> int:
         spider=args.spider,
         keys=Count._fields if page else SITE_KEYS,
     )
-    history = _read(args.ledger, query)
+    ledger = args.ledger or _ledger_of_project(command, args.spider)
+    history = _read(ledger, query)
     sites = by_site(history.counts)
     if page:
-        _write(args.html, page(history, now=now))
+        chosen = {"--since": args.since, "--site": args.site, "--spider": args.spider}
+        filters = [f"{option} {value}" for option, value in chosen.items() if value]
+        _write(args.html, page(history, now=now, ledger=_shown(ledger), filters=filters))
     if args.json:
         print(json.dumps(as_json(sites, history.alerts)))
     else:
@@ -107,45 +126,88 @@ def show(console: Console, sites: dict[str, SiteFigures], alerts: list[Alert]) -
     if not sites:
         console.print("No tasks.")
         return
-    table = Table("site", "type")
-    for heading in ("tasks", "passed", "rejected", "rate", "95 %"):
+    _print_figures(console, sites)
+    _print_reports(console, sites)
+    for alert in alerts:
+        at = datetime.fromtimestamp(alert.at).astimezone().isoformat(" ", "minutes")
+        print_line(
+            console,
+            f"{at}  {alert.site}: rejections rose from {percent(alert.before)} to "
+            f"{percent(alert.after)} (over {alert.answers} answers)",
+            "yellow",
+        )
+
+
+def _print_figures(console: Console, sites: dict[str, SiteFigures]) -> None:
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    table.add_column("site, type", overflow="fold")
+    for heading in ("tasks", "passed", "rejected", "rate", "95 %", "withheld", "reported"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for heading in ("withheld", "accepted reports", "refused reports", "dropped"):
-        table.add_column(heading, justify="right")
     for site, figures in sites.items():
         types = worst_first(figures.types)
         if len(types) == 1:
-            table.add_row(cell(site), cell(types[0][0]), *_cells(figures))
-        else:
-            table.add_row(cell(site), "", *_cells(figures))
-            for task_type, of_type in types:
-                table.add_row("", cell(task_type), *_cells(of_type))
-        table.add_section()
+            table.add_row(Text("\n  ").join([cell(site), cell(types[0][0])]), *_cells(figures))
+            continue
+        table.add_row(cell(site), *_cells(figures))
+        for task_type, of_type in types:
+            table.add_row(cell(f"  {task_type}"), *_cells(of_type))
     console.print(table)
-    for alert in alerts:
-        at = datetime.fromtimestamp(alert.at).astimezone().isoformat(" ", "minutes")
-        console.print(
-            cell(
-                f"{at}  {alert.site}: refusals rose from {percent(alert.before)} to "
-                f"{percent(alert.after)} (over {alert.answers} answers)",
-                "yellow",
-            )
-        )
+
+
+def _print_reports(console: Console, sites: dict[str, SiteFigures]) -> None:
+    """Print which rules matched, and what became of the reports."""
+    table = Table("site", "rejected by", "reports", box=None, padding=(0, 1, 0, 0))
+    for site, figures in sites.items():
+        outcomes = {
+            "accepted": figures.accepted_reports,
+            "refused": figures.refused_reports,
+            **{f"withheld: {name}": tasks for name, tasks in figures.withheld_reasons.items()},
+            "dropped": figures.dropped,
+            "waiting": figures.waiting,
+        }
+        if figures.rejected:
+            table.add_row(cell(site), cell(_counted(figures.rules)), cell(_counted(outcomes)))
+    if table.row_count:
+        console.print()
+        console.print(table)
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    """*counts* in words, the most frequent first: ``"wrong code 12, turnstile 3"``."""
+    order = sorted(counts.items(), key=lambda item: -item[1])
+    return ", ".join(f"{name} {count}" for name, count in order if count)
 
 
 def _cells(figures: Figures) -> list[str]:
     low, high = interval(figures.rejected, figures.tasks)
+    between = "-" if figures.rejection_rate is None else f"{low * 100:.0f}-{high * 100:.0f}"
+    reported = figures.accepted_reports + figures.refused_reports
     return [
         str(figures.tasks),
         str(figures.passed),
         str(figures.rejected),
         percent(figures.rejection_rate),
-        f"{low * 100:.0f}-{high * 100:.0f}",
+        between,
         str(figures.withheld),
-        str(figures.accepted_reports),
-        str(figures.refused_reports),
-        str(figures.dropped),
+        str(reported),
     ]
+
+
+def _ledger_of_project(command: Command, spider: str | None) -> str:
+    crawler = crawler_of(command, spider)
+    load_addons(crawler)
+    settings = crawler.settings
+    try:
+        name = ledger_name(report_settings(settings), settings.get("JOBDIR"))
+    except (NotConfigured, ValueError) as error:
+        raise UsageError(str(error)) from error
+    if not name:
+        raise UsageError(f"this project has no ledger: set {LEDGER}, or name one: summary LEDGER")
+    return name
+
+
+def _shown(ledger: str) -> str:
+    return RedisName.parse(ledger).shown if is_redis(ledger) else ledger
 
 
 def _read(ledger: str, query: Query) -> History:
@@ -159,7 +221,7 @@ def _read(ledger: str, query: Query) -> History:
 
 def _page() -> Callable[..., str]:
     try:
-        from scrapy_capmonster_report.insight.page import page
+        from ..insight.page import page
     except ImportError as error:
         raise UsageError(
             f"--html needs {error.name}: pip install scrapy-capmonster-report[summary]"

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from scrapy import Spider
 
+    from .presets import PresetRule
+
 SETTING: Final = "CAPMONSTER_REPORT_RULES"
 _LABELS: Final = ("name", "kind")
 _RULE: Final = f"a dict of {', '.join((*_LABELS, *CONDITIONS))}, or the name of a preset"
@@ -61,11 +63,12 @@ def read_rules(value: object, *, spider: Spider | None = None) -> Rules:
                 f"{show([_CALLBACKS])} alone, or rules and presets without it",
             )
         return Rules(judges=False)
-    return Rules(
+    compiled = (
         rule
         for position, entry in enumerate(entries, 1)
         for rule in _compile_entry(entry, position, spider)
     )
+    return Rules(compiled, spider=spider)
 
 
 def _read(value: object) -> Sequence[object]:
@@ -108,7 +111,7 @@ def _compile_entry(entry: object, position: int, spider: Spider | None) -> Itera
     default = f"rule {position}"
     try:
         if isinstance(entry, str):
-            yield from (_compile_rule(rule, entry, spider) for rule in _preset(entry))
+            yield from (_compile_preset(rule, entry) for rule in _preset(entry))
         else:
             yield _compile_rule(mapping(entry, _RULE), default, spider)
     except RuleError as mistake:
@@ -123,15 +126,20 @@ def _compile_rule(written: Mapping[Any, Any], default: str, spider: Spider | Non
     return Rule(written.get("name", default), kind, conditions)
 
 
-def _preset(name: str) -> Sequence[Mapping[str, Any]]:
+def _compile_preset(rule: PresetRule, name: str) -> Rule:
+    written = rule.conditions
+    conditions = compile_conditions(written, None, CONDITIONS, ()) if written else ()
+    return Rule(name, Kind(rule.kind) if rule.kind else None, (*conditions, *rule.marks))
+
+
+def _preset(name: str) -> tuple[PresetRule, ...]:
     if name not in PRESETS:
         raise RuleError(
             f"there is no preset {show(name)}",
             "a rule (a dict), or one of the presets " + ", ".join(PRESETS),
             nearest(name, PRESETS),
         )
-    preset = PRESETS[name]
-    return (preset,) if isinstance(preset, Mapping) else preset
+    return PRESETS[name]
 
 
 def _parse_kind(value: object) -> Kind:

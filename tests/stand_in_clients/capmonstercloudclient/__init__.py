@@ -21,13 +21,16 @@ class CapMonsterClient:
     async def solve_captcha(self, request: Any) -> Any:
         created = await self._createTask(request)
         while True:
-            result = await self._call("getTaskResult", taskId=created["taskId"])
+            result = await self._getTaskResult(created["taskId"])
             if result["status"] == "ready":
                 return result["solution"]
             await asyncio.sleep(0.1)
 
     async def _createTask(self, request: Any) -> Any:
         return await self._call("createTask", task=request.getTaskDict())
+
+    async def _getTaskResult(self, task_id: int) -> Any:
+        return await self._call("getTaskResult", taskId=task_id)
 
     async def _call(self, method: str, **arguments: Any) -> Any:
         body = json.dumps({"clientKey": self._options.api_key, **arguments}).encode()

@@ -1,0 +1,432 @@
+"""What the backends of a ledger make of the events that are written to them: all the same."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import pytest_twisted
+from filelock import FileLock
+from scrapy.utils.reactor import is_asyncio_reactor_installed
+
+from scrapy_capmonster_report.ledger import PASSED, PENDING, Alert, read_history
+from scrapy_capmonster_report.ledger.base import (
+    Claimed,
+    Finished,
+    NotSent,
+    Passed,
+    Released,
+    Sent,
+    Submission,
+    Withheld,
+    age_between,
+    hour_of,
+)
+from scrapy_capmonster_report.ledger.names import RedisName
+from scrapy_capmonster_report.ledger.sqlite import SQLiteBackend
+from scrapy_capmonster_report.outcome import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from scrapy_capmonster_report.ledger.base import Event
+
+NOW = 1_800_000_000.0
+DAY = 24 * 3600.0
+
+BACKENDS = ["sqlite", *(["redis"] if is_asyncio_reactor_installed() else [])]
+
+
+class Ledgers:
+    """One place, and the runs that keep their ledgers there.
+
+    Args:
+        url: the place, as ``CAPMONSTER_REPORT_LEDGER`` names it.
+        make: makes a backend of it, from whether to report what was reused.
+    """
+
+    def __init__(self, url: str, make: Callable[[bool], Any], kill: Callable[[Any], Any]) -> None:
+        self.url = url
+        self.kill = kill
+        self._make = make
+        self._backends: list[Any] = []
+
+    async def run(self, *, report_reused: bool = False) -> Any:
+        """The backend of a run that begins; what it heard is in ``usual``."""
+        backend = self._make(report_reused)
+        self._backends.append(backend)
+        self.usual = await backend.open(NOW)
+        return backend
+
+    async def close(self, backend: Any) -> None:
+        self._backends.remove(backend)
+        await backend.close()
+
+    async def close_all(self) -> None:
+        for backend in list(self._backends):
+            await self.close(backend)
+
+    def counts(self) -> dict[tuple[Any, ...], int]:
+        """What the history says: (site, type, age, rule, fate, code) → tasks."""
+        history = read_history(self.url, now=lambda: NOW)
+        return {(c.site, c.type, c.age, c.rule, c.status, c.code): c.tasks for c in history.counts}
+
+    def statuses(self) -> dict[str, int]:
+        return {key[4]: tasks for key, tasks in self.counts().items()}
+
+
+@pytest_twisted.async_yield_fixture(params=BACKENDS)
+async def ledgers(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    from twisted.internet import reactor
+
+    def stop() -> None:
+        """Stop the server, where there is one."""
+
+    if request.param == "sqlite":
+        path = tmp_path / "ledger.sqlite"
+
+        def release_lock(backend: Any) -> None:
+            backend._locks.release(remove=False)
+
+        made = Ledgers(
+            f"sqlite:{path}",
+            lambda reused: SQLiteBackend(path, reactor=reactor, report_reused=reused),
+            release_lock,
+        )
+    else:
+        from redis_server import start_redis
+
+        from scrapy_capmonster_report.ledger.redis import RedisBackend
+
+        server = await start_redis(tmp_path)
+        stop = server.stop
+
+        def expire(backend: Any) -> None:
+            server.client.delete(f"{backend._prefix}alive:{backend._run_id}")
+
+        made = Ledgers(
+            server.url,
+            lambda reused: RedisBackend(RedisName.parse(server.url), report_reused=reused),
+            expire,
+        )
+    yield made
+    await made.close_all()
+    stop()
+
+
+def seen(task_id: int = 7, attempt: int = 1, at: float = NOW, **fields: Any) -> Submission:
+    defaults = {"site": "shop.example", "spider": "shop", "type": "TurnstileTask", "age": 10}
+    return Submission(task_id, attempt, at=at, **{**defaults, **fields})
+
+
+def passed(*args: Any, **fields: Any) -> Passed:
+    return Passed(seen(*args, **fields))
+
+
+def sent(task_id: int = 7, attempt: int = 1, at: float = NOW) -> Sent:
+    return Sent(task_id, attempt, at)
+
+
+def claim(*args: Any, expires_at: float = NOW + 300, **fields: Any) -> Claimed:
+    return Claimed(seen(*args, **fields), "wrong", "token", NOW - 10, expires_at)
+
+
+def withheld(outcome: Outcome, *args: Any, **fields: Any) -> Withheld:
+    return Withheld(seen(*args, **fields), "wrong", outcome.value)
+
+
+def finish(outcome: Outcome, task_id: int = 7, code: str = "") -> Finished:
+    return Finished(task_id, outcome.value, code, NOW + 1)
+
+
+DUPLICATE, REUSED = Outcome.DUPLICATE, Outcome.REUSED
+
+# What is written in one crawl; the objections to it; what the history says then.
+STORIES: dict[str, tuple[list[Event], list[Outcome | None], dict[str, int]]] = {
+    "nothing": ([], [], {}),
+    "passed": ([passed()], [None], {PASSED: 1}),
+    "passed twice": ([passed(), passed(attempt=2)], [None] * 2, {PASSED: 1}),
+    "sent, and no response": ([sent()], [None], {}),
+    "sent in vain, then passed": ([sent(), passed(attempt=2)], [None] * 2, {PASSED: 1}),
+    "not sent after all, then refused": (
+        [sent(), NotSent(7, 1), sent(attempt=2), claim(attempt=2)],
+        [None] * 4,
+        {PENDING: 1},
+    ),
+    "another attempt was not sent": (
+        [sent(), sent(attempt=2), NotSent(7, 2), claim(attempt=3)],
+        [None, None, None, REUSED],
+        {},
+    ),
+    "claimed again by the same run, whose answer was lost": (
+        [claim(), claim()],
+        [None] * 2,
+        {PENDING: 1},
+    ),
+    "refused": ([claim()], [None], {PENDING: 1}),
+    "accepted": ([claim(), finish(Outcome.ACCEPTED)], [None] * 2, {"sent/accepted": 1}),
+    "refused by the service": (
+        [claim(), finish(Outcome.REFUSED, code="WRONG_CAPTCHA_ID")],
+        [None] * 2,
+        {"sent/refused": 1},
+    ),
+    "refused again": ([claim(), claim(attempt=2)], [None, DUPLICATE], {PENDING: 1}),
+    "refused again when all was done": (
+        [claim(), finish(Outcome.ACCEPTED), claim(attempt=2)],
+        [None, None, DUPLICATE],
+        {"sent/accepted": 1},
+    ),
+    "passed, then refused": ([passed(), claim(attempt=2)], [None, REUSED], {PASSED: 1}),
+    "sent in vain, then refused": ([sent(), claim(attempt=2)], [None, REUSED], {}),
+    "passed, and revised by reject()": ([passed(), claim()], [None] * 2, {PENDING: 1}),
+    "too old": ([withheld(Outcome.STALE)], [None], {"withheld/stale": 1}),
+    "passed, and revised though too old": (
+        [passed(), withheld(Outcome.STALE)],
+        [None] * 2,
+        {"withheld/stale": 1},
+    ),
+    "passed, then spent": ([passed(), withheld(REUSED, attempt=2)], [None] * 2, {PASSED: 1}),
+    "retried, then refused": (
+        [sent(), withheld(REUSED, attempt=2)],
+        [None] * 2,
+        {"withheld/reused": 1},
+    ),
+    "no room, then room": (
+        [withheld(Outcome.QUEUE_FULL), claim(attempt=2)],
+        [None] * 2,
+        {PENDING: 1},
+    ),
+    "given up after it was claimed": (
+        [claim(), finish(Outcome.UNDELIVERED), claim(attempt=2)],
+        [None, None, DUPLICATE],
+        {"dropped/undelivered": 1},
+    ),
+    "left to the next crawl": ([claim(), Released(7)], [None] * 2, {PENDING: 1}),
+    "several": (
+        [claim(1), claim(2), passed(3), finish(Outcome.ACCEPTED, 1)],
+        [None] * 4,
+        {PASSED: 1, PENDING: 1, "sent/accepted": 1},
+    ),
+}
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("together", [True, False], ids=["in one batch", "one by one"])
+@pytest.mark.parametrize("story", STORIES)
+async def test_each_task_has_one_fate(story: str, together: bool, ledgers: Ledgers) -> None:
+    entries, objections, statuses = STORIES[story]
+    backend = await ledgers.run()
+    if together:
+        assert await backend.write(entries) == objections
+    else:
+        assert [(await backend.write([entry]))[0] for entry in entries] == objections
+    assert ledgers.statuses() == statuses
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_answer_that_passed_may_be_claimed_where_the_user_asks_for_it(
+    ledgers: Ledgers,
+) -> None:
+    backend = await ledgers.run(report_reused=True)
+    assert await backend.write([passed(), claim(attempt=2), claim(attempt=3)]) == [
+        None,
+        None,
+        DUPLICATE,
+    ]
+    assert ledgers.statuses() == {PENDING: 1}
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_of_two_runs_gets_the_claim(ledgers: Ledgers) -> None:
+    first, second = await ledgers.run(), await ledgers.run()
+    assert await first.write([claim(1), passed(2)]) == [None, None]
+    assert await second.write([claim(1, attempt=9), claim(2, attempt=9)]) == [DUPLICATE, REUSED]
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_a_living_run_has_claimed_is_its_own(ledgers: Ledgers) -> None:
+    first, second = await ledgers.run(), await ledgers.run()
+    await first.write([claim()])
+    for backend in (second, first):
+        assert await backend.recover(NOW) == ([], 0)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_a_dead_run_has_claimed_is_taken_over_once(ledgers: Ledgers) -> None:
+    first, second, third = [await ledgers.run() for _ in range(3)]
+    claims = [claim(n, at=NOW + n, type="ünïcode", site="") for n in range(1, 4)]
+    await first.write([*claims, claim(4), finish(Outcome.ACCEPTED, 4)])
+    ledgers.kill(first)
+    assert await second.recover(NOW) == (claims, 0)
+    assert await second.recover(NOW) == await third.recover(NOW) == ([], 0)
+    ledgers.kill(second)
+    assert await third.recover(NOW) == (claims, 0)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_a_run_leaves_is_taken_over_at_once(ledgers: Ledgers) -> None:
+    first, second = await ledgers.run(), await ledgers.run()
+    await first.write([claim(1), claim(2), Released(2), Released(99)])
+    assert await second.recover(NOW) == ([claim(2)], 0)
+    await ledgers.close(first)
+    assert await second.recover(NOW) == ([claim(1)], 0)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_was_left_for_too_long_is_expired(ledgers: Ledgers) -> None:
+    first, second = await ledgers.run(), await ledgers.run()
+    await first.write([claim(1), claim(2, expires_at=NOW + 5)])
+    ledgers.kill(first)
+    assert await second.recover(NOW + 5) == ([claim(1)], 1)
+    assert ledgers.statuses() == {PENDING: 1, "dropped/expired": 1}
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_history_tells_sites_types_ages_and_codes_apart(ledgers: Ledgers) -> None:
+    backend = await ledgers.run()
+    await backend.write(
+        [
+            passed(1),
+            passed(2, site="other.example"),
+            passed(3, type=""),
+            passed(4, age=300),
+            claim(5),
+            claim(6),
+            finish(Outcome.REFUSED, 6, code='ERROR_"ODD"/é'),
+            withheld(Outcome.STALE, 8, site="ünïcode.example", type="a\\b'\"/"),
+        ]
+    )
+    turnstile = ("shop.example", "TurnstileTask")
+    assert ledgers.counts() == {
+        (*turnstile, 10, "", PASSED, ""): 1,
+        ("other.example", "TurnstileTask", 10, "", PASSED, ""): 1,
+        ("shop.example", "", 10, "", PASSED, ""): 1,
+        (*turnstile, 300, "", PASSED, ""): 1,
+        (*turnstile, 10, "wrong", PENDING, ""): 1,
+        (*turnstile, 10, "wrong", "sent/refused", 'ERROR_"ODD"/é'): 1,
+        ("ünïcode.example", "a\\b'\"/", 10, "wrong", "withheld/stale", ""): 1,
+    }
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_new_run_hears_what_is_usual_for_a_site(ledgers: Ledgers) -> None:
+    backend = await ledgers.run()
+    await backend.write(
+        [
+            *(passed(n) for n in range(1, 8)),
+            *(claim(n) for n in range(8, 11)),
+            withheld(Outcome.STALE, 11),
+            passed(12, site="other.example"),
+            passed(13, site="old.example", at=NOW - 8 * DAY),
+        ]
+    )
+    await ledgers.run()
+    assert ledgers.usual == {"shop.example": (7, 4), "other.example": (1, 0)}
+
+
+@pytest_twisted.ensureDeferred
+async def test_alerts_are_kept(ledgers: Ledgers) -> None:
+    backend = await ledgers.run()
+    alerts = [Alert(NOW, "shop.example", 0.05, 0.4, 30), Alert(NOW + 1, "é", 0.0, 1.0, 12)]
+    assert await backend.write(alerts) == [None, None]
+    assert read_history(ledgers.url, now=lambda: NOW).alerts == alerts
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_locks_of_processes_that_died_are_cleared_away(tmp_path: Path) -> None:
+    from twisted.internet import reactor
+
+    path = tmp_path / "ledger.sqlite"
+    old, new, held = (tmp_path / f"ledger.sqlite.run-{name}.lock" for name in ("a", "b", "c"))
+    for lock in (old, new):
+        lock.touch()
+    os.utime(old, (0, 0))
+    with FileLock(held):
+        os.utime(held, (0, 0))
+        backend = SQLiteBackend(path, reactor=reactor, report_reused=False)
+        await backend.open(NOW)
+        await backend.close()
+        assert sorted(tmp_path.glob("*.lock")) == [new, held]
+
+
+@pytest.mark.skipif("redis" not in BACKENDS, reason="a Redis ledger needs the asyncio reactor")
+@pytest_twisted.ensureDeferred
+async def test_no_option_of_a_redis_url_switches_the_claims_off(tmp_path: Path) -> None:
+    from redis_server import start_redis
+
+    from scrapy_capmonster_report.ledger.redis import RedisBackend
+
+    server = await start_redis(tmp_path)
+    url = f"{server.url}?decode_responses=true&socket_timeout=100"
+    first, second = (RedisBackend(RedisName.parse(url), report_reused=False) for _ in range(2))
+    for backend in (first, second):
+        assert await backend.open(NOW) == {}
+    assert await first.write([claim(1)]) == [None]
+    assert await second.write([claim(1, attempt=9)]) == [DUPLICATE]
+    assert [count.status for count in read_history(url, now=lambda: NOW).counts] == [PENDING]
+    for backend in (first, second):
+        await backend.close()
+    server.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_rows_that_are_old_are_forgotten_and_their_totals_stay(tmp_path: Path) -> None:
+    """SQLite; Redis lets its keys expire by itself."""
+    from twisted.internet import reactor
+
+    path = tmp_path / "ledger.sqlite"
+
+    async def run(now: float, *entries: Event) -> list[Outcome | None]:
+        backend = SQLiteBackend(path, reactor=reactor, report_reused=False)
+        await backend.open(now)
+        await backend.recover(now)
+        objections = await backend.write(entries)
+        await backend.close()
+        return objections
+
+    await run(NOW, passed(1), claim(2), finish(Outcome.ACCEPTED, 2), passed(3, at=NOW + 3600))
+    later = NOW + DAY + 10
+    assert await run(later, claim(1, attempt=9), claim(2, attempt=9), claim(3, attempt=9)) == [
+        None,  # forgotten that it passed
+        DUPLICATE,
+        REUSED,
+    ]
+    statuses = {count.status: count.tasks for count in read_history(str(path)).counts}
+    assert statuses == {PASSED: 1, "sent/accepted": 1, PENDING: 1}
+    await run(NOW + 100 * DAY)
+    assert read_history(str(path)).counts == []
+
+
+@pytest.mark.parametrize(
+    ("ledger", "said"),
+    [
+        ("sqlite:{folder}/none.sqlite", "there is no ledger"),
+        ("{folder}/none.sqlite", "there is no ledger"),
+        ("{folder}", "there is no ledger"),
+        ("{folder}/diary.txt", "is not a ledger that can be read: file is not a database"),
+        ("redis://:pass-word@127.0.0.1:9/0", "redis://127.0.0.1:9/0 cannot be read"),
+    ],
+)
+def test_what_cannot_be_read_is_said_in_one_line(ledger: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "diary.txt").write_text("no database " * 100)
+    with pytest.raises(ValueError, match=said) as error:
+        read_history(ledger.format(folder=tmp_path))
+    assert "\n" not in str(error.value)
+    assert "pass-word" not in str(error.value)
+    assert not (tmp_path / "none.sqlite").exists()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "age"),
+    [(-5.0, 0), (0.0, 0), (9.99, 0), (10.0, 10), (119.9, 90), (120.0, 120), (1e9, 600)],
+)
+def test_ages_are_told_apart_by_their_lower_bound(seconds: float, age: int) -> None:
+    assert age_between(NOW, NOW + seconds) == age
+
+
+def test_hours_begin_at_the_hour() -> None:
+    assert hour_of(NOW + 0.5) == NOW
+    assert hour_of(NOW + 3600) == NOW + 3600
+    assert hour_of(NOW - 0.5) == NOW - 3600
