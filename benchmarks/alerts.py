@@ -1,4 +1,4 @@
-"""How soon a rise of the rejection rate is noticed, and how often there was none.
+"""How soon an increase of the rejection rate is noticed, and how many false alarms there are.
 
 ``python benchmarks/alerts.py`` prints the tables that ``docs/insight.md`` cites; the same seed
 gives the same figures.
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 SITE = "site.example"
 SEED = 20260
 WITHIN = 60
-"""Answers after the rise in which it has to be noticed."""
+"""Answers after the increase in which it has to be noticed."""
 
 
 class Noticed(NamedTuple):
-    """In how many of the runs a rise was noticed in time, and after how many answers (median)."""
+    """In how many runs an increase was noticed in time, and after how many answers (median)."""
 
     runs: int
     in_time: int
@@ -33,7 +33,7 @@ class Noticed(NamedTuple):
 def noticed(
     before: float, after: float, *, history: int, runs: int, seed: int = SEED, learned: bool = False
 ) -> Noticed:
-    """Let the rate of a site rise after *history* answers.
+    """Let the rate of a site increase after *history* answers.
 
     Args:
         learned: the history comes from earlier crawls, as two numbers.
@@ -42,13 +42,13 @@ def noticed(
     for run in range(runs):
         source = random.Random(f"{seed}/{run}")
         watch = RejectionWatch()
-        refused = [source.random() < before for _ in range(history)]
+        rejected = [source.random() < before for _ in range(history)]
         if learned:
-            watch.learn({SITE: (refused.count(False), refused.count(True))})
+            watch.load_baseline({SITE: (rejected.count(False), rejected.count(True))})
         else:
-            tell(watch, refused)
-        rise = (source.random() < after for _ in range(WITHIN))
-        delays.append(next((n for n, alert in enumerate(alerts(watch, rise), 1) if alert), None))
+            tell(watch, rejected)
+        later = (source.random() < after for _ in range(WITHIN))
+        delays.append(next((n for n, alert in enumerate(alerts(watch, later), 1) if alert), None))
     in_time = sorted(delay for delay in delays if delay is not None)
     return Noticed(runs, len(in_time), in_time[len(in_time) // 2] if in_time else 0)
 
@@ -60,43 +60,44 @@ def false_alerts(
 
     Args:
         crawl: after so many answers another crawl begins, and knows nothing.
-        by_callback: each refusal is first taken for a pass, as where only ``reject()`` tells.
+        by_callback: each rejection first counts as passed, as where only ``reject()`` tells.
     """
     source = random.Random(f"{seed}/{rate}")
     count = 0
     for _ in range(answers // crawl):
         watch = RejectionWatch()
-        refused = (source.random() < rate for _ in range(crawl))
-        count += sum(alerts(watch, refused, by_callback=by_callback))
+        rejected = (source.random() < rate for _ in range(crawl))
+        count += sum(alerts(watch, rejected, by_callback=by_callback))
     return count
 
 
-def tell(watch: RejectionWatch, refused: Iterable[bool]) -> None:
-    for _ in alerts(watch, refused):
+def tell(watch: RejectionWatch, rejected: Iterable[bool]) -> None:
+    for _ in alerts(watch, rejected):
         pass
 
 
 def alerts(
-    watch: RejectionWatch, refused: Iterable[bool], *, by_callback: bool = False
+    watch: RejectionWatch, rejected: Iterable[bool], *, by_callback: bool = False
 ) -> Iterable[bool]:
     """For each answer whether it gave an alert."""
-    for is_refused in refused:
-        if not is_refused or by_callback:
-            watch.passed(SITE)
-        if not is_refused:
+    site = watch.site(SITE)
+    for is_rejected in rejected:
+        if not is_rejected or by_callback:
+            site.passes()
+        if not is_rejected:
             yield False
         else:
-            rise = (watch.revised if by_callback else watch.rejected)(SITE)
-            yield rise is not None
+            increase = site.revises() if by_callback else site.rejects()
+            yield increase is not None
 
 
 def microseconds(rate: float, *, answers: int = 200_000) -> float:
     """What one verdict costs."""
     source = random.Random(SEED)
-    refused = [source.random() < rate for _ in range(answers)]
+    rejected = [source.random() < rate for _ in range(answers)]
     watch = RejectionWatch()
     began = time.perf_counter()
-    tell(watch, refused)
+    tell(watch, rejected)
     return (time.perf_counter() - began) / answers * 1e6
 
 

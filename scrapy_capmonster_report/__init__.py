@@ -1,18 +1,47 @@
-"""Report captcha answers that a site refused to CapMonster Cloud, from inside a Scrapy crawl."""
+"""Report captcha answers that a site rejected to CapMonster Cloud, from inside a Scrapy crawl."""
 
 from __future__ import annotations
 
-from . import signals
-from .addon import Addon
-from .middleware import CapMonsterReportMiddleware
-from .outcome import Outcome
-from .task import Task, captcha_meta
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import signals
+    from .addon import Addon
+    from .callbacks import accept, reject
+    from .middleware import CapMonsterReportMiddleware
+    from .outcome import Outcome
+    from .task import Task, captcha_meta
 
 __all__ = [
     "Addon",
     "CapMonsterReportMiddleware",
     "Outcome",
     "Task",
+    "accept",
     "captcha_meta",
+    "reject",
     "signals",
 ]
+
+_MODULES = {
+    "Addon": "addon",
+    "CapMonsterReportMiddleware": "middleware",
+    "Outcome": "outcome",
+    "Task": "task",
+    "accept": "callbacks",
+    "captcha_meta": "task",
+    "reject": "callbacks",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for.
+
+    Every ``scrapy`` command there is imports this package, to find ours; most need nothing of it.
+    """
+    if name in _MODULES:
+        return getattr(import_module(f".{_MODULES[name]}", __name__), name)
+    if name == "signals":
+        return import_module(".signals", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

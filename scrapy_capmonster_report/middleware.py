@@ -1,45 +1,31 @@
-"""The middleware: sees responses, decides in memory whether an answer was refused, hands over."""
+"""The middleware: Scrapy's hooks. It decides in memory whether an answer was rejected."""
 
 from __future__ import annotations
 
-import itertools
 import logging
 import random
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
-from scrapy import exceptions
-from scrapy import signals as scrapy_signals
+from scrapy import signals
 from scrapy.exceptions import IgnoreRequest, NotConfigured
 from scrapy.utils.defer import maybe_deferred_to_future
-from twisted.internet import error
+from scrapy.utils.httpobj import urlparse_cached
 
 from . import stats
+from .attempts import CACHED, PASSED, REJECTED, UNJUDGED, Attempts
 from .clock import SteadyClock
-from .evidence import EvidenceFolder
+from .insight import ClosingHints
 from .mask import Mask
-from .redirects import RedirectWatch
+from .redirects import UnfollowedRedirects, redirected_to
 from .reporter import Reporter
 from .rules import compile_rules
-from .settings import ReportSettings
+from .saved_pages import SavedPages
+from .settings import ReportSettings, warn_about_unknown_settings
 from .stats import Stats
-from .task import (
-    DONT_REPORT,
-    SOLVED_AT,
-    TASK_ID,
-    parse_solved_at,
-    parse_task_id,
-)
-from .trace import (
-    Trace,
-    arrived,
-    departed,
-    first_seen,
-    leave_history_behind,
-    none_is_ahead,
-    pack,
-    redirected_to,
-    stored_trace,
-)
+from .task import DONT_REPORT, TASK_ID
+from .task_reader import TaskReader
+from .text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,36 +37,21 @@ if TYPE_CHECKING:
     # typing.Self requires Python 3.11
     from typing_extensions import Self
 
-    from .redirects import Redirection
+    from .attempts import Attempt
     from .rules import Rule, Rules
+    from .task import Kind
 
 logger = logging.getLogger(__name__)
 
 REJECTED_FLAG: Final = "captcha-rejected"
 BY_CALLBACK: Final = "reject()"
-"""What stands for the rule's name where a callback found the refusal."""
+"""Stands for the rule's name where a callback found the rejection."""
 
-LATENCY: Final = "download_latency"
-"""What Scrapy writes into ``meta``: the seconds from sending a request to the headers."""
-
-MOST_NAMES: Final = 20
-"""Rules that the log names when the crawl begins."""
-
-NOTHING_SENT: Final = (
-    error.ConnectionRefusedError,
-    error.DNSLookupError,
-    # newer Scrapy has its own
-    *(
-        getattr(exceptions, name)
-        for name in ("CannotResolveHostError", "DownloadConnectionRefusedError")
-        if hasattr(exceptions, name)
-    ),
-)
-"""What a download fails with before anything was sent."""
+_SERVICE_HOST: Final = "api.capmonster.cloud"
 
 
 class CapMonsterReportMiddleware:
-    """Reports captcha answers that a site refused to CapMonster Cloud.
+    """Reports captcha answers that a site rejected to CapMonster Cloud.
 
     Enable it with ``ADDONS = {"scrapy_capmonster_report.Addon": 500}``, or by hand::
 
@@ -104,29 +75,39 @@ class CapMonsterReportMiddleware:
         self.crawler = crawler
         self.settings = settings
         self._rules = rules
-        self._clock = clock
         self._stats = Stats(crawler)
         self._log_extra = {"spider": crawler.spider}
         self._broken_rules: set[str] = set()
-        # Trips of other processes that share a ledger have other numbers.
-        self._next_trip = itertools.count(random_source.getrandbits(60) + 1).__next__
-        self._redirects = RedirectWatch(
-            crawler, self._redirect_refused, lambda: self._stats.count(stats.PASSED)
+        self._service = urlsplit(settings.api_url).netloc
+        domains = [rule.domains for rule in rules]
+        everywhere = None in domains
+        self._hints = ClosingHints(
+            () if everywhere else frozenset[str]().union(*(names or () for names in domains))
         )
-        self._sees_redirects = any(rule.sees_redirects for rule in rules)
         self._reporter = Reporter(
             crawler,
             settings,
             self._stats,
+            self._hints,
             reactor=reactor,
             clock=clock,
             random_source=random_source,
         )
-        self._evidence = EvidenceFolder(
+        self._attempts = Attempts(
+            clock,
+            TaskReader(
+                clock,
+                unknown_type=lambda: self._stats.count(stats.UNKNOWN_TASK_TYPE),
+                log_extra=self._log_extra,
+            ),
+            first_number=random_source.getrandbits(60) + 1,
+            ledger=self._reporter.ledger,
+        )
+        self._unfollowed = UnfollowedRedirects(crawler, self._judge_redirect)
+        self._saved_pages = SavedPages(
             settings.save_rejected,
             mask=Mask(settings.client_key),
             reactor=reactor,
-            wall=clock.wall,
             token=random_source.getrandbits(32),
             log_extra=self._log_extra,
         )
@@ -143,6 +124,7 @@ class CapMonsterReportMiddleware:
             raise NotConfigured(
                 "reports are sent through Twisted, and TWISTED_REACTOR_ENABLED is False"
             )
+        warn_about_unknown_settings(crawler.settings, {"spider": crawler.spider})
         settings = ReportSettings.from_settings(crawler.settings)
         rules = compile_rules(settings.rules, spider=crawler.spider)
         from twisted.internet import reactor
@@ -156,150 +138,109 @@ class CapMonsterReportMiddleware:
             random_source=random.Random(),
         )
         for receiver, signal in (
-            (middleware._spider_opened, scrapy_signals.spider_opened),
-            (middleware._spider_closed, scrapy_signals.spider_closed),
-            (middleware._redirects.spider_opened, scrapy_signals.spider_opened),
-            (middleware._request_scheduled, scrapy_signals.request_scheduled),
-            (middleware._headers_received, scrapy_signals.headers_received),
-            (middleware._redirects.request_dropped, scrapy_signals.request_dropped),
-            (middleware._redirects.response_downloaded, scrapy_signals.response_downloaded),
+            (middleware._spider_opened, signals.spider_opened),
+            (middleware._request_scheduled, signals.request_scheduled),
+            (middleware._unfollowed.dropped, signals.request_dropped),
+            (middleware._request_reached_downloader, signals.request_reached_downloader),
+            (middleware._headers_received, signals.headers_received),
+            (middleware._response_downloaded, signals.response_downloaded),
+            (middleware._spider_closed, signals.spider_closed),
+            (middleware._engine_stopped, signals.engine_stopped),
         ):
             crawler.signals.connect(receiver, signal=signal)
         return middleware
 
-    # -- the request's way out -----------------------------------------------------------------
+    # -- a request on its way ------------------------------------------------------------------
 
     def _request_scheduled(self, request: Request) -> None:
-        meta = request.meta
-        pack(meta)
-        if TASK_ID not in meta:
-            return
-        trace = self._trace(meta)
-        if trace is None:
-            return
-        if trace.trip and trace.sent_at is None:
-            # A redirect may wait here for long; how old the answer was when the site got it is
-            # known now.
-            trace = trace._replace(sent_at=self._sent_at(meta)).store(meta)
-        self._redirects.request_scheduled(request, trace)
+        if not self._is_submission(request):
+            self._attempts.without_task(request)
+        elif (attempt := self._attempts.scheduled(request)) is not None:
+            self._unfollowed.scheduled(request, attempt)
 
-    def process_request(self, request: Request, spider: Spider | None = None) -> None:
-        """Give the trip to the site that begins here its number."""
-        meta = request.meta
-        if TASK_ID not in meta:
-            return
-        meta.pop(LATENCY, None)  # that of another download, copied
-        trace = self._trace(meta)
-        if trace is not None:
-            if trace.solved_at > (now := self._clock.now()):
-                trace = none_is_ahead(trace, now)
-            departed(meta, trace, self._next_trip)
+    def _request_reached_downloader(self, request: Request) -> None:
+        if self._is_submission(request):
+            self._attempts.reached_downloader(request)
 
     def _headers_received(self, request: Request) -> None:
-        """Note when the answer was sent; how long the body takes is not the answer's age."""
-        meta = request.meta
-        if TASK_ID not in meta or LATENCY not in meta:
-            return
-        trace = self._trace(meta)
-        if trace is not None and trace.trip and trace.sent_at is None:
-            trace._replace(sent_at=self._sent_at(meta)).keep(meta)
+        if TASK_ID in request.meta:
+            self._attempts.headers_received(request)
 
-    def _trace(self, meta: dict[str, Any]) -> Trace | None:
-        """The trace of the answer that *meta* carries, ``None`` if its ``taskId`` is unusable."""
-        task_id = parse_task_id(meta[TASK_ID])
-        if task_id is None:
-            return None
-        trace = stored_trace(meta)
-        if trace is not None and trace.task == task_id:
-            return trace
-        solved_at = parse_solved_at(meta.get(SOLVED_AT))
-        now = self._clock.now()
-        return first_seen(meta, task_id, now if solved_at is None else self._clock.at(solved_at))
-
-    # -- the response's way in -----------------------------------------------------------------
+    def _response_downloaded(self, request: Request, response: Response) -> None:
+        if TASK_ID in request.meta:
+            attempt = self._attempts.downloaded(request)
+            if attempt is not None and 300 <= response.status < 400:
+                self._unfollowed.downloaded(request, response, attempt)
 
     def process_response(
         self, request: Request, response: Response, spider: Spider | None = None
     ) -> Response:
-        """See whether *response* refuses the answer that *request* submitted."""
-        meta = request.meta
-        if TASK_ID in meta:
-            if meta.get(DONT_REPORT):
-                self._leave_alone(request, response)
-            else:
-                self._look(request, response, self._rules.match)
-        else:
-            leave_history_behind(meta)
+        """See whether *response* rejects the answer that *request* submitted."""
+        if self._is_submission(request) and not _is_dummy(response):
+            attempt = self._attempts.answered(request, response)
+            if attempt is not None:
+                self._unfollowed.followed(attempt)
+            # A rejecting page with a meta refresh leads to one that says the same again.
+            if attempt is None or attempt.verdict != REJECTED:
+                self._judge(request, response, attempt, self._rules.match)
         return response
 
     def process_exception(
         self, request: Request, exception: Exception, spider: Spider | None = None
     ) -> None:
-        """Note that the site may have got the answer, though it did not respond."""
+        """See whether anything was sent, and where a redirect led nowhere."""
+        if self._is_submission(request):
+            attempt = self._attempts.failed(request, exception)
+            if attempt is not None:
+                # The redirect is all that the site said, unless Scrapy tries again.
+                is_all = isinstance(exception, IgnoreRequest)
+                self._unfollowed.lost(request, attempt, is_all=is_all)
+
+    def _is_submission(self, request: Request) -> bool:
+        """Whether *request* submits an answer: it has a task, and does not ask the service."""
         if TASK_ID not in request.meta:
-            leave_history_behind(request.meta)
-            return
-        trace = self._trace(request.meta)
-        if trace is None:
-            return
-        pack(request.meta)
-        ignored = isinstance(exception, IgnoreRequest)
-        redirection = self._redirects.lost(request, trace.trip)
-        if redirection is not None:
-            # What led here is all that the site said, unless Scrapy tries again.
-            self._redirect_refused(redirection, is_all=ignored)
-        if not ignored and (redirection or not isinstance(exception, NOTHING_SENT)):
-            self._reporter.used(request, trace, passed=False)
+            return False
+        self._hints.task_seen = True
+        url = urlparse_cached(request)
+        return url.netloc != self._service and url.hostname != _SERVICE_HOST
+
+    # -- the verdict ---------------------------------------------------------------------------
+
+    def accept(self, request: Request) -> None:
+        """Say that the site accepted the answer that *request* submitted.
+
+        Args:
+            request: ``response.request``.
+        """
+        if self._is_submission(request) and not request.meta.get(DONT_REPORT):
+            attempt = self._attempts.of(request)
+            if attempt is not None and attempt.verdict == UNJUDGED:
+                self._stats.count(stats.CHECKED)
+                self._pass(request, attempt)
 
     def reject(self, request: Request, reason: str = "") -> None:
-        """Say that the site refused the answer that *request* submitted.
+        """Say that the site rejected the answer that *request* submitted, as a matching rule does.
 
-        For a callback that only then sees it; does what a matching rule does, and revises the
-        verdict of the rules on the same response.
+        It overrules that the same response passed the rules.
 
         Args:
             request: ``response.request``.
             reason: for the log.
         """
-        meta = request.meta
-        if TASK_ID not in meta or meta.get(DONT_REPORT):
-            return
-        trace = self._trace(meta)
-        if trace is not None and not trace.trip:
-            trace = departed(meta, trace, self._next_trip)
-            pack(meta)
-        if trace is not None:
-            self._evidence.revised(trace.trip, BY_CALLBACK)
-        self._reporter.rejected(request, None, trace, BY_CALLBACK, None, reason)
+        if self._is_submission(request) and not request.meta.get(DONT_REPORT):
+            attempt = self._attempts.of(request)
+            self._reject(request, None, attempt, BY_CALLBACK, None, one_line(reason))
 
-    def _redirect_refused(self, redirection: Redirection, *, is_all: bool = True) -> None:
-        request, response, looked_at = redirection
-        if request.meta.get(DONT_REPORT):
-            return
-        if looked_at:
-            self._look_again(request, response)
-        else:
-            self._look(request, response, self._rules.match_redirects, is_all=is_all)
+    def _judge_redirect(self, request: Request, response: Response, is_all: bool) -> None:
+        """Judge a 3xx that Scrapy does not follow."""
+        attempt = self._attempts.answered(request, response)
+        self._judge(request, response, attempt, self._rules.match_redirects, is_all=is_all)
 
-    def _leave_alone(self, request: Request, response: Response) -> None:
-        """Look at no response; but the answer has been used."""
-        trace = self._trace(request.meta)
-        if trace is not None:
-            trace = self._arrived(request, response, trace)
-            if not trace.cached:
-                self._reporter.used(request, trace, passed=False)
-
-    def _arrived(self, request: Request, response: Response, trace: Trace) -> Trace:
-        meta = request.meta
-        if trace.answered or not trace.trip:  # it did not come by process_request
-            trace = departed(meta, trace, self._next_trip)
-        self._redirects.arrived(trace.trip)
-        return arrived(meta, trace, sent_at=self._sent_at(meta), cached="cached" in response.flags)
-
-    def _look(
+    def _judge(
         self,
         request: Request,
         response: Response,
+        attempt: Attempt | None,
         match: Callable[..., Rule | None],
         *,
         is_all: bool = True,
@@ -307,80 +248,64 @@ class CapMonsterReportMiddleware:
         """Ask the rules about *response*.
 
         Args:
-            is_all: whether nothing more will come, so that no rule means it passed.
+            is_all: whether nothing more will come, so that the answer passed if no rule matches.
         """
-        meta = request.meta
-        trace = self._trace(meta)
-        redirects: tuple[str, ...] = ()
-        if trace is not None:
-            trace = self._arrived(request, response, trace)
-            redirects = redirected_to(meta, trace, request.url)
+        if request.meta.get(DONT_REPORT) or not self._rules.judges:
+            return
+        redirects = redirected_to(request, response, attempt.begun) if attempt else []
         rule = match(response, request, redirects=redirects, on_error=self._rule_failed)
         if rule is None and not is_all:
             return
         self._stats.count(stats.CHECKED)
-        self._evidence.judged(
+        self._hints.checked(response)
+        self._saved_pages.judged(
             request,
             response,
+            site=attempt.site if attempt else "",
             redirects=redirects,
-            trip=trace and trace.trip,
             rule=None if rule is None else rule.name,
         )
         if rule is None:
-            if trace is not None and not trace.cached:
-                # A server in trouble has not judged the answer.
-                self._reporter.used(request, trace, passed=response.status < 500)
-            leads_on = (
-                trace is not None
-                and self._sees_redirects
-                and self._redirects.leads_on(request, response, trace.trip)
-            )
-            if not leads_on:
-                self._stats.count(stats.PASSED)
+            # A server in trouble has not judged the answer.
+            self._pass(request, attempt, accepted=response.status < 500)
             return
-        self._refused(request, response, trace, rule)
-
-    def _look_again(self, request: Request, response: Response) -> None:
-        """Ask the rules where *response*, in which they saw nothing, leads by its meta refresh."""
-        trace = self._trace(request.meta)
-        if trace is None:
-            return
-        redirects = redirected_to(request.meta, trace, request.url)
-        rule = self._rules.match_redirects(
-            response,
-            request,
-            redirects=redirects,
-            refreshes=self._redirects.refreshes,
-            on_error=self._rule_failed,
-        )
-        if rule is None:
-            self._stats.count(stats.PASSED)
-            return
-        self._evidence.revised(trace.trip, rule.name)
-        self._refused(request, response, trace, rule)
-
-    def _refused(
-        self, request: Request, response: Response, trace: Trace | None, rule: Rule
-    ) -> None:
         if REJECTED_FLAG not in response.flags:
             response.flags.append(REJECTED_FLAG)
-        self._reporter.rejected(request, response, trace, rule.name, rule.kind)
+        self._reject(request, response, attempt, rule.name, rule.kind)
 
-    def _sent_at(self, meta: dict[str, Any]) -> float:
-        """When the request whose headers, as far as one can tell, just came was sent."""
-        latency = meta.get(LATENCY)
-        now = self._clock.now()
-        return now - latency if isinstance(latency, float) and latency > 0 else now
+    def _pass(self, request: Request, attempt: Attempt | None, *, accepted: bool = True) -> None:
+        self._stats.count(stats.PASSED)
+        if attempt is not None and attempt.verdict != CACHED:
+            attempt._replace(verdict=PASSED).write(request.meta)
+            if accepted:
+                self._reporter.passed(request, attempt)
+
+    def _reject(
+        self,
+        request: Request,
+        response: Response | None,
+        attempt: Attempt | None,
+        rule: str,
+        kind: Kind | None,
+        reason: str = "",
+    ) -> None:
+        if attempt is not None and attempt.verdict != CACHED:
+            attempt._replace(verdict=REJECTED).write(request.meta)
+        is_first = attempt is not None and self._attempts.is_first(attempt)
+        self._reporter.rejected(
+            request, response, attempt, rule=rule, kind=kind, is_first=is_first, reason=reason
+        )
 
     def _rule_failed(self, rule: Rule, raised: Exception) -> None:
-        self._stats.count(stats.RULE_ERROR.format(name=rule.name))
+        stat = stats.RULE_ERROR.format(name=rule.name)
+        self._stats.count(stat)
         if rule.name not in self._broken_rules:
             self._broken_rules.add(rule.name)
             logger.error(
-                "The callback of %r in CAPMONSTER_REPORT_RULES failed; where it does, the rule "
-                "does not match (logged once, counted as %s)",
+                "The callback of rule %r in CAPMONSTER_REPORT_RULES raised an exception, so the "
+                "rule did not match. (logged once, counted as %s)",
                 rule.name,
-                stats.PREFIX + stats.RULE_ERROR.format(name=rule.name),
+                stats.PREFIX + stat,
                 exc_info=raised,
                 extra=self._log_extra,
             )
@@ -388,21 +313,18 @@ class CapMonsterReportMiddleware:
     # -- the crawl's beginning and end ---------------------------------------------------------
 
     def _spider_opened(self) -> None:
-        self._reporter.open()
-        names = [*dict.fromkeys(rule.name for rule in self._rules)]
-        more = [f"and {len(names) - MOST_NAMES} more"] if len(names) > MOST_NAMES else []
-        logger.info(
-            "Refused captcha answers are %s CapMonster Cloud (%s); rules: %s",
-            "found but, this being a dry run, not reported to"
-            if self.settings.dry_run
-            else "reported to",
-            self.settings.api_url,
-            ", ".join(names[:MOST_NAMES] + more),
-            extra=self._log_extra,
-        )
+        self._reporter.open([*dict.fromkeys(rule.name for rule in self._rules)])
 
     async def _spider_closed(self) -> None:
-        self._redirects.spider_closed()
-        pages_written = self._evidence.close(self.settings.close_timeout)
+        pages_written = self._saved_pages.close(self.settings.close_timeout)
         await self._reporter.close()
         await maybe_deferred_to_future(pages_written)
+
+    async def _engine_stopped(self) -> None:
+        # Scrapy does not wait for spider_closed if a signal comes while it closes the spider.
+        await self._reporter.wait_closed()
+
+
+def _is_dummy(response: Response) -> bool:
+    """Whether *response* is scrapy-poet's, for which nothing was downloaded."""
+    return any(base.__name__ == "DummyResponse" for base in type(response).__mro__)

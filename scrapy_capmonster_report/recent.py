@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 V = TypeVar("V")
+
+CAPACITY: Final = 200_000
+"""Tasks remembered at most; half of them for certain."""
+
+KEEP_SECONDS: Final = 3600.0
+"""How long a task is remembered for certain after it was last written.
+
+Far longer than the service keeps a task (five minutes): a spider may go on using a token that it
+takes for good, and its rejection must not look like that of a new one.
+"""
 
 
 class Recent(Generic[V]):
@@ -23,7 +33,9 @@ class Recent(Generic[V]):
 
     __slots__ = ("_half", "_keep", "_now", "_older", "_turn_at", "_young")
 
-    def __init__(self, now: Callable[[], float], capacity: int, keep: float) -> None:
+    def __init__(
+        self, now: Callable[[], float], capacity: int = CAPACITY, keep: float = KEEP_SECONDS
+    ) -> None:
         self._now = now
         self._half = max(1, capacity // 2)
         self._keep = keep

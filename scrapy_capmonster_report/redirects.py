@@ -1,159 +1,145 @@
-"""Redirects that Scrapy does not follow: offsite, to a page it has seen already, one too many …
+"""Where the site redirected an answer, which site that is, and redirects that are not followed.
 
-What Scrapy is about to do is foretold by what its ``RedirectMiddleware``, ``MetaRefreshMiddleware``
-and ``OffsiteMiddleware`` do in their ``process_response`` and ``process_request``, and by the order
-in which the engine sends ``request_scheduled``, asks the scheduler, and sends ``request_dropped``
-(read in 2.13 and 2.19). Middlewares of a project's own that do otherwise are not foretold.
-
-The middleware sees where a redirect ends. Where Scrapy drops the redirected request there is no
-such end: the 3xx, or the page with the meta refresh, is all that the site said about the answer. It
-is kept here until it is clear which of the two it is.
+The middleware sees where a redirect ends. Where Scrapy drops the redirected request (offsite, seen
+before, one too many), the 3xx is all that the site said about the answer. What Scrapy will do is
+told from what its ``RedirectMiddleware`` and ``OffsiteMiddleware`` do, and from the order in which
+the engine sends ``request_scheduled``, asks the scheduler, and sends ``request_dropped`` (read in
+2.13 and 2.19).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
 
 from scrapy.downloadermiddlewares.offsite import OffsiteMiddleware
-from scrapy.downloadermiddlewares.redirect import MetaRefreshMiddleware, RedirectMiddleware
+from scrapy.downloadermiddlewares.redirect import RedirectMiddleware
+from scrapy.utils.httpobj import urlparse_cached
+from w3lib.url import canonicalize_url
 
-from .rules import Refreshes, is_web, location_of
-from .task import TASK_ID
-from .trace import history, stored_trace
+from .rules import is_web, location_of
+from .rules.hosts import host_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from scrapy import Request
     from scrapy.crawler import Crawler
     from scrapy.http import Response
-    from scrapy.settings import BaseSettings
 
-    from .trace import Trace
+    from .attempts import Attempt
 
-_MOST_PENDING: Final = 1000
-"""Should the end of a redirect never be heard of, the oldest make room."""
+_MAX_BODY: Final = 10_000
+"""Bytes of a request's body in which to look for the page that it asks a service for."""
 
-_MOST_PAGES: Final = 100
-"""Of these so many pages with a meta refresh, which are larger than a 3xx."""
+_MAX_PENDING: Final = 1000
+"""If the end of a redirect is never heard of, the oldest makes room."""
 
-_REDIRECTS: Final = (301, 302, 303, 307, 308)
-"""What RedirectMiddleware follows."""
-
-
-class Redirection(NamedTuple):
-    """A response that leads on.
-
-    Args:
-        request: the request that was redirected.
-        response: a 3xx, or a page with a meta refresh that Scrapy follows.
-        looked_at: whether the rules have looked at it, and none matched; they do not see a 3xx.
-    """
-
-    request: Request
-    response: Response
-    looked_at: bool
+_FOLLOWED: Final = (301, 302, 303, 307, 308)
+"""The statuses that RedirectMiddleware follows."""
 
 
-class RedirectWatch:
-    """Tells of each redirect of a request with a task that Scrapy refused to follow.
+def redirect_urls(meta: Mapping[str, Any]) -> list[str]:
+    """The URLs that were redirected, as Scrapy or a browser's handler wrote them into *meta*."""
+    urls = meta.get("redirect_urls")
+    return urls if isinstance(urls, list) else []
+
+
+def redirected_to(request: Request, response: Response, begun: int) -> list[str]:
+    """The URLs that the site redirected an attempt to, also where a browser followed them.
+
+    The URL that the answer was sent to is none of them.
 
     Args:
-        crawler: knows its middlewares, once the spider has opened.
-        refused: called with the redirect.
-        passed: called when one that the rules have looked at leads to something else to look at.
+        begun: how many ``redirect_urls`` lay behind when the attempt began.
+    """
+    followed = redirect_urls(request.meta)[begun:]
+    if (
+        response.url != request.url
+        and not _is_same_page(response.url, request.url)
+        and response.url not in _pages_asked_for(request)
+    ):
+        return [*followed[1:], response.url]
+    return [*followed[1:], request.url] if followed else []
+
+
+def site_of(request: Request, begun: int, response: Response | None = None) -> str:
+    """The host that an answer was sent to, also through a service that fetches pages for others.
+
+    Such a service (Splash, a scraping API) is told in its URL or body which page to fetch, and a
+    middleware gives the response the URL of that page.
+    """
+    if response is not None and response.url != request.url:
+        host = host_of(response.url)
+        if host and host in _pages_asked_for(request):
+            return host
+    followed = redirect_urls(request.meta)[begun:]
+    return host_of(followed[0]) if followed else urlparse_cached(request).hostname or ""
+
+
+def _pages_asked_for(request: Request) -> str:
+    """The parts of *request* that may name pages for a service to fetch."""
+    url = urlparse_cached(request)
+    return unquote(f"{url.path} {url.query} {request.body[:_MAX_BODY].decode('latin-1')}")
+
+
+def _is_same_page(url: str, other: str) -> bool:
+    """Whether two URLs differ only in how they are written (``http://a.example``, with ``/``)."""
+    try:
+        return bool(canonicalize_url(url) == canonicalize_url(other))
+    except ValueError:
+        return False
+
+
+class UnfollowedRedirects:
+    """Finds the redirects of requests with a task that Scrapy refused to follow.
+
+    Args:
+        crawler: knows its middlewares once the spider is open.
+        judge: called with the request, the 3xx, and whether nothing more will come.
     """
 
-    def __init__(
-        self,
-        crawler: Crawler,
-        refused: Callable[[Redirection], None],
-        passed: Callable[[], None],
-    ) -> None:
+    def __init__(self, crawler: Crawler, judge: Callable[[Request, Response, bool], None]) -> None:
         self._crawler = crawler
-        self._refused = refused
-        self._passed = passed
-        self._pending: dict[int, Redirection] = {}
+        self._judge = judge
+        self._pending: dict[int, tuple[Request, Response]] = {}
         self._scheduled: tuple[Request, int] | None = None
-        self.refreshes = refreshes_followed(crawler.settings)
-        self._refreshing: MetaRefreshMiddleware | None = None
-        self._closed = False
 
-    def spider_opened(self) -> None:
-        """See whether Scrapy follows meta refreshes; before, the crawl has no middlewares."""
-        self._refreshing = self._crawler.get_downloader_middleware(MetaRefreshMiddleware)
-
-    def spider_closed(self) -> None:
-        """Let go of those whose end is not heard of in this crawl."""
-        self._closed = True
-        for trip in list(self._pending):
-            self.arrived(trip)
-
-    def response_downloaded(self, response: Response, request: Request) -> None:
-        """Keep a redirect that answers a request with a task."""
-        if not 300 <= response.status < 400 or TASK_ID not in request.meta:
+    def downloaded(self, request: Request, response: Response, attempt: Attempt) -> None:
+        """Keep a 3xx until it is clear what becomes of it."""
+        if self._is_one_too_many(request, response):
+            self._judge(request, response, True)
             return
-        trace = stored_trace(request.meta)
-        if trace is not None and trace.task:
-            is_last = self._is_one_too_many(request, response)
-            self._keep(Redirection(request, response, False), trace.trip, is_last=is_last)
+        self.followed(attempt)
+        self._pending[attempt.number] = request, response
+        if len(self._pending) > _MAX_PENDING:
+            del self._pending[next(iter(self._pending))]
 
-    def leads_on(self, request: Request, response: Response, trip: int) -> bool:
-        """Whether a page that no rule matched leads on by a meta refresh; then it is kept."""
-        if (
-            self._closed
-            or self._refreshing is None
-            or request.method == "HEAD"
-            or request.meta.get("dont_redirect")
-            or self.refreshes.target(response) is None
-        ):
-            return False
-        is_last = _gives_up(self._refreshing, request)
-        self._keep(Redirection(request, response, True), trip, is_last=is_last)
-        return True
+    def scheduled(self, request: Request, attempt: Attempt) -> None:
+        """See whether *request* is where a redirect leads, and whether it will be sent."""
+        if attempt.number in self._pending and len(redirect_urls(request.meta)) > attempt.hops:
+            self._scheduled = request, attempt.number  # the duplicate filter comes next
+            if self._is_offsite(request):
+                self.dropped(request)
 
-    def _keep(self, redirection: Redirection, trip: int, *, is_last: bool) -> None:
-        if is_last:
-            self._refused(redirection)
-            return
-        self.arrived(trip)
-        self._pending[trip] = redirection
-        if len(self._pending) > _MOST_PENDING:
-            self.arrived(next(iter(self._pending)))
-        if redirection.looked_at:
-            pages = [other for other, kept in self._pending.items() if kept.looked_at]
-            if len(pages) > _MOST_PAGES:
-                self.arrived(pages[0])
-
-    def request_scheduled(self, request: Request, trace: Trace) -> None:
-        """See whether *request* is where a redirect leads, and whether Scrapy lets it through."""
-        if trace.trip not in self._pending or not _leads_on(request, trace):
-            return
-        if self._is_offsite(request):
-            self._refused(self._pending.pop(trace.trip))
-        else:
-            self._scheduled = (request, trace.trip)  # the duplicate filter comes next
-
-    def request_dropped(self, request: Request) -> None:
-        """The scheduler did not take *request*: the duplicate filter knew it."""
+    def dropped(self, request: Request) -> None:
+        """The duplicate filter did not let *request* through."""
         if self._scheduled is not None and self._scheduled[0] is request:
-            _, trip = self._scheduled
+            redirect = self._pending.pop(self._scheduled[1], None)
             self._scheduled = None
-            if redirection := self._pending.pop(trip, None):
-                self._refused(redirection)
+            if redirect is not None:
+                self._judge(*redirect, True)
 
-    def arrived(self, trip: int) -> None:
-        """A response to the trip came through, so nothing was dropped."""
-        redirection = self._pending.pop(trip, None)
-        if redirection is not None and redirection.looked_at:
-            self._passed()
+    def followed(self, attempt: Attempt) -> None:
+        """Let go of what led to a response."""
+        self._pending.pop(attempt.number, None)
 
-    def lost(self, request: Request, trip: int) -> Redirection | None:
-        """The redirect that led to *request*, of which no response came."""
-        redirection = self._pending.get(trip)
-        if redirection is None or redirection.request is request:
-            return None
-        return self._pending.pop(trip)
+    def lost(self, request: Request, attempt: Attempt, *, is_all: bool) -> None:
+        """Judge the redirect that led to *request*, which failed."""
+        redirect = self._pending.get(attempt.number)
+        if redirect is not None and redirect[0] is not request:
+            del self._pending[attempt.number]
+            self._judge(*redirect, is_all)
 
     def _is_one_too_many(self, request: Request, response: Response) -> bool:
         """Whether RedirectMiddleware is about to give up."""
@@ -161,7 +147,7 @@ class RedirectWatch:
         meta = request.meta
         if (
             redirects is None
-            or response.status not in _REDIRECTS
+            or response.status not in _FOLLOWED
             or not is_web(location_of(response))
             or meta.get("dont_redirect")
             or meta.get("handle_httpstatus_all")
@@ -169,7 +155,8 @@ class RedirectWatch:
             or response.status in getattr(self._crawler.spider, "handle_httpstatus_list", ())
         ):
             return False
-        return _gives_up(redirects, request)
+        most = redirects.max_redirect_times
+        return not meta.get("redirect_ttl", most) or meta.get("redirect_times", 0) >= most
 
     def _is_offsite(self, request: Request) -> bool:
         offsite = self._crawler.get_downloader_middleware(OffsiteMiddleware)
@@ -177,27 +164,3 @@ class RedirectWatch:
             return False
         assert self._crawler.spider is not None
         return not offsite.should_follow(request, self._crawler.spider)
-
-
-def refreshes_followed(settings: BaseSettings) -> Refreshes:
-    """The meta refreshes that Scrapy follows.
-
-    Raises:
-        ValueError: one of its settings is no number.
-    """
-    follows = settings.getbool("METAREFRESH_ENABLED")
-    return Refreshes(
-        settings.getint("METAREFRESH_MAXDELAY") if follows else 0,
-        tuple(settings.getlist("METAREFRESH_IGNORE_TAGS")),
-    )
-
-
-def _gives_up(middleware: RedirectMiddleware | MetaRefreshMiddleware, request: Request) -> bool:
-    """Whether *middleware* finds that *request* was redirected often enough."""
-    most, meta = middleware.max_redirect_times, request.meta
-    return not meta.get("redirect_ttl", most) or meta.get("redirect_times", 0) >= most
-
-
-def _leads_on(request: Request, trace: Trace) -> bool:
-    """Whether *request* was redirected since it, or what it was made of, last went out."""
-    return history(request.meta)[1] > trace.hops

@@ -1,42 +1,47 @@
-"""What becomes of a refused answer: fairness, the ledger and delivery, from opening to closing."""
+"""From a rejection to its outcome: withhold or report, hand over, count; opening and closing."""
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Final
 
 from scrapy.utils.defer import maybe_deferred_to_future
-from scrapy.utils.httpobj import urlparse_cached
 from twisted.internet.defer import Deferred, succeed
 
 from . import signals, stats
+from .attempts import CACHED
 from .delivery import Delivery, ReportClient
-from .dry_run import DryRun
-from .fairness import Circumstances, objection
-from .insight import CrawlInsight
+from .fairness import withhold_reason
+from .insight import ClosingHints, CrawlInsight
 from .ledger import open_ledger
 from .mask import Mask
 from .outcome import Outcome, Report
-from .recent import Recent
+from .redirects import site_of
+from .settings import CLOSE_TIMEOUT
 from .task import read_task
-from .trace import submitted_to
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Sequence
 
     from scrapy import Request
     from scrapy.crawler import Crawler
     from scrapy.http import Response
 
+    from .attempts import Attempt
     from .clock import SteadyClock
     from .ledger import Recovered
     from .settings import ReportSettings
     from .stats import Stats
-    from .task import Kind
-    from .trace import Trace
+    from .task import Kind, Task
 
 logger = logging.getLogger(__name__)
+
+_QUIET_SECONDS: Final = 2.0
+"""Closing that takes longer says what it waits for."""
+
+_MAX_NAMED: Final = 20
+"""Rules that the log names when the crawl begins."""
 
 
 class Reporter:
@@ -48,8 +53,9 @@ class Reporter:
         crawler: gets the signals.
         settings: those of this package.
         counters: count what becomes of rejections.
+        hints: know what to say when the crawl ends.
         clock: the time by which answers age.
-        random_source: for the pauses between attempts.
+        random_source: for the pauses between tries.
     """
 
     def __init__(
@@ -57,6 +63,7 @@ class Reporter:
         crawler: Crawler,
         settings: ReportSettings,
         counters: Stats,
+        hints: ClosingHints,
         *,
         reactor: Any,
         clock: SteadyClock,
@@ -65,10 +72,11 @@ class Reporter:
         self._crawler = crawler
         self._settings = settings
         self._stats = counters
+        self._hints = hints
         self._reactor = reactor
         self._clock = clock
         self._log_extra = {"spider": crawler.spider}
-        self._ledger = open_ledger(
+        self.ledger = open_ledger(
             settings,
             job_dir=crawler.settings.get("JOBDIR"),
             spider=crawler.spider.name if crawler.spider else "",
@@ -77,16 +85,9 @@ class Reporter:
             on_unavailable=lambda: self._stats.count(stats.LEDGER_FALLBACK),
             log_extra=self._log_extra,
         )
-        self._first_attempts: Recent[int] = Recent(clock.now, 200_000, 3600.0)
-        self._dry_run = DryRun()
         self._mask = Mask(settings.client_key)
-        self._insight = CrawlInsight(
-            crawler,
-            self._ledger,
-            self._stats,
-            wall=clock.wall,
-            log_extra=self._log_extra,
-        )
+        self._insight = CrawlInsight(crawler, self.ledger, self._stats, wall=clock.wall)
+        self._shown: set[tuple[str, Kind]] = set()
         self._client = ReportClient(
             reactor,
             base_url=settings.api_url,
@@ -96,61 +97,57 @@ class Reporter:
             wall=clock.wall,
             proxy=settings.proxy,
         )
-        self._ledger_opened: Deferred[None] = succeed(None)
         self._delivery = Delivery(
             self._client,
-            self._ledger,
+            self.ledger,
             concurrency=settings.concurrency,
             queue_size=settings.queue_size,
             clock=reactor,
             now=clock.now,
             max_age=settings.max_age,
             random=random_source.random,
-            on_finish=self._report_finished,
+            on_finish=self._finished,
             on_retry=lambda: self._stats.count(stats.RETRIED),
             log_extra=self._log_extra,
         )
+        self._ledger_opened: Deferred[None] = succeed(None)
+        self._closing = False
+        self._on_closed: list[Deferred[None]] = []
 
     # -- what the site said --------------------------------------------------------------------
 
-    def used(self, request: Request, trace: Trace, *, passed: bool) -> None:
-        """Note that the answer that *request* submitted was used, and was not refused.
-
-        Args:
-            passed: whether the site judged it, and so took it.
-        """
-        task = read_task(request.meta, trace.task, trace.solved_at)
-        sent_at = trace.sent_at or self._clock.now()
-        site = _site(request, trace)
-        first = self._first_attempts.get(task.id)
-        self._first_attempts.set(task.id, first or trace.trip)
-        self._ledger.sent(task.id, trace.trip)
-        if passed:
-            self._ledger.passed(task, trace.trip, site, sent_at)
-            self._insight.passed(task.id, trace.trip, site)
+    def passed(self, request: Request, attempt: Attempt) -> None:
+        """Note that the site accepted the answer that *request* submitted."""
+        task = self._task(request, attempt)
+        site = attempt.site or site_of(request, attempt.begun)
+        self.ledger.passed(task, attempt.number, site, attempt.sent_at or self._clock.now())
+        self._insight.passed(task.id, attempt.number, site)
 
     def rejected(
         self,
         request: Request,
         response: Response | None,
-        trace: Trace | None,
+        attempt: Attempt | None,
+        *,
         rule: str,
         kind: Kind | None,
+        is_first: bool,
         reason: str = "",
     ) -> None:
-        """Report that the answer that *request* submitted was refused, if that is fair.
+        """Report that the site rejected the answer that *request* submitted, if that is fair.
 
         Args:
             request: the request.
-            response: what the site responded, where it is at hand.
-            trace: the trace of the answer; ``None`` if its ``taskId`` is unusable.
+            response: the site's response, where it is at hand.
+            attempt: the attempt; ``None`` if the ``taskId`` is unusable.
             rule: the name of the rule that matched, or what stands for it.
-            kind: what the rule says of the captcha's kind.
+            kind: the kind of captcha, if the rule tells it.
+            is_first: whether the answer had not been sent before.
             reason: for the log.
         """
         self._stats.count(stats.REJECTED)
         self._stats.count(stats.REJECTED_BY_RULE.format(name=rule))
-        task = trace and read_task(request.meta, trace.task, trace.solved_at, kind)
+        task = self._task(request, attempt, kind) if attempt else None
         self._crawler.signals.send_catch_log(
             signals.captcha_rejected,
             request=request,
@@ -159,76 +156,72 @@ class Reporter:
             rule=rule,
             spider=self._crawler.spider,
         )
-        if trace is None or task is None:
+        if attempt is None or task is None:
             self._withheld(request, Outcome.INVALID_TASK, rule, reason)
             return
-        now = self._clock.now()
         report = Report(
             task,
-            trace.trip,
-            expires_at=task.solved_at + self._settings.max_age,
+            attempt.number,
+            expires_at=(task.created_at or task.solved_at) + self._settings.max_age,
             rule=rule,
-            site=_site(request, trace),
-            sent_at=trace.sent_at or now,
+            site=attempt.site or site_of(request, attempt.begun),
+            sent_at=attempt.sent_at or self._clock.now(),
         )
-        outcome = self._objection(report, trace, now)
+        outcome = withhold_reason(
+            report,
+            cached=attempt.verdict == CACHED,
+            claimed=self.ledger.is_claimed(task.id),
+            is_first=is_first or self._settings.report_reused,
+            now=self._clock.now(),
+        )
         if outcome is None and self._settings.dry_run:
             outcome = Outcome.DRY_RUN
-            self._dry_run.add(rule, task.kind, self._mask.text(request.url))
-        self._insight.rejected(report, outcome)
+            self._show(request, report)
+        self._insight.rejected(report, outcome, by_rule=response is not None)
         if outcome is not None:
-            self._ledger.withheld(report, outcome)
+            self.ledger.withheld(report, outcome)
             self._withheld(request, outcome, rule, reason)
-            return
-        self._debug(
-            "Captcha answer of task %d refused (%s), to be reported: %s %s",
-            task.id,
-            rule,
-            request,
-            reason,
-        )
-        self._delivery.submit(report)
+        else:
+            self._debug("Captcha answer rejected (%s), reporting: %s %s", rule, request, reason)
+            self._delivery.submit(report)
 
-    def _objection(self, report: Report, trace: Trace, now: float) -> Outcome | None:
-        task = report.task
-        used_by = self._first_attempts.get(task.id)
-        circumstances = Circumstances(
-            task,
-            cached=trace.cached,
-            claimed=self._ledger.is_claimed(task.id),
-            used_before=trace.retried or used_by not in (None, trace.trip),
-            sent_at=report.sent_at,
-            now=now,
-        )
-        return objection(
-            circumstances,
-            max_age=self._settings.max_age,
-            report_reused=self._settings.report_reused,
+    def _task(self, request: Request, attempt: Attempt, kind: Kind | None = None) -> Task:
+        return read_task(
+            request.meta, attempt.task_id, attempt.solved_at, attempt.created_at, fallback=kind
         )
 
     def _withheld(self, request: Request, outcome: Outcome, rule: str, reason: str) -> None:
         self._stats.count(outcome.value)
         self._debug(
-            "Captcha answer refused (%s), not reported (%s): %s %s",
+            "Captcha answer rejected (%s), report withheld (%s): %s %s",
             rule,
             outcome.reason,
             request,
             reason,
         )
 
-    def _report_finished(self, report: Report, outcome: Outcome, code: str | None) -> None:
+    def _show(self, request: Request, report: Report) -> None:
+        """Log the first report of each rule and kind that a dry run does not send."""
+        kind = report.task.kind
+        if (report.rule, kind) not in self._shown:
+            self._shown.add((report.rule, kind))
+            logger.info(
+                "Dry run: task %d would be reported as %s (rule %r): %s",
+                report.task.id,
+                kind.value,
+                report.rule,
+                self._mask.text(request.url),
+                extra=self._log_extra,
+            )
+
+    def _finished(self, report: Report, outcome: Outcome, code: str | None) -> None:
         if report.recovered:
             self._stats.count(stats.RESUMED_OUTCOME.format(outcome=outcome.value))
         else:
             self._stats.count(outcome.value)
             if code is not None:
                 self._stats.count_code(code)
-        self._debug(
-            "Report of task %d: %s %s",
-            report.task.id,
-            outcome.reason,
-            code or "",
-        )
+        self._debug("Report of task %d: %s %s", report.task.id, outcome.reason, code or "")
         self._crawler.signals.send_catch_log(
             signals.report_finished,
             task=report.task,
@@ -237,15 +230,28 @@ class Reporter:
         )
 
     def _debug(self, message: str, *args: object) -> None:
-        # Scrapy has each record made and leaves it to the handlers to drop it, at 5 µs apiece.
-        if _is_heard(logging.DEBUG):
-            logger.debug(message, *args, extra=self._log_extra, stacklevel=2)
+        logger.debug(message, *args, extra=self._log_extra, stacklevel=2)
 
     # -- opening and closing -------------------------------------------------------------------
 
-    def open(self) -> None:
-        """Open the ledger, and take over what other crawls left; nothing waits for it."""
-        self._ledger_opened = self._ledger.open(self._recovered)
+    def open(self, rules: Sequence[str]) -> None:
+        """Open the ledger, and recover what other crawls left; nothing waits for it.
+
+        Args:
+            rules: their names, for the log.
+        """
+        self._ledger_opened = self.ledger.open(self._recovered)
+        more = [f"and {len(rules) - _MAX_NAMED} more"] if len(rules) > _MAX_NAMED else []
+        logger.info(
+            "%s CapMonster Cloud (%s); ledger: %s; rules: %s",
+            "Dry run: rejected captcha answers are counted but not reported to"
+            if self._settings.dry_run
+            else "Rejected captcha answers are reported to",
+            self._settings.api_url,
+            self.ledger.name,
+            ", ".join([*rules[:_MAX_NAMED], *more]) or "none, only callbacks judge",
+            extra=self._log_extra,
+        )
 
     def _recovered(self, recovered: Recovered) -> None:
         if count := len(recovered.reports) + recovered.expired:
@@ -253,11 +259,13 @@ class Reporter:
         if recovered.expired:
             expired = stats.RESUMED_OUTCOME.format(outcome=Outcome.EXPIRED.value)
             self._stats.count(expired, recovered.expired)
-        self._insight.learn(recovered.sites)
+        self._insight.load_baseline(recovered.sites)
         self._delivery.recover(recovered.reports)
 
     async def close(self) -> None:
         """Send what can be sent within ``CAPMONSTER_REPORT_CLOSE_TIMEOUT``, and sum up."""
+        self._closing = True
+        waiting = self._reactor.callLater(_QUIET_SECONDS, self._log_waiting)
         closes_at = self._clock.now() + self._settings.close_timeout
         # A short crawl, too, sends what another one left.
         self._ledger_opened.addTimeout(
@@ -266,27 +274,32 @@ class Reporter:
         await maybe_deferred_to_future(self._ledger_opened)
         timeout = max(0.0, closes_at - self._clock.now())
         await maybe_deferred_to_future(self._delivery.close(timeout))
-        await maybe_deferred_to_future(self._ledger.close())
+        await maybe_deferred_to_future(self.ledger.close())
         await maybe_deferred_to_future(self._client.close())
+        if waiting.active():
+            waiting.cancel()
+        self._sum_up()
+        self._closing = False
+        while self._on_closed:
+            self._on_closed.pop().callback(None)
+
+    async def wait_closed(self) -> None:
+        """Wait until :meth:`close` is done, if it was called."""
+        if self._closing:
+            closed: Deferred[None] = Deferred()
+            self._on_closed.append(closed)
+            await maybe_deferred_to_future(closed)
+
+    def _log_waiting(self) -> None:
+        logger.info(
+            "Waiting for %d reports to CapMonster Cloud, %g seconds at most (%s)",
+            self._delivery.unfinished,
+            self._settings.close_timeout,
+            CLOSE_TIMEOUT,
+            extra=self._log_extra,
+        )
+
+    def _sum_up(self) -> None:
         logger.info("Captcha answers: %s", self._stats.closing_line(), extra=self._log_extra)
         self._insight.log_table()
-        if self._settings.dry_run:
-            logger.info("Dry run: %s", self._dry_run.summary(), extra=self._log_extra)
-
-
-def _site(request: Request, trace: Trace) -> str:
-    """The host that got the answer, wherever it redirected to."""
-    url = submitted_to(request.meta, trace, request.url)
-    parts = urlparse_cached(request) if url == request.url else urlsplit(url)
-    return parts.hostname or ""
-
-
-def _is_heard(level: int) -> bool:
-    """Whether any handler would take a record of *level*."""
-    current: logging.Logger | None = logger
-    while current is not None:
-        for handler in current.handlers:
-            if handler.level <= level:
-                return True
-        current = current.parent if current.propagate else None
-    return False
+        self._hints.log(self._stats, self._log_extra)

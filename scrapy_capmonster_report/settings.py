@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import re
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from scrapy.exceptions import NotConfigured
 
+from .text import closest_match
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
 
     # typing.Self requires Python 3.11
     from typing_extensions import Self
+
+logger = logging.getLogger(__name__)
 
 CLIENT_KEY: Final = "CAPMONSTER_CLIENT_KEY"
 ENABLED: Final = "CAPMONSTER_REPORT_ENABLED"
@@ -50,6 +55,8 @@ DEFAULTS: Final[Mapping[str, Any]] = {
     PROXY: "",
     SAVE_REJECTED: "",
 }
+
+_PREFIX: Final = re.compile("CAPMONSTER_(REPORT_)?")
 
 _BOOLS: Final = {"1": True, "true": True, "0": False, "false": False}
 
@@ -87,6 +94,30 @@ def without_secrets(url: str) -> str:
     return _SECRETS.sub(r"\g<scheme>…", url)
 
 
+def unknown_settings(settings: BaseSettings) -> list[str]:
+    """A sentence about each setting that begins with ``CAPMONSTER_`` and is none of ours."""
+    # The common beginning would make all names look alike.
+    short = {_PREFIX.sub("", name): name for name in DEFAULTS}
+    sentences = []
+    for name in settings:
+        if isinstance(name, str) and name.startswith("CAPMONSTER_") and name not in DEFAULTS:
+            match = closest_match(_PREFIX.sub("", name), short, cutoff=0.55)
+            question = f" Did you mean {short[match]}?" if match else ""
+            sentences.append(f"There is no setting {name}; it is ignored.{question}")
+    return sentences
+
+
+def warn_about_unknown_settings(settings: BaseSettings, log_extra: dict[str, Any]) -> None:
+    """Log a WARNING for each of :func:`unknown_settings`; for the start of the crawl.
+
+    Args:
+        settings: ``crawler.settings``.
+        log_extra: what log records carry.
+    """
+    for sentence in unknown_settings(settings):
+        logger.warning(sentence, extra=log_extra)
+
+
 @dataclass(frozen=True)
 class ReportSettings:
     """The settings of one crawl; docs/reference.md says what each of them means.
@@ -113,19 +144,21 @@ class ReportSettings:
         """Read ``crawler.settings``.
 
         Raises:
-            NotConfigured: switched off, or nothing to work with: no key, no rules.
+            NotConfigured: switched off, or nothing to work with: no rules, or no key, which only a
+                dry run does without.
             ValueError: a value is of the wrong type or out of range.
         """
         read = _Reader(settings)
         if not read.boolean(ENABLED):
             raise NotConfigured(f"{ENABLED} is False")
-        client_key = read.client_key(environ)
+        dry_run = read.boolean(DRY_RUN)
+        client_key = read.client_key(environ, needed=not dry_run)
         rules = read.rules()
         return cls(
             client_key=client_key,
             rules=rules,
-            api_url=read.api_url(),
-            dry_run=read.boolean(DRY_RUN),
+            api_url=read.api_url(environ),
+            dry_run=dry_run,
             concurrency=read.count(CONCURRENCY),
             queue_size=read.count(QUEUE_SIZE),
             timeout=read.seconds(TIMEOUT),
@@ -186,16 +219,17 @@ class _Reader:
             raise invalid(PROXY, without_secrets(value), allowed)
         return NO_PROXY if value.lower() == NO_PROXY else value
 
-    def client_key(self, environ: Mapping[str, str]) -> str:
+    def client_key(self, environ: Mapping[str, str], *, needed: bool = True) -> str:
+        """The account key, or ``""`` where there is none and it is not *needed*."""
         value = self.value(CLIENT_KEY)
         if value is not None and not isinstance(value, str):
-            # Not the value: whatever it is, it may be the key.
+            # The value is not shown: it may be the key.
             raise ValueError(
                 f"The value of the {CLIENT_KEY} setting (of type {type(value).__name__}) is "
                 "invalid. It must be a str: the account key."
             )
         key = (value or "").strip() or environ.get(CLIENT_KEY, "").strip()
-        if not key:
+        if not key and needed:
             raise NotConfigured(
                 f"there is no account key. Set {CLIENT_KEY} in the settings or in the environment."
             )
@@ -204,14 +238,13 @@ class _Reader:
     def rules(self) -> Any:
         value = self.value(RULES)
         if value in ([], ()) or (isinstance(value, str) and _NO_RULES.fullmatch(value)):
-            raise NotConfigured(
-                f"{RULES} is empty, so no response could be found to be a refusal. "
-                "Write a rule, or name a preset."
-            )
+            raise NotConfigured(f"{RULES} is empty. Write a rule, or name a preset.")
         return value
 
-    def api_url(self) -> str:
-        value = self.value(API_URL)
+    def api_url(self, environ: Mapping[str, str]) -> str:
+        value = self._settings.get(API_URL)
+        if value is None or (isinstance(value, str) and not value.strip()):
+            value = environ.get(API_URL, "").strip() or DEFAULTS[API_URL]
         shown = without_secrets(value) if isinstance(value, str) else value
         url = _URL.fullmatch(value.strip()) if isinstance(value, str) else None
         if url is None or not _can_be_reached(url["ipv6"], url["port"]):

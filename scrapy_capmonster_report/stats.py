@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from .outcome import Outcome
@@ -20,6 +21,7 @@ PASSED: Final = "passed"
 REJECTED: Final = "rejected"
 REJECTED_BY_RULE: Final = "rejected/rule/{name}"
 RULE_ERROR: Final = "rule_error/{name}"
+UNKNOWN_TASK_TYPE: Final = "unknown_task_type"
 RETRIED: Final = "sent/retried"
 REFUSED_WITH_CODE: Final = "sent/refused/{errorCode}"
 RESUMED: Final = "resumed"
@@ -32,7 +34,18 @@ _MOST_CODES: Final = 50
 
 _OTHER_CODES: Final = "other"
 
-_GROUP_WORDS: Final = {"withheld": "withheld", "dropped": "not delivered"}
+_WITHHELD: Final = "withheld/"
+_DRY_RUN: Final = Outcome.DRY_RUN.value
+
+_ENDS: Final = {
+    Outcome.ACCEPTED.value: "reported",
+    REFUSED_WITH_CODE.format(errorCode=""): "refused by CapMonster Cloud",
+    _DRY_RUN: "not sent (dry run)",
+    _WITHHELD: "withheld",
+    "dropped/": "dropped",
+    Outcome.KEPT.value: "kept for the next crawl",
+}
+"""What the closing line calls the stats that begin like this."""
 
 
 class Stats:
@@ -74,34 +87,36 @@ class Stats:
                 name = REFUSED_WITH_CODE.format(errorCode=_OTHER_CODES)
         self.count(name)
 
-    def total(self, group: str) -> int:
-        """How many rejections ended in an outcome of *group* (``withheld``, ``dropped`` …)."""
-        return sum(self.tally[outcome.value] for outcome in Outcome if outcome.group == group)
+    def responses(self) -> int:
+        """How many responses the crawl received, if the stats collector knows."""
+        assert self._crawler.stats is not None
+        with suppress(Exception):
+            return int(self._crawler.stats.get_value("response_received_count", 0))
+        return 0
 
     def closing_line(self) -> str:
         """The totals, in one line."""
         tally = self.tally
-        parts = [f"{tally[CHECKED]} checked, {tally[REJECTED]} refused by the site"]
-        if tally[Outcome.ACCEPTED.value]:
-            parts.append(f"{tally[Outcome.ACCEPTED.value]} reported")
-        for group, words in _GROUP_WORDS.items():
-            if count := self.total(group):
-                reasons = ", ".join(
-                    f"{tally[outcome.value]} {outcome.reason}"
-                    for outcome in Outcome
-                    if outcome.group == group and tally[outcome.value]
-                )
-                parts.append(f"{count} {words} ({reasons})")
-        if count := tally[Outcome.REFUSED.value]:
-            prefix = REFUSED_WITH_CODE.format(errorCode="")
-            codes = ", ".join(
-                f"{n} {name.removeprefix(prefix)}"
-                for name, n in sorted(tally.items())
-                if name.startswith(prefix)
-            )
-            parts.append(f"{count} reports turned down by the service ({codes})")
-        if count := tally[Outcome.KEPT.value]:
-            parts.append(f"{count} kept for the next crawl")
-        if count := tally[RESUMED]:
-            parts.append(f"{count} taken over from an earlier crawl")
-        return "; ".join(parts)
+        line = f"{tally[CHECKED]} checked, {tally[PASSED]} passed, {tally[REJECTED]} rejected"
+        ends = []
+        for prefix, words in _ENDS.items():
+            counts = {
+                name.removeprefix(prefix): count
+                for name, count in sorted(tally.items())
+                if name.startswith(prefix) and (name, prefix) != (_DRY_RUN, _WITHHELD)
+            }
+            if counts:
+                ends.append(f"{sum(counts.values())} {words}{_in_brackets(counts)}")
+        if ends:
+            line += f": {', '.join(ends)}"
+        if recovered := tally[RESUMED]:
+            line += f"; {recovered} recovered from earlier crawls"
+        return line
+
+
+def _in_brackets(counts: dict[str, int]) -> str:
+    """Of what a total consists: `` (reused)``, or `` (2 reused, 1 stale)``."""
+    if len(counts) > 1:
+        return f" ({', '.join(f'{count} {reason}' for reason, count in counts.items())})"
+    (reason,) = counts
+    return f" ({reason})" if reason else ""

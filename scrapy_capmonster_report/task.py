@@ -1,11 +1,12 @@
-"""The task a request carries: whose answer it submits, of what kind, since when."""
+"""The task a request carries: whose answer it submits, its kind, when it was made and solved."""
 
 from __future__ import annotations
 
-import math
 import time
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from .text import closest_match
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,14 +14,20 @@ if TYPE_CHECKING:
 TASK_ID: Final = "taskId"
 TASK_TYPE: Final = "taskType"
 SOLVED_AT: Final = "taskSolvedAt"
+CREATED_AT: Final = "taskCreatedAt"
 DONT_REPORT: Final = "dont_report_captcha"
 
 _MAX_ID: Final = 2**63 - 1
 _MAX_ID_DIGITS: Final = len(str(_MAX_ID))
+# Thirteen digits: milliseconds from 2001 to 2286. As seconds they would lie 30,000 years ahead.
+_MIN_MILLISECONDS: Final = 1e12
+_MAX_MILLISECONDS: Final = 1e13
+_MAX_SECONDS_AHEAD: Final = 60.0
+_MAX_NAME: Final = 80
 
 
 class Kind(str, Enum):
-    """What a report is about; it chooses the endpoint (see ``delivery.api.ENDPOINTS``).
+    """What a report is about. It chooses the endpoint (see ``delivery.api.ENDPOINTS``).
 
     Source: the service's page "How to report bad tokens".
     """
@@ -37,37 +44,34 @@ class TaskType(NamedTuple):
     lifetime: float | None = None
 
 
+_TOKEN = TaskType(Kind.TOKEN)
 # Google's verify page: a token is good for two minutes.
 _RECAPTCHA = TaskType(Kind.TOKEN, 120.0)
-_TOKEN = TaskType(Kind.TOKEN)
-_IMAGE = TaskType(Kind.IMAGE)
 
-# The vendor's task types and the endpoint that fits (its documentation, 2026), under their names
-# in lower case and without "Proxyless", which any of them may carry. Lifetimes from the pages of
-# those who issue the captchas; images and the rest have no general figure.
+_CUSTOM_TASK: Final = "CustomTask"
+_CUSTOM_CLASSES: Final = (
+    *("alibaba", "altcha", "Basilisk", "Castle", "DataDome"),
+    *("friendly", "HUNT", "Imperva", "Temu", "tspd"),
+)
+
+#: The service's task types (its documentation, 2026), without the "Proxyless" that any of them may
+#: end in, the known classes of ``CustomTask``, and the kinds, which are types too. Lifetimes come
+#: from the pages of those who issue the captchas; images and the rest have no general figure.
 TASK_TYPES: Final[Mapping[str, TaskType]] = {
-    "imagetotexttask": _IMAGE,
-    "compleximagetask": _IMAGE,
-    "recaptchav2task": _RECAPTCHA,
-    "recaptchav2enterprisetask": _RECAPTCHA,
-    "recaptchav3task": _RECAPTCHA,
-    "recaptchav3enterprisetask": _RECAPTCHA,
-    "nocaptchatask": _RECAPTCHA,
-    "turnstiletask": TaskType(Kind.TOKEN, 300.0),  # Cloudflare, server-side validation
-    "geetesttask": TaskType(Kind.TOKEN, 600.0),  # GeeTest's glossary: the v3 challenge
-    "amazontask": TaskType(Kind.TOKEN, 300.0),  # AWS WAF's default immunity time
-    "prosopotask": TaskType(Kind.TOKEN, 180.0),  # Prosopo's documentation
-    "customtask": _TOKEN,
-    "funcaptchatask": _TOKEN,
-    "hcaptchatask": _TOKEN,
-    "binancetask": _TOKEN,
-    "mtcaptchatask": _TOKEN,
-    "yiduntask": _TOKEN,
-    # The kinds themselves are types too, for those who know no more.
-    "image": _IMAGE,
-    "token": _TOKEN,
+    **dict.fromkeys(("ImageToTextTask", "ComplexImageTask", "image"), TaskType(Kind.IMAGE)),
+    **dict.fromkeys(("RecaptchaV2Task", "RecaptchaV2EnterpriseTask", "NoCaptchaTask"), _RECAPTCHA),
+    **dict.fromkeys(("RecaptchaV3Task", "RecaptchaV3EnterpriseTask"), _RECAPTCHA),
     "recaptcha": TaskType(Kind.RECAPTCHA, _RECAPTCHA.lifetime),
+    "TurnstileTask": TaskType(Kind.TOKEN, 300.0),  # Cloudflare, server-side validation
+    "GeeTestTask": TaskType(Kind.TOKEN, 600.0),  # GeeTest's glossary: the v3 challenge
+    "AmazonTask": TaskType(Kind.TOKEN, 300.0),  # AWS WAF's default immunity time
+    "ProsopoTask": TaskType(Kind.TOKEN, 120.0),  # Prosopo's default; a site may set 1 to 600
+    "CustomTask/TenDI": TaskType(Kind.TOKEN, 300.0),  # Tencent's SDK documentation
+    **dict.fromkeys(("BinanceTask", "FunCaptchaTask", "HCaptchaTask"), _TOKEN),
+    **dict.fromkeys(("MTCaptchaTask", "YidunTask", _CUSTOM_TASK, "token"), _TOKEN),
+    **{f"{_CUSTOM_TASK}/{name}": _TOKEN for name in _CUSTOM_CLASSES},
 }
+_NAMES: Final[Mapping[str, str]] = {name.lower(): name for name in TASK_TYPES}
 
 
 class Task(NamedTuple):
@@ -78,8 +82,9 @@ class Task(NamedTuple):
         kind: chooses the endpoint.
         type: the ``taskType`` as the request gave it, or ``None``.
         solved_at: when it was solved, seconds since the epoch by :class:`~.clock.SteadyClock`.
-        lifetime: for how many seconds after solving a site takes such an answer; ``None`` where
-            nobody says.
+        lifetime: for how many seconds after solving a site accepts such an answer; ``None`` where
+            that is not known.
+        created_at: when ``createTask`` was called, by the same clock; ``None`` if not known.
     """
 
     id: int
@@ -87,21 +92,27 @@ class Task(NamedTuple):
     type: str | None
     solved_at: float
     lifetime: float | None
+    created_at: float | None = None
 
 
 def captcha_meta(
-    task_id: int | str, task_type: str | None = None, solved_at: float | None = None
+    task_id: int | str,
+    task_type: str | None = None,
+    solved_at: float | None = None,
+    created_at: float | None = None,
 ) -> dict[str, Any]:
     """The ``request.meta`` of a request that submits the answer of a CapMonster task.
 
-    It raises nothing into the crawl: what cannot be an id is counted when its answer is refused
-    (``withheld/invalid_task``).
+    It checks nothing and raises nothing: a value that cannot be used gets a warning when the
+    request is seen, and an unusable id is counted (``withheld/invalid_task``).
 
     Args:
         task_id: the ``taskId`` that ``createTask`` returned.
-        task_type: the task's ``type``, as ``createTask`` was given it (``"TurnstileTask"``), or
-            a kind (``"image"``, ``"token"``, ``"recaptcha"``).
+        task_type: the task's ``type``, as ``createTask`` was given it (``"TurnstileTask"``), for
+            a ``CustomTask`` with its class (``"CustomTask/DataDome"``); or a kind (``"image"``,
+            ``"token"``, ``"recaptcha"``).
         solved_at: when the answer was ready, seconds since the epoch; now by default.
+        created_at: when ``createTask`` was called, seconds since the epoch; left out by default.
     """
     meta: dict[str, Any] = {
         TASK_ID: task_id,
@@ -109,6 +120,8 @@ def captcha_meta(
     }
     if task_type is not None:
         meta[TASK_TYPE] = task_type
+    if created_at is not None:
+        meta[CREATED_AT] = created_at
     return meta
 
 
@@ -125,27 +138,52 @@ def parse_task_id(value: object) -> int | None:
     return int(value) if 1 <= value <= _MAX_ID else None
 
 
-def parse_solved_at(value: object) -> float | None:
-    """The moment that *value* stands for, seconds since the epoch, or ``None`` if it is none."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+def parse_moment(value: object, now: float) -> float | None:
+    """The moment that *value* stands for, seconds since the epoch, or ``None`` if it is unusable.
+
+    Args:
+        value: a number of seconds or, with thirteen digits, of milliseconds; or such a number as
+            a str.
+        now: this moment by the same wall clock. One that is more than a minute ahead is unusable.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:
         moment = float(value)
-    except OverflowError:
+    except (ValueError, OverflowError):
         return None
-    return moment if math.isfinite(moment) and moment > 0 else None
+    if _MIN_MILLISECONDS <= moment < _MAX_MILLISECONDS:
+        moment /= 1000
+    # False for NaN, too.
+    return moment if 0 < moment <= now + _MAX_SECONDS_AHEAD else None
 
 
-def task_type(meta: Mapping[str, Any]) -> TaskType | None:
-    """What is known of the ``taskType`` in *meta*; ``None`` without one, or an unknown one."""
-    name = meta.get(TASK_TYPE)
+def task_type(name: object) -> TaskType | None:
+    """What is known of a ``taskType``; ``None`` for an unknown one, or what is not a str.
+
+    Case does not matter. Any class of ``CustomTask`` will do: the service adds new ones.
+    """
     if not isinstance(name, str):
         return None
-    return TASK_TYPES.get(name.strip().lower().removesuffix("proxyless"))
+    base, slash, custom_class = name.strip().lower().partition("/")
+    base = base.removesuffix("proxyless")
+    known = _NAMES.get(base + slash + custom_class)
+    if known is None and custom_class and base == _CUSTOM_TASK.lower():
+        known = _CUSTOM_TASK
+    return TASK_TYPES[known] if known else None
+
+
+def closest_task_type(name: str) -> str | None:
+    """The known task type or kind whose name is most like *name*, as the service spells it."""
+    return closest_match(name[:_MAX_NAME].strip().lower().removesuffix("proxyless"), TASK_TYPES)
 
 
 def read_task(
-    meta: Mapping[str, Any], task_id: int, solved_at: float, fallback: Kind | None = None
+    meta: Mapping[str, Any],
+    task_id: int,
+    solved_at: float,
+    created_at: float | None = None,
+    fallback: Kind | None = None,
 ) -> Task:
     """The task that *meta* describes.
 
@@ -153,14 +191,16 @@ def read_task(
         meta: ``request.meta``.
         task_id: its ``taskId``, parsed.
         solved_at: when it was solved, by :class:`~.clock.SteadyClock`.
+        created_at: when it was created, by the same clock, if that is known.
         fallback: the kind, where *meta* has no known type: that of the rule that matched.
     """
-    known = task_type(meta) or (TASK_TYPES[fallback.value] if fallback else _TOKEN)
     name = meta.get(TASK_TYPE)
+    known = task_type(name) or (TASK_TYPES[fallback.value] if fallback else _TOKEN)
     return Task(
         task_id,
         known.kind,
         name if isinstance(name, str) else None,
         solved_at,
         known.lifetime,
+        created_at,
     )

@@ -11,7 +11,7 @@ from support import crawl
 from wired import WRONG
 
 from scrapy_capmonster_report import CapMonsterReportMiddleware, signals
-from scrapy_capmonster_report.evidence import META_SUFFIX
+from scrapy_capmonster_report.saved_pages import META_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

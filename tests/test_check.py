@@ -15,9 +15,6 @@ from workbench import (
     save,
 )
 
-from scrapy_capmonster_report.rules import PRESETS
-from scrapy_capmonster_report.rules.presets import CATALOGUE
-
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -154,18 +151,113 @@ def test_a_page_of_any_kind(
     ("name", "body"),
     [
         ("page.html", "<p class='wrong'>"),
+        ("page.htm", "<p class='wrong'>"),
+        ("page.xhtml", "<html xmlns='http://www.w3.org/1999/xhtml'><p class='wrong'/></html>"),
         ("page.HTML", b"<meta charset=windows-1251><p class='wrong'>\xcd\xe5\xe2\xe5\xf0\xed\xee"),
         ("page.txt", "<p class='wrong'>"),
         ("page", "<!doctype html><p class='wrong'>"),
     ],
 )
+@pytest.mark.parametrize(
+    ("more", "rejected"),
+    [
+        ({}, True),
+        ({"domains": "shop.example"}, None),
+        ({"url": "^file:"}, None),
+        ({"url": "^about:"}, None),
+        ({"status": 200}, None),
+        ({"method": "GET"}, None),
+        ({"headers": {"Server": ""}}, None),
+        ({"redirect": "."}, None),
+        ({"status": 200, "text": "banned"}, False),
+    ],
+)
 def test_a_page_of_which_nothing_else_is_known(
-    name: str, body: str | bytes, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    name: str,
+    body: str | bytes,
+    more: dict[str, Any],
+    rejected: bool | None,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     path = save(tmp_path / name, body)
-    rule = {"css": ".wrong", "status": 200, "method": "GET", "url": f"^file:///.*/{name}$"}
-    answer = run(capfd, "check", path, "--rules", rules_file(tmp_path, rule), "--json").answer
-    assert answer["rejected"] is True, answer
+    rules = rules_file(tmp_path, {"css": ".wrong", **more})
+    ran = run(capfd, "check", path, "--rules", rules, "--json")
+    assert (ran.code, ran.answer["rejected"]) == (0, rejected)
+    told = run(capfd, "check", path, "--rules", rules)
+    said = {True: "rejected (rule 1)", False: "no rule matches", None: "cannot be told"}[rejected]
+    assert told.out.splitlines()[0] == f"{path}: {said}"
+
+
+TOLD = {
+    "--url": "https://shop.example/login",
+    "--status": "403",
+    "--method": "POST",
+    "--header": "X-Captcha: wrong",
+}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "option", "missing"),
+    [
+        ("domains", "shop.example", "--url", "url"),
+        ("url", "/login$", "--url", "url"),
+        ("status", "4xx", "--status", "status"),
+        ("method", "POST", "--method", "method"),
+        ("headers", {"X-Captcha": "^wrong$"}, "--header", "headers"),
+        ("unless", {"status": 200}, "--status", "status"),
+        ("unless", [{"text": "banned"}, {"url": "logout"}], "--url", "url"),
+    ],
+)
+def test_an_option_says_what_the_page_does_not(
+    key: str,
+    value: Any,
+    option: str,
+    missing: str,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    path = save(tmp_path / "page.html", PAGE)
+    argv = ("check", path, "--rules", rules_file(tmp_path, {key: value, "css": ".error"}), "--json")
+    condition = next(
+        condition
+        for condition in run(capfd, *argv).answer["rules"][0]["conditions"]
+        if condition["key"] == key
+    )
+    assert (condition["holds"], condition["found"]) == (None, f"not known: {missing}")
+    assert run(capfd, *argv, option, TOLD[option]).answer["rejected"] is True
+    others = [word for name in TOLD if name != option for word in (name, TOLD[name])]
+    assert run(capfd, *argv, *others).answer["rejected"] is None
+
+
+def test_what_stands_beside_a_page_counts_more_than_an_option(
+    login: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rules = rules_file(tmp_path, LOGIN)
+    options = ("--url", "https://other.example/", "--status", "500", "--method", "PUT")
+    answer = run(capfd, "check", login, "--rules", rules, "--json", *options).answer
+    assert answer["rejected"] is True
+
+
+def test_a_page_from_a_known_url_was_not_redirected_unless_it_is_said(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = save(tmp_path / "page.html", "<p>", url="https://shop.example/")
+    rules = rules_file(tmp_path, {"redirect": "captchaError"})
+    assert run(capfd, "check", path, "--rules", rules, "--json").answer["rejected"] is False
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("expired", "none of the exceptions applies"), ("captcha", "an exception applies:")],
+)
+def test_unless_is_told_in_words(
+    login: Path, tmp_path: Path, text: str, said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rules = rules_file(tmp_path, {"css": ".error", "unless": {"text": text}})
+    table = run(capfd, "check", login, "--rules", rules).out
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in table.splitlines()]
+    assert said in " ".join(row[4] for row in rows if len(row) == 5)
 
 
 def test_a_browser_saved_the_page_decompressed_but_noted_the_header(
@@ -178,13 +270,14 @@ def test_a_browser_saved_the_page_decompressed_but_noted_the_header(
 
 
 def test_a_table_to_read(login: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    rules = rules_file(tmp_path, LOGIN, {"name": "banned", "text": "[red]banned[/red]"})
+    rules = rules_file(tmp_path, LOGIN, {"name": "banned", "text": "[red]ban[/red]"})
     ran = run(capfd, "check", login, "--rules", rules)
     assert (ran.code, ran.err) == (0, "")
-    assert f"{login}: refused (login)" in ran.out.replace("\n", "")
+    assert f"{login}: rejected (login)" in ran.out.replace("\n", "")
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in ran.out.splitlines()]
+    assert max(map(len, ran.out.splitlines()[1:])) <= 80
     assert ["login: matches", "domains", '"shop.example"', "yes", "www.shop.example"] in rows
-    assert ["banned", "text", '"[red]banned[/red]"', "no", ""] in rows
+    assert ["banned", "text", '"[red]ban[/red]"', "no", ""] in rows
 
 
 def test_what_a_site_wrote_cannot_command_the_terminal(
@@ -225,7 +318,7 @@ def test_a_callback_that_fails_is_shown_with_its_error(
 
 
 MISTAKES: dict[str, tuple[list[str], str]] = {
-    "nothing to check": ([], "say what to check: a saved page or a URL"),
+    "nothing to check": ([], "the following arguments are required: SOURCE"),
     "no rules": (["page.html"], "there are no rules. Set CAPMONSTER_REPORT_RULES in a project"),
     "no such page": (["none.html", "--preset", "mediawiki"], "cannot read none.html: No such file"),
     "a folder": ([".", "--preset", "mediawiki"], "try: scrapy capmonster replay ."),
@@ -240,25 +333,38 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
         ["page.html", "--preset", "mediawki"],
         "--preset: rule 1: there is no preset 'mediawki'",
     ),
-    "a preset to describe that is none": (["--preset", "mediawki"], "Did you mean 'mediawiki'?"),
     "no such spider": (
         ["page.html", "--spider", "shop"],
         "there is no spider 'shop' here; there is: none",
     ),
-    "meta that is no JSON": (["bad.html", "--preset", "mediawiki"], "bad.meta.json is no JSON"),
-    "meta that is no object": (["list.html", "--preset", "phpbb"], "list.meta.json is no JSON obj"),
+    "meta that is no JSON": (["bad.html", "--preset", "mediawiki"], "bad.meta.json is not JSON"),
+    "meta that is no object": (["list.html", "--preset", "phpbb"], "list.meta.json is not a JSON"),
     "meta of a wrong type": (
         ["wrong.html", "--preset", "phpbb"],
-        "wrong.meta.json: 'status' is '200': it must be int",
+        "wrong.meta.json: 'status' is '200': it must be an int",
     ),
     "a status that is none": (
         ["status.html", "--preset", "phpbb"],
-        "status.meta.json: 'status' is 99999: it must be from 100 to 999",
+        "status.meta.json: 'status' is 99999: it must be an int from 100 to 999",
     ),
     "a URL that is none": (["nourl.html", "--preset", "phpbb"], "nourl.meta.json: 'url' is 'shop'"),
     "headers that are none": (
         ["headers.html", "--preset", "phpbb"],
         "headers.meta.json: 'headers'",
+    ),
+    "a key that is none": (
+        ["key.html", "--preset", "phpbb"],
+        "key.meta.json: there is no key 'satus'. Allowed: url, status, method, headers, redirects,",
+    ),
+    "a key that was meant": (["key.html", "--preset", "phpbb"], "Did you mean 'status'?"),
+    "a URL on the command line": (["page.html", "--url", "shop"], "--url: 'shop' is not a URL"),
+    "a status on the command line": (
+        ["page.html", "--status", "4xx"],
+        "--status: '4xx' is not a number from 100 to 999",
+    ),
+    "a header on the command line": (
+        ["page.html", "--header", "Server"],
+        "--header: 'Server' is not of the form NAME:VALUE",
     ),
     "an option that is none": (["page.html", "--verbos"], "unrecognized arguments: --verbos"),
     "an option without its value": (["page.html", "--rules"], "--rules: expected one argument"),
@@ -283,6 +389,7 @@ def test_what_is_wrong_is_said_in_one_line(
     save(tmp_path / "list.meta.json", "[]")
     save(tmp_path / "wrong.html", "<p>", status="200")
     save(tmp_path / "status.html", "<p>", status=99999)
+    save(tmp_path / "key.html", "<p>", satus=200)
     save(tmp_path / "nourl.html", "<p>", url="shop")
     save(tmp_path / "headers.html", "<p>", headers={"Server": 7})
     ran = run(capfd, "check", *argv, "--json")
@@ -302,25 +409,3 @@ def test_rules_from_an_editor_that_marks_its_files_can_be_read(
 ) -> None:
     rules = save(tmp_path / "marked.json", b'\xef\xbb\xbf[{"text": "."}]')
     assert run(capfd, "check", login, "--rules", rules, "--json").answer["rejected"] is True
-
-
-class TestPresets:
-    def test_one_is_described(self, capfd: pytest.CaptureFixture[str]) -> None:
-        ran = run(capfd, "check", "--preset", "turnstile")
-        assert (ran.code, ran.err) == (0, "")
-        for words in ("turnstile", "reports", "leaves out", "Cloudflare", "jmespath", ".cf-turn"):
-            assert words in ran.out
-        assert "hcaptcha" not in ran.out
-
-    def test_several_are_described_for_a_program(self, capfd: pytest.CaptureFixture[str]) -> None:
-        ran = run(capfd, "check", "--preset", "phpbb", "--preset", "laravel", "--json")
-        assert [preset["name"] for preset in ran.answer["presets"]] == ["phpbb", "laravel"]
-        phpbb, _ = ran.answer["presets"]
-        assert phpbb.keys() == {"name", "reports", "leaves_out", "source", "rules"}
-        assert phpbb["rules"] == [dict(rule) for rule in PRESETS["phpbb"]]
-
-    def test_all_are_listed(self, capfd: pytest.CaptureFixture[str]) -> None:
-        listed = run(capfd, "check", "--list-presets", "--json").answer["presets"]
-        assert [preset["name"] for preset in listed] == [preset.name for preset in CATALOGUE]
-        table = run(capfd, "check", "--list-presets").out
-        assert all(preset.name in table for preset in CATALOGUE)

@@ -67,7 +67,7 @@ class TestInAProject:
     )
     def test_whose_rules(self, project: Path, argv: list[str], rule: str | None) -> None:
         rules_file(project, {"text": "Wrong"})
-        save(project / "page.html", "Wrong captcha")
+        save(project / "page.html", "Wrong captcha", url="https://shop.example/", status=200)
         ran = run_scrapy(project, "check", "page.html", "--json", *argv)
         if rule is None:
             assert "the spider 'wants' cannot be made: TypeError" in ran.complaint
@@ -164,7 +164,7 @@ class TestUrl:
         rules = rules_file(tmp_path, {"name": "login", "css": ".error", "status": 403})
         ran = await deferToThread(run_scrapy, tmp_path, "check", url, "--rules", rules)
         assert (ran.code, ran.err) == (0, "")
-        assert f"{url}: refused (login)" in ran.out
+        assert f"{url}: rejected (login)" in ran.out
 
     def test_it_cannot_be_reached(self, tmp_path: Path) -> None:
         save(tmp_path / "page.html", "<p class='error'>")

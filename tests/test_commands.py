@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
@@ -15,8 +16,9 @@ from twisted.internet.threads import deferToThread
 from twisted.web.client import ResponseNeverReceived
 from workbench import run, run_scrapy, save
 
+import scrapy_capmonster_report
 from scrapy_capmonster_report.commands.simulate import planned
-from scrapy_capmonster_report.simulator import IMAGE_REPORT, TOKEN_REPORT, Answer
+from scrapy_capmonster_report.simulator import IMAGE_REPORT, TOKEN_REPORT, SimulatedAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,8 +30,11 @@ if TYPE_CHECKING:
     [
         ([], "scrapy capmonster: the following arguments are required: <command>"),
         (["foo"], "scrapy capmonster: argument <command>: invalid choice: 'foo' (choose from "),
-        (["check", "-s", "x"], "scrapy capmonster: Invalid -s value, use -s NAME=VALUE"),
-        (["check", "--no\nsuch"], "scrapy capmonster check: unrecognized arguments: --no such"),
+        (["check", "a.html", "-s", "x"], "scrapy capmonster: Invalid -s value, use -s NAME=VALUE"),
+        (
+            ["check", "a.html", "--no\nsuch"],
+            "scrapy capmonster check: unrecognized arguments: --no such",
+        ),
         (["check", ""], "scrapy capmonster check: argument SOURCE: it is empty"),
         (["check", "x", "--rules", ""], "scrapy capmonster check: argument --rules: it is empty"),
         (["replay", ""], "scrapy capmonster replay: argument SOURCE: it is empty"),
@@ -39,6 +44,30 @@ if TYPE_CHECKING:
 )
 def test_what_is_wrong_is_said_in_one_line(argv: list[str], said: str, tmp_path: Path) -> None:
     assert run_scrapy(tmp_path, *argv).complaint.startswith(said)
+
+
+def test_every_other_scrapy_command_starts_as_fast_as_without_ours() -> None:
+    code = """
+import sys, scrapy.commands
+before = set(sys.modules)
+from scrapy_capmonster_report.commands import Command
+roots = {"twisted", "treq", "rich", "jmespath", "sqlite3", "filelock"}
+print([name for name in set(sys.modules) - before if name.partition(".")[0] in roots])
+print([name for name in sys.modules if name.startswith("scrapy_capmonster_report")])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60
+    )
+    foreign, ours = map(ast.literal_eval, done.stdout.splitlines())
+    assert foreign == []
+    assert sorted(ours) == ["scrapy_capmonster_report", "scrapy_capmonster_report.commands"]
+
+
+def test_what_the_package_exports_is_there_and_nothing_else_is() -> None:
+    for name in scrapy_capmonster_report.__all__:
+        assert getattr(scrapy_capmonster_report, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'Middleware'"):
+        _ = scrapy_capmonster_report.Middleware
 
 
 @pytest.mark.parametrize("options", [["--json"], []], ids=["json", "table"])
@@ -127,10 +156,10 @@ class StandIn:
         return json.loads(await response.content())
 
     async def stop(self) -> str:
-        """End it as Ctrl-C does; what it says at the end."""
+        """End it as Ctrl-C does; what it said after its URL."""
         self.process.terminate()
-        _, err = await deferToThread(self.process.communicate, timeout=60)
-        return str(err)
+        out, _ = await deferToThread(self.process.communicate, timeout=60)
+        return str(out)
 
 
 @pytest.fixture
@@ -167,7 +196,10 @@ async def test_a_stand_in_that_fails_as_it_was_told(stand_ins: Any) -> None:
     for _ in range(3):
         answer = await stand_in.call(TOKEN_REPORT, taskId=task_id)
         assert answer["errorCode"] == "WRONG_CAPTCHA_ID"
-    assert "Reports: 0 accepted, 7 not." in await stand_in.stop()
+    *lines, totals = (await stand_in.stop()).splitlines()
+    assert totals == "Tasks: 1, answered wrong: 0. Reports: 7, accepted: 0."
+    assert [line.partition(" to /")[0] for line in lines[1:]] == [f"report on task {task_id}"] * 7
+    assert lines[0].startswith(f"task {task_id} TurnstileTask: 'token-")
 
 
 @pytest_twisted.ensureDeferred
@@ -188,13 +220,13 @@ async def test_a_stand_in_that_forgets_at_once(stand_ins: Any) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("hang", (Answer.hang(), None)),
-        ("stall:3", (Answer.stall(), 3)),
-        ("reset", (Answer.reset(), None)),
-        ("http-429:10", (Answer.http(429), 10)),
-        ("ERROR_ZERO_BALANCE", (Answer.error("ERROR_ZERO_BALANCE"), None)),
+        ("hang", (SimulatedAnswer("hang"), None)),
+        ("stall:3", (SimulatedAnswer("stall"), 3)),
+        ("reset", (SimulatedAnswer("reset"), None)),
+        ("http-429:10", (SimulatedAnswer.http(429), 10)),
+        ("ERROR_ZERO_BALANCE", (SimulatedAnswer.error("ERROR_ZERO_BALANCE"), None)),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_an_answer_on_demand(text: str, expected: tuple[Answer, int | None]) -> None:
+def test_an_answer_on_demand(text: str, expected: tuple[SimulatedAnswer, int | None]) -> None:
     assert planned(text) == expected

@@ -21,8 +21,12 @@ from judging import (
 )
 from scrapy import Request
 from scrapy.http import HtmlResponse, JsonResponse, Response, TextResponse, XmlResponse
+from scrapy.selector import Selector
 
 from scrapy_capmonster_report.rules import compile_rules
+from scrapy_capmonster_report.rules import page as rule_page
+from scrapy_capmonster_report.rules import rule as rule_rule
+from scrapy_capmonster_report.rules.values import MAX_SEARCHED
 
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\xff\xfe\x00<p class='bad'>wrong</p>"
 XML = b"<?xml version='1.0'?><r><Error code='7'>bad</Error></r>"
@@ -144,6 +148,21 @@ class TestRedirect:
     def test_other_locations_do_not(self, response: Response) -> None:
         assert not holds({"redirect": "sorry"}, response)
 
+    @pytest.mark.parametrize(
+        ("refresh", "expected"),
+        [
+            ('<meta http-equiv="refresh" content="0; url=/sorry/">', True),
+            ('<meta http-equiv="refresh" content="100; url=/sorry/">', True),
+            ('<meta http-equiv="refresh" content="101; url=/sorry/">', False),
+            ('<meta http-equiv="refresh" content="1800; url=/sorry/">', False),
+            ('<meta http-equiv="refresh" content="0; url=javascript:sorry()">', False),
+            ('<meta http-equiv="refresh" content="5">', False),
+            ('<noscript><meta http-equiv="refresh" content="0; url=/sorry/"></noscript>', False),
+        ],
+    )
+    def test_the_target_of_a_meta_refresh_counts(self, refresh: str, expected: bool) -> None:
+        assert holds({"redirect": r"^https://shop\.example/sorry/$"}, html(refresh)) is expected
+
     def test_match_redirects_asks_only_rules_about_redirects(self) -> None:
         rules = compile_rules(
             [
@@ -193,6 +212,23 @@ def test_headers(wanted: object, expected: bool) -> None:
         "X-Latin-1": "Falsch für immer".encode("latin-1"),
     }
     assert holds({"headers": wanted}, html(headers=headers)) is expected
+
+
+class SplashJsonResponse(Response):
+    """A page as scrapy-splash gives it: text and selectors, but no TextResponse."""
+
+    text = NODES
+
+    @property
+    def selector(self) -> Selector:
+        return Selector(text=self.text, type="html")
+
+
+def test_a_response_with_a_text_that_is_no_text_response() -> None:
+    response = SplashJsonResponse(URL, body=b'{"html": "..."}')
+    for condition in ({"text": "Wrong"}, {"css": ".error p"}, {"xpath": "//p"}):
+        assert holds(condition, response)
+    assert not holds({"jmespath": "html"}, response)
 
 
 META = "<meta charset='{}'><p>{}</p>"
@@ -477,3 +513,94 @@ def test_unless(unless: object, expected: bool) -> None:
     assert holds({"unless": unless}, html()) is expected
     assert holds({"text": "Wrong", "unless": unless}, html()) is expected
     assert not holds({"text": "nowhere", "unless": unless}, html())
+
+
+PAGE = """<!DOCTYPE html><html><head><title>Log in</title><style>p {}</style></head><body>
+<p>Wrong <b>cap</b>tcha&nbsp;&amp;\n password</p><p>again</p>
+<script>hidden()</script><template><p>hidden</p></template><noscript>hidden</noscript>
+<p hidden>hidden</p><p style="color: red; display : none">hidden</p><p class="a d-none">hidden</p>
+<div style="visibility:hidden"><p>hidden <i>hidden</i></p></div><dialog>hidden</dialog>
+<!-- hidden -->ta<!-- hidden -->il<br>end<p class="hidden md:block">wide</p>
+<p class="overflow-hidden">seen</p><dialog open>open</dialog></body></html>"""
+
+
+@pytest.mark.parametrize(
+    ("regex", "expected"),
+    [
+        ("^Wrong captcha & password again tail end wide seen open$", True),
+        ("hidden", False),
+        ("Log in", False),
+        ("wrong", False),
+        ("(?i)WRONG CAPTCHA", True),
+        (["nope", r"captcha\s&"], True),
+    ],
+)
+def test_words(regex: object, expected: bool) -> None:
+    assert holds({"words": regex}, html(PAGE)) is expected
+
+
+def test_words_of_what_has_none() -> None:
+    for response in (as_json('{"a": "Wrong"}'), Response(URL, body=PNG), html(" ")):
+        assert not holds({"words": "Wrong"}, response)
+    assert holds({"words": "^Wrong captcha$"}, plain("Wrong   captcha"))
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (')]}\',\n{"error": 7}', True),
+        (')]}\'\n{"error": 7}', True),
+        ('for(;;);{"error": 7}', True),
+        ('for (;;);{"error": 7}', True),
+        ('while(1);{"error": 7}', True),
+        ('cb({"error": 7});', True),
+        ('cb({"error": 7})', True),
+        ('/**/ jQuery.cb_1 ({"error": 7}) ;\n', True),
+        ("/**/ typeof cb === 'function' && cb({\"error\": 7});", True),
+        ('window["cb"]({"error": 7});', True),
+        ('cb({"error": 7}, 8);', False),
+        ('cb({"error": 7}', False),
+        ('if (x) { cb({"error": 7}); }', False),
+        (')]}\'{"error": 7} and more', False),
+        ("cb('error')", False),
+    ],
+)
+def test_jmespath_sees_json_behind_a_guard_and_jsonp(body: str, expected: bool) -> None:
+    for response in (plain(body), html(body)):
+        assert holds({"jmespath": "error == `7`"}, response) is expected
+
+
+class TestBounds:
+    """What is searched of a page that is large."""
+
+    def test_a_regex_with_repeats_is_searched_in_the_beginning_of_a_text(self) -> None:
+        before, after = "x" * (MAX_SEARCHED - 7), "x" * MAX_SEARCHED
+        for regex in ("Wrong +captcha", "Wron(g|k)*", "W.{1,}g", r"Wrong\s"):
+            is_bounded = any(repeat in regex for repeat in ("*", "+", ",}"))
+            assert holds({"text": regex}, plain(f"{before}Wrong c{after}")) is ("cap" not in regex)
+            assert holds({"text": regex}, plain(f"{after}Wrong captcha")) is not is_bounded
+
+    def test_of_a_body_above_the_limit_only_what_is_around_it_is_judged(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        for module in (rule_page, rule_rule):
+            monkeypatch.setattr(module, "MAX_BODY", 1000)
+        large = html("<p class='bad'>Wrong captcha</p>".ljust(1001), headers={"A": "b"})
+        rules = compile_rules(
+            [
+                {"text": "Wrong"},
+                {"css": "p"},
+                {"words": "Wrong"},
+                {"xpath": "//p"},
+                {"jmespath": "@"},
+            ]
+        )
+        for _ in range(2):
+            assert matched(rules, large) is None
+        assert caplog.messages == [
+            "The body of <200 https://shop.example/login> has more than 1000 bytes. Such responses "
+            "are judged by their status, URL and headers only (logged once)"
+        ]
+        for condition in ({"status": 200}, {"url": "login"}, {"headers": {"a": "b"}}):
+            assert holds(condition, large)
+        assert holds({"text": "Wrong"}, html("Wrong".ljust(1000)))

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import argparse
 import ast
+import inspect
 import re
 from importlib import import_module
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from documents import ROOT, Document, codes, document
+from scrapy.settings.default_settings import DOWNLOADER_MIDDLEWARES_BASE
 
 import scrapy_capmonster_report
-from scrapy_capmonster_report import signals, stats, task, trace
+from scrapy_capmonster_report import attempts, signals, stats, task
+from scrapy_capmonster_report.addon import MIDDLEWARE_ORDER
+from scrapy_capmonster_report.clients import solve_captcha
 from scrapy_capmonster_report.commands import subcommands
 from scrapy_capmonster_report.delivery.answer import ERROR_CODES
-from scrapy_capmonster_report.delivery.api import ENDPOINTS
+from scrapy_capmonster_report.delivery.client import ENDPOINTS
+from scrapy_capmonster_report.insight import watch
 from scrapy_capmonster_report.outcome import Outcome
 from scrapy_capmonster_report.rules.compile import _LABELS
 from scrapy_capmonster_report.rules.conditions import CONDITIONS
 from scrapy_capmonster_report.settings import DEFAULTS
-from scrapy_capmonster_report.task import TASK_TYPES
+from scrapy_capmonster_report.simulator import Simulator
+from scrapy_capmonster_report.task import TASK_TYPES, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from types import ModuleType
 
 
@@ -34,6 +40,7 @@ DELIVERY: Final = document("docs/delivery.md")
 SCRAPYS_META: Final = {
     *("retry_times", "redirect_urls", "redirect_times", "redirect_ttl", "dont_redirect"),
     *("download_latency", "allow_offsite", "handle_httpstatus_list", "handle_httpstatus_all"),
+    "download_slot",
 }
 
 TIMES: Final = {"second": 1, "minute": 60, "hour": 3600, "day": 24 * 3600}
@@ -86,7 +93,7 @@ def test_the_code_reads_no_other_setting() -> None:
 
 
 def test_the_reference_has_every_meta_key() -> None:
-    ours = constants(task) | constants(trace)
+    ours = constants(task) | {attempts.ATTEMPT}
     assert sorted(first_codes(REFERENCE["Meta keys"])) == sorted(ours)
 
 
@@ -202,7 +209,7 @@ def test_rows_of_error_codes_that_ask_for_the_same_say_the_same() -> None:
 
 
 def test_every_kind_has_its_endpoint() -> None:
-    rows = DELIVERY.sections()["From the refusal to the answer"].rows()
+    rows = DELIVERY.sections()["From the rejection to the answer"].rows()
     assert {codes(kind)[0]: codes(endpoint)[0] for kind, endpoint, _ in rows} == {
         kind.value: endpoint for kind, endpoint in ENDPOINTS.items()
     }
@@ -213,7 +220,8 @@ def test_every_known_lifetime_has_its_row() -> None:
     written = {
         name.lower(): float(time.split()[0]) for names, time in rows for name in codes(names)
     }
-    assert written == {name: kind.lifetime for name, kind in TASK_TYPES.items() if kind.lifetime}
+    known = {name.lower(): kind.lifetime for name, kind in TASK_TYPES.items() if kind.lifetime}
+    assert written == known
 
 
 def test_the_rooms_use_each_other_as_the_house_is_drawn() -> None:
@@ -265,6 +273,7 @@ def _texts() -> dict[str, str]:
         )
         for node in assigned
         if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        if ast.unparse(node).partition("=")[0].partition(":")[0].strip().isupper()
     }
 
 
@@ -286,3 +295,68 @@ def test_the_messages_under_troubleshooting_are_those_of_the_code() -> None:
     said = {_said(node, texts) for node in nodes()}
     assert symptoms
     assert [text for text in symptoms if not any(text in message for message in said)] == []
+
+
+# -- the Python API --------------------------------------------------------------------------------
+
+API: Final = document("docs/api.md").sections()
+
+
+@pytest.mark.parametrize(
+    ("title", "function"),
+    [
+        ("captcha_meta", scrapy_capmonster_report.captcha_meta),
+        ("reject, accept", scrapy_capmonster_report.reject),
+        ("solve_captcha", solve_captcha),
+        ("Task", Task),
+        ("Simulator", Simulator),
+    ],
+)
+def test_the_api_has_every_argument(title: str, function: Callable[..., Any]) -> None:
+    arguments = inspect.signature(function).parameters
+    rows = API[title].rows()
+    written = first_codes(API[title])
+    assert set(written) <= arguments.keys()
+    assert arguments.keys() - set(written) <= {"log", "clock", "reactor"}, "those are for tests"
+    for row in rows:
+        if row[1].startswith("`") and title == "Simulator":
+            default = arguments[codes(row[0])[0]].default
+            assert ast.literal_eval(codes(row[1])[0]) == default
+
+
+def test_the_api_has_every_outcome() -> None:
+    written = {codes(member)[0]: codes(value)[0] for member, value in API["Outcome"].rows()}
+    assert written == {outcome.name: outcome.value for outcome in Outcome}
+
+
+def test_the_api_has_everything_that_the_package_exports() -> None:
+    titles = {name for title in API for name in title.split(", ")}
+    elsewhere = {"Addon", "CapMonsterReportMiddleware", "signals"}
+    assert set(scrapy_capmonster_report.__all__) - elsewhere <= titles
+
+
+# -- where the middleware stands -------------------------------------------------------------------
+
+
+def test_scrapys_middlewares_stand_where_it_is_said() -> None:
+    orders = {path.rpartition(".")[2]: n for path, n in DOWNLOADER_MIDDLEWARES_BASE.items()}
+    orders["CapMonsterReportMiddleware"] = MIDDLEWARE_ORDER
+    rows = document("docs/where-it-stands.md").rows()
+    written = [int(order.strip("*")) for order, *_ in rows]
+    assert written == sorted(written, reverse=True)
+    assert written == [orders[codes(name)[0]] for _, name, _ in rows]
+
+
+# -- insight ---------------------------------------------------------------------------------------
+
+
+def test_the_limits_of_alerts_are_those_of_the_code() -> None:
+    text = " ".join(document("docs/insight.md").text.split())
+    for said in (
+        f"rejects {watch.STREAK} answers in a row",
+        f"from {watch.STREAK_AT_CLOSE} in a row",
+        f"no alert before {watch.MIN_BEFORE + watch.WINDOWS[0]} answers",
+        f"({watch.MIN_BEFORE} to know what is usual, {watch.WINDOWS[0]} to see that it changed)",
+        f"{', '.join(map(str, watch.WINDOWS[:-1]))} and {watch.WINDOWS[-1]} answers",
+    ):
+        assert said in text

@@ -164,7 +164,7 @@ class StorySite:
             return NOT_DONE_YET
         return {
             "accepts it": Reply("Welcome"),
-            "refuses it": Reply("Wrong captcha"),
+            "rejects it": Reply("Wrong captcha"),
             "answers 503": Reply("Too busy", status=503),
         }[act]
 
@@ -225,3 +225,58 @@ async def test_the_login_recipe_tries_again_with_a_new_answer(serve: Any, api: A
 
     assert stats["rejected/rule/login"] == stats["passed"] == 1
     assert reports.reports == [("/reportIncorrectTokenCaptcha", 1)]
+
+
+# -- docs/where-it-stands.md -----------------------------------------------------------------------
+
+
+class BanDetectionMiddleware:
+    """Takes a 403 for a ban, as the default policy of scrapy-rotating-proxies does."""
+
+    def process_response(self, request: Request, response: Response, spider: Any = None) -> Any:
+        request.meta["_ban"] = response.status != 200
+        return response
+
+
+class RotatingProxyMiddleware:
+    """Sends a request that was banned again, five times at most."""
+
+    def process_response(self, request: Request, response: Response, spider: Any = None) -> Any:
+        if not request.meta["_ban"] or request.meta.get("proxy_retry_times", 0) == 5:
+            return response
+        again = request.copy()
+        again.meta["proxy_retry_times"] = request.meta.get("proxy_retry_times", 0) + 1
+        again.dont_filter = True
+        return again
+
+
+class OneAnswer(Spider):
+    name = "one_answer"
+    custom_settings = {"CAPMONSTER_REPORT_RULES": [{"text": "Wrong captcha"}]}
+    url: str
+
+    async def start(self) -> Any:
+        yield Request(self.url, method="POST", meta={"taskId": 1})
+
+
+@pytest.mark.parametrize(("orders", "reports"), [("those of its README", 0), ("ours", 1)])
+@pytest_twisted.ensureDeferred
+async def test_the_orders_for_rotating_proxies_show_the_rejection(
+    orders: str, reports: int, serve: Any, api: Any
+) -> None:
+    section = document("docs/where-it-stands.md").sections()["scrapy-rotating-proxies"]
+    settings: dict[str, Any] = {}
+    exec(section.blocks("python")[0].text, {}, settings)
+    numbers = {path.rpartition(".")[2]: n for path, n in settings["DOWNLOADER_MIDDLEWARES"].items()}
+    if orders != "ours":
+        written = map(int, re.findall(r"\b6\d0\b", section.text))
+        numbers = dict(zip(numbers, written, strict=True))
+    middlewares = {globals()[name]: number for name, number in numbers.items()}
+    cloud = api()
+    url = serve(lambda _: Reply("Wrong captcha", status=403)).url
+    await crawl(
+        OneAnswer,
+        {"CAPMONSTER_API_URL": cloud.url, "DOWNLOADER_MIDDLEWARES": middlewares},
+        url=url,
+    )
+    assert len(cloud.reports) == reports

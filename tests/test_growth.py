@@ -6,6 +6,7 @@ nearer by.
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import tracemalloc
@@ -21,10 +22,13 @@ from support import start_crawl
 from twisted.web.server import NOT_DONE_YET
 
 from scrapy_capmonster_report import CapMonsterReportMiddleware
+from scrapy_capmonster_report.rules import PRESETS, compile_rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from scrapy_capmonster_report.rules import Rules
 
 URL = "https://shop.example/login"
 PAGE = b"<html><head><title>Welcome</title></head><body><p>Hello</p></body></html>"
@@ -56,7 +60,7 @@ async def inside(measure: Callable[[CapMonsterReportMiddleware], Any], **setting
 def submitted(middleware: CapMonsterReportMiddleware, task_id: int) -> scrapy.Request:
     """A request with the answer of a task, as it is when its response comes."""
     request = scrapy.Request(URL, meta={"taskId": task_id})
-    middleware.process_request(request)
+    middleware._request_reached_downloader(request)
     return request
 
 
@@ -124,6 +128,45 @@ async def test_a_page_is_decoded_and_parsed_once_however_many_rules_look_at_it()
     assert called["html_to_unicode"] == 1  # w3lib's, which decodes
     assert called["create_root_node"] == 1  # parsel's, which parses
     assert called["raw_decode"] == 0
+
+
+FORM = '<form method="post"><img src="/captcha.php"><input name="captcha">{}</form>'
+WRONG = '<div class="error"><p>The captcha number {} is incorrect.</p></div>'
+HOSTILE: dict[str, Callable[[int], str]] = {
+    "errors that say it": lambda n: FORM.format("".join(WRONG.format(i) for i in range(n))),
+    "errors, and forms without a picture": lambda n: (
+        FORM.format("") + "".join(WRONG.format(i) + "<form><input></form>" for i in range(n))
+    ),
+    "texts below nested errors": lambda n: (
+        '<div class="error">' * 200 + "<p>Invalid captcha</p>" * n + FORM
+    ),
+    "errors that say nothing of it": lambda n: '<p class="error">No such page</p>' * n + FORM,
+    "elements that are no errors": lambda n: '<p class="text">Wrong captcha</p>' * n + FORM,
+    "quotations": lambda n: '<div class="error">' + "<q>Wrong</q> <em>captcha</em>" * n + FORM,
+    "one long error": lambda n: '<div class="error">' + "wrong captcha not correct " * n + FORM,
+    "pictures and fields": lambda n: '<img src="captcha.png"><input name="captcha">' * n,
+    "scripts": lambda n: "<script>alert('Wrong captcha');history.back()</script>" * n,
+    "JSON": lambda n: json.dumps({"errors": [{"message": f"Wrong captcha {i}"} for i in range(n)]}),
+    "nested JSON": lambda n: '{"error":' * 50 + json.dumps(["Wrong captcha"] * n) + "}" * 50,
+    "an unfinished call": lambda n: "cb({" + '"a":1,' * n,
+}
+"""Pages that a site may send, for any number of what they are made of."""
+
+
+def cost(rules: Rules, body: str) -> int:
+    """The functions that judging a page calls."""
+    response = HtmlResponse(URL, body=body.encode(), encoding="utf-8")
+    request = scrapy.Request(URL, method="POST")
+    return calls(lambda: rules.match(response, request, on_error=lambda *_: None)).total()
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_no_preset_costs_more_than_its_share_of_a_page(name: str) -> None:
+    rules = compile_rules([name])
+    rules.match(HtmlResponse(URL, body=b"<p>"), scrapy.Request(URL), on_error=lambda *_: None)
+    for kind, build in HOSTILE.items():
+        few, many = cost(rules, build(400)), cost(rules, build(800))
+        assert many <= 2.1 * few + 100, kind
 
 
 @pytest.mark.parametrize("is_durable", [False, True], ids=["memory", "sqlite"])

@@ -93,7 +93,7 @@ async def test_a_stats_collector_that_raises_breaks_neither_crawl_nor_reports(
     [error] = lines(caplog, logging.ERROR)
     assert "stats collector failed" in error
     assert lines(caplog, logging.INFO)[-1] == (
-        "Captcha answers: 5 checked, 5 refused by the site; 4 reported; 1 withheld (1 duplicate)"
+        "Captcha answers: 5 checked, 0 passed, 5 rejected: 4 reported, 1 withheld (duplicate)"
     )
 
 

@@ -41,14 +41,14 @@ def visits(url: str, *, fine: int, wrong: int) -> list[Any]:
     ("fine", "wrong", "complaint"),
     [
         (16, 4, None),
-        (15, 5, "5 of 20 answers were refused"),
+        (15, 5, "5 of 20 answers were rejected"),
         (1, 5, None),
         (100, 12, "Lists differ: ['127.0.0.1'] != []"),
     ],
     ids=["few", "too many", "of too few to tell", "more than it used to"],
 )
 @pytest_twisted.ensureDeferred
-async def test_a_run_fails_if_too_much_is_refused_or_more_than_it_used_to(
+async def test_a_run_fails_if_too_much_is_rejected_or_more_than_it_used_to(
     settings: dict[str, Any],
     serve: Any,
     caplog: pytest.LogCaptureFixture,
@@ -65,9 +65,9 @@ async def test_a_run_fails_if_too_much_is_refused_or_more_than_it_used_to(
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_rise_is_heard_of_while_the_crawl_runs(
+async def test_an_increase_is_heard_of_while_the_crawl_runs(
     settings: dict[str, Any], serve: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings["EXTENSIONS"] = {"myproject.monitors.Watchman": 500}
     await crawl(Customer, settings, visits=visits(serve(verdicts).url, fine=100, wrong=12))
-    assert "127.0.0.1 now refuses 33 %" in caplog.text
+    assert "127.0.0.1 now rejects 33 %" in caplog.text

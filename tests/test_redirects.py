@@ -1,23 +1,15 @@
-"""Redirects that tell of a refusal, and that Scrapy does not follow to their end."""
+"""Redirects that tell of a rejection, and that Scrapy does not follow to their end."""
 
 from __future__ import annotations
 
 import logging
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import pytest_twisted
 import scrapy
-from scrapy import signals
-from scrapy.downloadermiddlewares.redirect import MetaRefreshMiddleware
 from scrapy.exceptions import IgnoreRequest
-from scrapy.http import HtmlResponse
-from scrapy.settings import Settings
-from scrapy.utils.defer import deferred_from_coro
 from support import Reply, crawl
-
-from scrapy_capmonster_report.redirects import RedirectWatch
 
 TOKEN = "/reportIncorrectTokenCaptcha"
 
@@ -169,6 +161,7 @@ class Filtered(Login):
     ("path", "settings", "checked"),
     [
         (f"/wait?s=0&to={REFUSED_ELSEWHERE}", {}, 1),
+        (f"/wait?s=0&to={REFUSED_ELSEWHERE}", {"METAREFRESH_ENABLED": False}, 1),
         ("/wait?s=5&to=/wait-offsite", {}, 2),
         ("/login?to=/wait-offsite", {}, 1),
         ("/wait?s=0&to=/offsite", {}, 2),
@@ -182,10 +175,11 @@ class Filtered(Login):
     ],
     ids=[
         "offsite",
+        "offsite, where Scrapy follows no meta refresh",
         "offsite, from where a meta refresh led",
         "offsite, from where a redirect led",
         "offsite, by a redirect where a meta refresh led",
-        "offsite, from within what could be ignored",
+        "offsite, from within an aside",
         "disallowed by robots.txt",
         "when redirects are not to be followed at all",
         "when one too many",
@@ -227,26 +221,12 @@ async def test_a_meta_refresh_to_a_page_seen_before_is_seen(serve: Any, api: Any
     [
         ("/wait?s=0&to=http://offsite.invalid/", {}, {}),
         (f"/wait?s=600&to={REFUSED_ELSEWHERE}", {}, {}),
-        (f"/wait?s=0&to={REFUSED_ELSEWHERE}", {"METAREFRESH_ENABLED": False}, {}),
-        (f"/wait?s=2&to={REFUSED_ELSEWHERE}", {"METAREFRESH_MAXDELAY": 2}, {}),
-        (
-            f"/wait?s=2.2&to={REFUSED_ELSEWHERE}",
-            {"METAREFRESH_MAXDELAY": 2.5, "REDIRECT_MAX_TIMES": 0},  # for Scrapy, 2
-            {},
-        ),
-        ("/wait-aside", {"METAREFRESH_IGNORE_TAGS": ["aside"]}, {}),
-        (f"/wait?s=0&to={REFUSED_ELSEWHERE}", {}, {"dont_redirect": True}),
         (f"/wait?s=0&to={REFUSED_ELSEWHERE}", {}, {"dont_report_captcha": True}),
         ("/wait?s=0&to=mailto:post@offsite.invalid?captchaError=1", {}, {}),
     ],
     ids=[
         "that tells of nothing",
         "in ten minutes",
-        "that is not to be followed",
-        "later than what is followed",
-        "later than what is followed, by a fraction",
-        "within what is ignored",
-        "of a request that is not to be redirected",
         "of a request to be left alone",
         "to a mailbox",
     ],
@@ -276,67 +256,8 @@ async def test_a_meta_refresh_that_is_followed_is_reported_once(serve: Any, api:
     )
     stats = await log_in(serve, cloud, *paths)
     assert sorted(cloud.reports) == [(TOKEN, 1), (TOKEN, 2)]
-    assert stats["rejected"] == stats["sent/accepted"] == stats["passed"] == 2
-    assert stats["checked"] == 4
-
-
-class LeavesOffAtTheDoor(Login):
-    """The page to which a meta refresh leads is still waiting when the crawl ends."""
-
-    async def start(self) -> Any:
-        self.crawler.signals.connect(self.leave_off, signals.request_scheduled)
-        async for request in super().start():
-            yield request
-
-    def leave_off(self, request: Any) -> None:
-        from twisted.internet import reactor
-
-        if "redirect_urls" in request.meta:
-            self.crawler.engine.pause()  # it is not taken out of the queue
-            stop = getattr(self.crawler, "stop_async", self.crawler.stop)
-            reactor.callLater(0, lambda: deferred_from_coro(stop()))
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_page_that_led_to_one_that_was_not_fetched_has_passed(serve: Any, api: Any) -> None:
-    cloud = api()
-    url = serve(site).url + "/wait-refused"
-    stats = await crawl(LeavesOffAtTheDoor, {**RULES, "CAPMONSTER_API_URL": cloud.url}, urls=[url])
-    assert cloud.reports == []
-    assert stats["checked"] == stats["passed"] == 1
-
-
-def refresh_watch() -> tuple[RedirectWatch, list[bool]]:
-    """A watch as of an open crawl that follows meta refreshes, and what it says has passed."""
-    passed: list[bool] = []
-    crawler: Any = SimpleNamespace(
-        settings=Settings(),
-        get_downloader_middleware=lambda kind: MetaRefreshMiddleware(Settings()),
-    )
-    watch = RedirectWatch(crawler, pytest.fail, lambda: passed.append(True))
-    watch.spider_opened()
-    return watch, passed
-
-
-def test_a_page_that_comes_when_the_crawl_has_closed_leads_nowhere() -> None:
-    watch, passed = refresh_watch()
-    request = scrapy.Request("http://shop.example/")
-    page = HtmlResponse(request.url, body=wait("/fine").encode())
-    assert watch.leads_on(request, page, trip=1)
-    assert passed == []
-    watch.spider_closed()
-    assert passed == [True]
-    assert not watch.leads_on(request, page, trip=2)
-
-
-def test_pages_whose_end_is_not_heard_of_do_not_pile_up() -> None:
-    watch, passed = refresh_watch()
-    request = scrapy.Request("http://shop.example/")
-    for trip in range(1, 1001):
-        assert watch.leads_on(
-            request, HtmlResponse(request.url, body=wait("/fine").encode()), trip=trip
-        )
-    assert len(passed) == 900
+    # The page that it leads to says the same again.
+    assert stats["rejected"] == stats["sent/accepted"] == stats["checked"] == 2
 
 
 @pytest_twisted.ensureDeferred

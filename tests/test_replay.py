@@ -25,10 +25,11 @@ from workbench import (
     save_answered,
 )
 
-from scrapy_capmonster_report.commands.replay import Expectations, Replay
-from scrapy_capmonster_report.commands.sources import Source
-from scrapy_capmonster_report.rules import Refreshes, compile_rules
+from scrapy_capmonster_report.commands.pages import PageReader, Source
+from scrapy_capmonster_report.commands.replay import expectation, replay
+from scrapy_capmonster_report.rules import compile_rules
 
+URL = "https://shop.example/"
 WRONG = {"name": "wrong", "text": "Wrong captcha"}
 
 REJECTED = sum(BY_RULE.values())
@@ -43,7 +44,14 @@ class TestFolder:
             "responses": len(ANSWERED),
             "rejected": REJECTED,
             "by_rule": BY_RULE,
+            "matches": [
+                {"source": str(tmp_path / "pages" / "refused" / page.file), "rule": page.rule}
+                for page in sorted(ANSWERED, key=lambda page: page.file)
+                if page.rule is not None
+            ],
             "wrong": [],
+            "undecided": [],
+            "skipped": [],
         }
         assert (ran.code, ran.err) == (0, "")
 
@@ -51,9 +59,9 @@ class TestFolder:
         self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
     ) -> None:
         missed = save(tmp_path / "pages" / "refused" / "a.html", "Falsches Captcha")
-        save(tmp_path / "pages" / "refused" / "b.html", "Wrong captcha")
+        found = save(tmp_path / "pages" / "refused" / "b.html", "Wrong captcha")
         hit = save(tmp_path / "pages" / "accepted" / "c.html", "How to avoid “Wrong captcha”")
-        save(tmp_path / "pages" / "d.html", "Wrong captcha")
+        other = save(tmp_path / "pages" / "d.html", "Wrong captcha")
         argv = ("replay", tmp_path / "pages", "--rules", rules_file(tmp_path, WRONG))
         ran = run(capfd, *argv, "--json")
         assert ran.code == 1
@@ -61,6 +69,9 @@ class TestFolder:
             "responses": 4,
             "rejected": 3,
             "by_rule": {"wrong": 3},
+            "matches": [{"source": str(path), "rule": "wrong"} for path in (other, hit, found)],
+            "undecided": [],
+            "skipped": [],
             "wrong": [
                 {"source": str(hit), "expected": "accepted", "rule": "wrong"},
                 {"source": str(missed), "expected": "refused", "rule": None},
@@ -68,10 +79,10 @@ class TestFolder:
         }
         table = run(capfd, *argv)
         assert (table.code, table.err) == (1, "")
-        assert "4 responses, 3 rejected, 2 wrong" in table.out
+        assert "4 responses: 3 rejected, 2 wrong, 0 cannot be told, 0 files skipped" in table.out
         rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in table.out.splitlines()]
         assert ["wrong", "3"] in rows
-        assert ["no rule", "1"] in rows
+        assert ["(no rule)", "1"] in rows
 
     def test_the_first_rule_that_matches_is_counted(
         self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
@@ -105,9 +116,9 @@ class TestFolder:
     ) -> None:
         monkeypatch.chdir(tmp_path)
         save(tmp_path / root / page, "<p>")
-        assert Expectations(Path(root))(str(Path(root, page))) == expected
+        assert expectation(Path(root), str(Path(root, page))) == expected
         absolute = tmp_path / root
-        assert Expectations(absolute)(str(absolute / page)) == expected
+        assert expectation(absolute, str(absolute / page)) == expected
 
     def test_the_folder_itself_says_what_to_expect(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
@@ -118,15 +129,46 @@ class TestFolder:
         for source in (page.parent, page, ".", "a.html"):
             assert run(capfd, "replay", source, "--rules", rules).code == 1
 
+    def test_a_page_of_which_too_little_is_known_fails_the_build_and_says_what_is_missing(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        pages = tmp_path / "pages"
+        refused = save(pages / "refused" / "a.html", "Wrong captcha")
+        save(pages / "refused" / "b.html", "Wrong", url="https://shop.example/", status=403)
+        other = save(pages / "c.html", "Wrong captcha")
+        save(pages / "accepted" / "d.html", "Welcome")
+        rule = {"name": "wrong", "domains": "shop.example", "status": 403, "text": "Wrong"}
+        argv = ("replay", pages, "--rules", rules_file(tmp_path, rule))
+        ran = run(capfd, *argv, "--json")
+        assert (ran.code, ran.answer["rejected"], ran.answer["wrong"]) == (1, 1, [])
+        assert ran.answer["undecided"] == [
+            {"source": str(other), "missing": ["status", "url"]},
+            {"source": str(refused), "missing": ["status", "url"]},
+        ]
+        table = run(capfd, *argv).out
+        assert "2 cannot be told" in table
+        told = run(capfd, *argv, "--json", "--url", "https://shop.example/", "--status", "403")
+        assert (told.code, told.answer["rejected"], told.answer["undecided"]) == (0, 3, [])
+
+    def test_nothing_is_wrong_where_nothing_is_expected_of_a_page_that_cannot_be_told(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        save(tmp_path / "pages" / "a.html", "Wrong captcha")
+        rules = rules_file(tmp_path, {"status": 403})
+        ran = run(capfd, "replay", tmp_path / "pages", "--rules", rules, "--json")
+        assert (ran.code, len(ran.answer["undecided"])) == (0, 1)
+
     def test_other_files_are_no_pages(
         self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
     ) -> None:
         save(tmp_path / "pages" / "a.html", "Wrong captcha", status=200)
-        for name in ("notes.md", "a.png", "shop.db", "b.html.gz", ".gitignore"):
+        others = ("a.png", "alone.meta.json", "b.html.gz", "notes.md", "shop.db")
+        for name in (*others, ".gitignore"):
             save(tmp_path / "pages" / name, "Wrong captcha")
         rules = rules_file(tmp_path, WRONG)
         answer = run(capfd, "replay", tmp_path / "pages", "--rules", rules, "--json").answer
         assert answer["responses"] == 1
+        assert answer["skipped"] == [str(tmp_path / "pages" / name) for name in others]
 
     def test_a_callback_that_fails_is_named_once_and_counts_as_no_match(
         self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
@@ -135,7 +177,7 @@ class TestFolder:
             raise LookupError("no\nprice")
 
         for name in ("a", "b"):
-            save(tmp_path / "pages" / f"{name}.html", "Wrong captcha")
+            save(tmp_path / "pages" / f"{name}.html", "Wrong captcha", url=URL, status=200)
         settings = {"CAPMONSTER_REPORT_RULES": [{"name": "price", "callback": is_rejected}, WRONG]}
         ran = run(capfd, "replay", tmp_path / "pages", "--json", settings=settings)
         assert ran.answer["by_rule"] == {"wrong": 2}
@@ -145,16 +187,15 @@ class TestFolder:
         pages, size = 100, 200_000
         for number in range(pages):
             save(tmp_path / f"{number}.txt", bytes([65 + number % 26]) * size)
-        source = Source(tmp_path, Settings())
-        replay = Replay(Expectations(tmp_path), compile_rules([WRONG]), Refreshes(100, ()))
+        source = Source(tmp_path, Settings(), PageReader(Settings()))
+        rules = compile_rules([WRONG])
         tracemalloc.start()
         try:
-            for read in source:
-                replay.add(read())
+            result = replay(source, rules)
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-        assert replay.responses == pages
+        assert result["responses"] == pages
         assert peak < pages * size / 2  # all of it, were the pages kept
 
 
@@ -162,9 +203,12 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "no source": ([], "the following arguments are required: SOURCE"),
     "two sources": (["a", "b"], "unrecognized arguments: b"),
     "nothing there": (["none"], "there is no none"),
-    "no pages": (["empty"], "empty has no saved pages and is no HTTP cache"),
-    "no page": (["notes.md"], "notes.md has no saved pages and is no HTTP cache"),
-    "a page that is unreadable": (["pages"], "bad.meta.json is no JSON"),
+    "no pages": (["empty"], "empty has no saved pages and is not an HTTP cache"),
+    "no page": (
+        ["folder"],
+        "folder has no saved pages and is not an HTTP cache; skipped: folder/no",
+    ),
+    "a page that is unreadable": (["pages"], "bad.meta.json is not JSON"),
     "a mistake in a rule": (
         ["pages", "--rules", "mistake.json"],
         "mistake.json: rule 1, key 'css'",
@@ -183,13 +227,49 @@ def test_what_is_wrong_is_said_in_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
-    save(tmp_path / "notes.md", "Wrong captcha")
+    save(tmp_path / "folder" / "notes.md", "Wrong captcha")
     save(tmp_path / "pages" / "bad.html", "Wrong captcha")
     save(tmp_path / "pages" / "bad.meta.json", "{'url': 7}")
     save(tmp_path / "mistake.json", '[{"css": "p["}]')
     ran = run(capfd, "replay", *argv, "--preset", "laravel", "--json")
     assert said in ran.complaint
     assert ran.complaint.startswith("scrapy capmonster replay: ")
+
+
+class TestFilesOfStrangers:
+    """What somebody put into a folder of pages, or where an entry of a cache was."""
+
+    def test_what_would_hang_or_never_end_is_skipped_and_named(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr("scrapy_capmonster_report.commands.files.MAX_BYTES", 1000)
+        pages = tmp_path / "pages"
+        save(pages / "a.html", "Wrong captcha")
+        save(pages / "huge.html", "Wrong captcha" * 100)
+        save(pages / "meta.html", "Wrong captcha")
+        os.mkfifo(pages / "meta.meta.json")
+        os.mkfifo(pages / "fifo.html")
+        os.mkfifo(pages / "fifo.db")
+        os.mkfifo(pages / "other.db.dat")
+        (pages / "other.db.dir").write_bytes(b"")
+        (pages / "zero.json").symlink_to("/dev/zero")
+        (pages / "folder.html").mkdir()
+        rules = rules_file(tmp_path, WRONG)
+        ran = run(capfd, "replay", pages, "--rules", rules, "--json")
+        assert (ran.code, ran.answer["responses"]) == (0, 1)
+        names = {Path(source).name for source in ran.answer["skipped"]}
+        others = {"fifo.db", "other.db.dat", "other.db.dir"}
+        assert names == {"huge.html", "meta.html", "fifo.html", "zero.json", *others}
+        assert "skipped" in run(capfd, "replay", pages, "--rules", rules).out
+
+    @pytest.mark.parametrize("name", ["fifo.html", "zero.html"])
+    def test_asked_for_by_name_it_is_an_error(
+        self, name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        os.mkfifo(tmp_path / "fifo.html")
+        (tmp_path / "zero.html").symlink_to("/dev/zero")
+        argv = ("check", tmp_path / name, "--rules", rules_file(tmp_path, WRONG))
+        assert f"{name} is not a regular file" in run(capfd, *argv).complaint
 
 
 def test_there_are_no_rules(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -217,7 +297,7 @@ class ShopSpider(scrapy.Spider):
 
 
 class TestAsAUserRunsIt:
-    def test_a_projects_own_cache_by_the_name_in_its_settings(self, tmp_path: Path) -> None:
+    def test_a_projects_own_cache(self, tmp_path: Path) -> None:
         project = make_project(
             tmp_path,
             "HTTPCACHE_ENABLED = True\n"
@@ -229,7 +309,7 @@ class TestAsAUserRunsIt:
         subprocess.run(crawl, cwd=project, check=True, capture_output=True, timeout=60)
         assert (project / ".scrapy" / "httpcache" / "shop").is_dir()
         for argv, rule in (([], "wrong"), (["--spider", "shop"], "spider's")):
-            for source in ("httpcache", ".scrapy/httpcache", ".scrapy"):
+            for source in (".scrapy/httpcache", ".scrapy"):
                 ran = run_scrapy(project, "replay", source, "--json", *argv)
                 assert ran.answer["by_rule"] == {rule: 1}
                 assert (ran.code, ran.err) == (0, "")
@@ -249,8 +329,8 @@ class TestAsAUserRunsIt:
             os.close(ours)
             os.close(theirs)
         assert ran.answer["responses"] == 3
-        assert "replay" in shown
-        assert "3/3" in shown
+        assert "pages" in shown
+        assert "100%" in shown
 
     @pytest.mark.parametrize(("folder", "code"), [("refused", 0), ("accepted", 1), ("none", 2)])
     def test_exit_codes(self, folder: str, code: int, tmp_path: Path) -> None:
@@ -267,7 +347,7 @@ class TestAsAUserRunsIt:
         ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii"}
         ran = run_scrapy(tmp_path, "replay", "pages", "--rules", rules, env=ascii_only)
         assert ran.code == 1
-        assert "1 responses, 1 rejected, 1 wrong" in ran.out
+        assert "1 responses: 1 rejected, 1 wrong" in ran.out
 
 
 def test_the_answer_is_one_line_of_json(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

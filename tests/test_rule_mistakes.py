@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PREFIX = re.compile(
     rf"The value of the {SETTING} setting \((?P<value>.*?)\) is invalid\. ", re.DOTALL
 )
-KEYS = "domains, method, status, url, redirect, headers, text, jmespath, css, xpath"
+KEYS = "domains, method, status, url, redirect, headers, text, jmespath, css, xpath, words"
 RULE_KEYS = f"name, kind, {KEYS}, unless, callback"
 
 
@@ -413,10 +413,35 @@ def test_callbacks(callback: object, problem: str, meant: str | None) -> None:
         (lambda response, request: (yield), "yields"),
         (lambda: True, "takes (), not a response and a request"),
         (functools.partial(lambda response, request, extra: True), "takes (response, request, "),
+        (lambda request, response: True, "takes (request, response), the request before the resp"),
+        (lambda req, res=None: True, "takes (req, res=None), the request before the response"),
     ],
 )
 def test_callables(callback: object, problem: str) -> None:
     assert problem in mistake([{"callback": callback}])
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [
+        lambda response, request: True,
+        lambda page, request: True,
+        lambda *args: True,
+        lambda response, request, *, request_again=None: True,
+    ],
+)
+def test_callables_that_may_be_right(callback: Any) -> None:
+    assert len(compile_rules([{"callback": callback}])) == 1
+
+
+@pytest.mark.parametrize(
+    "value", [["callbacks", "phpbb"], [{"status": 403}, "callbacks"], ["callbacks", "callbacks"]]
+)
+def test_the_rule_set_callbacks_stands_alone(value: object) -> None:
+    assert mistake(value) == (
+        "'callbacks' stands for no rules and cannot be combined with others. "
+        "Allowed: ['callbacks'] alone, or rules and presets without it."
+    )
 
 
 def test_a_spiders_method_needs_a_spider() -> None:

@@ -18,11 +18,12 @@ from judging import (
     html,
     is_forbidden,
     matched,
+    no_error,
 )
 from scrapy import Request
-from scrapy.http import HtmlResponse, Response
+from scrapy.http import HtmlResponse, Response, TextResponse
 
-from scrapy_capmonster_report.rules import PRESETS, compile_rules
+from scrapy_capmonster_report.rules import PRESETS, Rules, compile_rules
 from scrapy_capmonster_report.rules.conditions import CONDITIONS
 from scrapy_capmonster_report.task import Kind
 
@@ -53,6 +54,7 @@ class TestRules:
             "text": "Wrong",
             "css": "p.bad",
             "xpath": "//p",
+            "words": "^Wrong captcha$",
             "unless": {"text": "expired"},
             "callback": lambda response, request: True,
         }
@@ -303,3 +305,101 @@ class TestGrowth:
             assert matched(rules, html(url=f"https://h{i}.shop.example/")) is not None
         remembered = rules._candidates.cache_info()
         assert remembered.currsize <= 1024
+
+
+@pytest.mark.parametrize("value", ["callbacks", ["callbacks"], '["callbacks"]', ("callbacks",)])
+def test_the_rule_set_callbacks_judges_nothing(value: object) -> None:
+    rules = compile_rules(value)
+    assert len(rules) == 0
+    assert not rules.judges
+    assert compile_rules(["phpbb"]).judges
+
+
+class TestNotKnown:
+    """A saved page need not say where it came from, or with which status."""
+
+    ALL = frozenset({"url", "status", "method", "headers", "redirects"})
+
+    @pytest.mark.parametrize(
+        ("rule", "unknown", "holds", "missing"),
+        [
+            ({"domains": "shop.example"}, {"url"}, None, ["url"]),
+            ({"url": "."}, {"url"}, None, ["url"]),
+            ({"status": 200}, {"status"}, None, ["status"]),
+            ({"method": "GET"}, {"method"}, None, ["method"]),
+            ({"headers": {"X": ""}}, {"headers"}, None, ["headers"]),
+            ({"redirect": "."}, {"redirects"}, None, ["redirects"]),
+            ({"callback": lambda response, request: True}, {"url"}, None, ["url"]),
+            # What is known decides.
+            ({"domains": "shop.example", "text": "Nope"}, ALL, False, []),
+            ({"domains": "shop.example", "text": "Wrong"}, ALL, None, ["url"]),
+            ({"domains": "other.example", "status": 200}, {"status"}, False, []),
+            ({"text": "Wrong", "css": "p"}, ALL, True, []),
+            # An exception that does not apply whatever is unknown lets the rule match.
+            ({"text": "Wrong", "unless": {"status": 200, "text": "Nope"}}, ALL, True, []),
+            ({"text": "Wrong", "unless": {"status": 200, "text": "Wrong"}}, ALL, None, ["status"]),
+            ({"text": "Wrong", "unless": [{"status": 500}, {"css": "p"}]}, ALL, False, []),
+            ({"text": "Wrong", "unless": [{"url": "x"}, {"css": "h1"}]}, ALL, None, ["url"]),
+        ],
+    )
+    def test_a_condition_that_needs_it_cannot_be_told(
+        self, rule: Any, unknown: Any, holds: bool | None, missing: list[str]
+    ) -> None:
+        rules = compile_rules([rule])
+        page = html("<p>Wrong captcha", url="about:blank")
+        request = Request(page.url)
+        known = {"unknown": frozenset(unknown)}
+        (explained,) = rules.explain(page, request, **known)
+        assert explained.matched is holds
+        found, lacking = rules.match_known(page, request, **known, on_error=no_error)
+        assert (found is not None, lacking) == (holds is True, missing)
+
+    def test_a_rule_that_matches_wins_over_an_earlier_one_that_cannot_be_told(self) -> None:
+        rules = compile_rules([{"status": 403}, {"name": "second", "text": "Wrong"}])
+        found, missing = rules.match_known(
+            html("Wrong"), Request(URL), unknown=self.ALL, on_error=no_error
+        )
+        assert (found and found.name, missing) == ("second", [])
+
+
+class TestSlowRules:
+    """A rule that takes long stops the whole crawl: the log names it."""
+
+    @pytest.fixture
+    def rules(self) -> tuple[Rules, list[float]]:
+        """Rules whose callback takes as many seconds as the list says."""
+        now, seconds = [0.0], [0.0]
+
+        def take_time(response: Response, request: Request) -> bool:
+            now[0] += seconds[0]
+            return False
+
+        written = [{"name": "fast", "text": "nope"}, {"name": "slow", "callback": take_time}]
+        return Rules(compile_rules(written), clock=lambda: now[0]), seconds
+
+    def test_it_is_named_once(
+        self, rules: tuple[Rules, list[float]], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        judging, seconds = rules
+        for seconds[0] in (0.05, 0.06, 0.07):
+            assert matched(judging, html()) is None
+        assert caplog.messages == [
+            "The rule 'slow' took 60 ms on <200 https://shop.example/login>, and the crawl stood "
+            'still for as long. See "What makes a rule slow" in the documentation of rules (logged '
+            "once for each rule)"
+        ]
+
+    def test_parsing_is_not_the_rules_fault(self, caplog: pytest.LogCaptureFixture) -> None:
+        now = [0.0]
+
+        class SlowToParse(TextResponse):
+            @property
+            def text(self) -> str:
+                now[0] += 1
+                return super().text
+
+        written = [{"text": "nope"}, {"css": "nope"}]
+        judging = Rules(compile_rules(written), clock=lambda: now[0])
+        assert matched(judging, SlowToParse(URL, body=b"<p>Wrong", encoding="utf-8")) is None
+        assert now[0] >= 1
+        assert caplog.messages == []

@@ -16,7 +16,7 @@ from scrapy.utils.conf import arglist_to_dict
 from support import CLIENT_KEY, report_stats, start_crawl
 
 from scrapy_capmonster_report import CapMonsterReportMiddleware
-from scrapy_capmonster_report.settings import DEFAULTS, ReportSettings
+from scrapy_capmonster_report.settings import DEFAULTS, ReportSettings, unknown_settings
 
 RULES = [{"text": "Wrong captcha"}]
 NEEDED = {"CAPMONSTER_CLIENT_KEY": CLIENT_KEY, "CAPMONSTER_REPORT_RULES": RULES}
@@ -161,7 +161,7 @@ WRONG: list[tuple[str, list[Any], str]] = [
     (
         API_URL,
         [
-            *("", " ", "api.capmonster.cloud", "//api.capmonster.cloud", "https://", "https:/a"),
+            *("api.capmonster.cloud", "x", "//api.capmonster.cloud", "https://", "https:/a"),
             *("https:///createTask", "ftp://a", "file:///etc/passwd", "https:a", "https://:443"),
             *("https://a/?b", "https://a?b=c", "https://a/#b", "https://a#", "https://a/?"),
             *("https://a b", "https://a\\b", "https://a\tb", "https://a\nb", "https://a/b c"),
@@ -267,6 +267,73 @@ def test_where_the_key_is_taken_from(
     setting: str | None, environment: dict[str, str], expected: str
 ) -> None:
     assert read({KEY: setting}, environment).client_key == expected
+
+
+OTHER_URL = "https://other.example"
+
+
+@pytest.mark.parametrize(
+    ("setting", "environment", "expected"),
+    [
+        (None, {}, "https://api.capmonster.cloud"),
+        ("", {}, "https://api.capmonster.cloud"),
+        (None, {API_URL: ""}, "https://api.capmonster.cloud"),
+        (None, {API_URL: f" {OTHER_URL}/\n"}, OTHER_URL),
+        ("", {API_URL: OTHER_URL}, OTHER_URL),
+        (" ", {API_URL: OTHER_URL}, OTHER_URL),
+        ("https://set.example", {API_URL: OTHER_URL}, "https://set.example"),
+        (None, {API_URL.lower(): OTHER_URL}, "https://api.capmonster.cloud"),
+    ],
+)
+def test_where_the_address_is_taken_from(
+    setting: str | None, environment: dict[str, str], expected: str
+) -> None:
+    assert read({API_URL: setting}, environment).api_url == expected
+
+
+def test_a_wrong_address_in_the_environment_is_refused_like_one_in_the_settings() -> None:
+    with pytest.raises(ValueError, match=re.escape(NOT_PLAIN)):
+        read({API_URL: None}, {API_URL: "http://evil.example"})
+
+
+@pytest.mark.parametrize("key", [None, "", " "])
+def test_a_dry_run_needs_no_key(key: str | None) -> None:
+    assert read({KEY: key, "CAPMONSTER_REPORT_DRY_RUN": True}).client_key == ""
+
+
+def test_a_dry_run_keeps_the_key_it_has_out_of_its_files() -> None:
+    assert read({"CAPMONSTER_REPORT_DRY_RUN": True}).client_key == CLIENT_KEY
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("CAPMONSTER_REPORT_DRYRUN", "CAPMONSTER_REPORT_DRY_RUN"),
+        ("CAPMONSTER_DRY_RUN", "CAPMONSTER_REPORT_DRY_RUN"),
+        ("CAPMONSTER_REPORT_RULE", "CAPMONSTER_REPORT_RULES"),
+        ("CAPMONSTER_RULES", "CAPMONSTER_REPORT_RULES"),
+        ("CAPMONSTER_API_KEY", "CAPMONSTER_CLIENT_KEY"),
+        ("CAPMONSTER_REPORT_CLIENT_KEY", "CAPMONSTER_CLIENT_KEY"),
+        ("CAPMONSTER_REPORT_API_URL", "CAPMONSTER_API_URL"),
+        ("CAPMONSTER_REPORT_MAXAGE", "CAPMONSTER_REPORT_MAX_AGE"),
+        ("CAPMONSTER_TIMEOUT", "CAPMONSTER_REPORT_TIMEOUT"),
+        ("CAPMONSTER_", None),
+        ("CAPMONSTER_REPORT_", None),
+        ("CAPMONSTER_BALANCE_LIMIT", None),
+        ("CAPMONSTER_REPORT_" + "X" * 1000, None),
+    ],
+)
+def test_a_setting_that_does_not_exist_is_named_with_the_one_that_was_meant(
+    name: str, meant: str | None
+) -> None:
+    (sentence,) = unknown_settings(Settings({**NEEDED, name: True}))
+    question = f" Did you mean {meant}?" if meant else ""
+    assert sentence == f"There is no setting {name}; it is ignored.{question}"
+
+
+def test_no_setting_of_ours_and_none_of_others_is_unknown() -> None:
+    others = {"MY_CAPMONSTER_KEY": 1, "capmonster_x": 1, "CAPMONSTER": 1, "DOWNLOAD_DELAY": 1, 7: 1}
+    assert unknown_settings(Settings({**DEFAULTS, **others})) == []
 
 
 @pytest.mark.parametrize(
@@ -422,3 +489,30 @@ async def test_every_place_that_scrapy_takes_settings_from(serve: Any, api: Any)
     assert (found.concurrency, found.queue_size, found.timeout, found.max_age) == (2, 3, 4, 5)
     assert report_stats(crawler)["rejected/rule/of the spider"] == 1
     assert len(cloud.reports) == 1
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("more", [{}, {KEY: ""}, {"CAPMONSTER_REPORT_RULES": []}])
+async def test_a_setting_that_does_not_exist_is_logged_once_also_where_nothing_else_works(
+    more: dict[str, Any],
+    serve: Any,
+    api: Any,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv(KEY, raising=False)
+    settings = {**NEEDED, API_URL: api().url, "CAPMONSTER_REPORT_DRYRUN": "1", **more}
+    crawler = await start_crawl(Visitor, settings, url=serve(refuses).url)
+    (record,) = (r for r in caplog.records if "CAPMONSTER_REPORT_DRYRUN" in r.getMessage())
+    assert (record.levelname, record.name) == ("WARNING", "scrapy_capmonster_report.settings")
+    assert record.spider is crawler.spider
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_dry_run_without_a_key_finds_and_counts(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(KEY, raising=False)
+    settings = {"CAPMONSTER_REPORT_RULES": RULES, "CAPMONSTER_REPORT_DRY_RUN": True}
+    crawler = await start_crawl(Visitor, settings, url=serve(refuses).url)
+    assert report_stats(crawler)["withheld/dry_run"] == 1

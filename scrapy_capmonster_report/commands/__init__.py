@@ -38,11 +38,13 @@ class Subcommand(Protocol):
 def subcommands() -> Mapping[str, Subcommand]:
     """Every command by its name."""
     # Imported here because Scrapy loads this module for each `scrapy` command there is.
-    from . import check, replay, simulate, summary
+    from . import check, doctor, replay, simulate, suggest, summary
 
     return {
+        "doctor": doctor,
         "check": check,
         "replay": replay,
+        "suggest": suggest,
         "simulate": simulate,
         "summary": summary,
     }
@@ -88,7 +90,7 @@ class Command(ScrapyCommand):
         self.settings.set("LOG_STDOUT", False, priority="cmdline")
 
     def run(self, args: list[str], opts: argparse.Namespace) -> None:
-        from .options import one_line
+        from ..text import one_line
 
         try:
             if args:
@@ -106,7 +108,7 @@ class Command(ScrapyCommand):
 
 def _complain(parser: argparse.ArgumentParser, message: str) -> NoReturn:
     """Say in one line what is wrong, without the usage text that would push it out of sight."""
-    from .options import one_line
+    from ..text import one_line
 
     parser.exit(2, one_line(f"{parser.prog}: {message}") + "\n")
 

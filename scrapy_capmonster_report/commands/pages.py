@@ -1,29 +1,43 @@
-"""Pages as the rules saw them or would have seen them, read from files."""
+"""Pages as the rules saw them or would have seen them, read from files and from HTTP caches."""
 
 from __future__ import annotations
 
 import inspect
 import json
+import os
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from scrapy import Request
 from scrapy.downloadermiddlewares.httpcompression import HttpCompressionMiddleware
 from scrapy.exceptions import NotConfigured, UsageError
-from scrapy.http import Headers, Response, TextResponse
+from scrapy.http import Response, TextResponse
 from scrapy.responsetypes import responsetypes
 from scrapy.signalmanager import SignalManager
 
-from scrapy_capmonster_report.evidence import META_SUFFIX, RESPONSE_CLASSES
+from ..saved_pages import META_SUFFIX, RESPONSE_CLASSES
+from ..text import closest_match
+from .cache import database_of, entry_of, read_database, read_entry, read_record
+from .files import read_file
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Mapping
 
     from scrapy.crawler import Crawler
     from scrapy.settings import BaseSettings
 
-SUFFIXES: Final = (".html", ".json", ".txt")
+    from ..rules import Rule, Rules
+    from ..rules.rule import OnError
+
+    Reader: TypeAlias = Callable[[], "SavedPage"]
+    """Reads one page; raises ``NotAPageError``, or another ``UsageError`` if it cannot."""
+
+SUFFIXES: Final = (".html", ".htm", ".xhtml", ".json", ".txt")
+
+_UNKNOWN_URL: Final = "about:blank"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +49,24 @@ class SavedPage:
         response: the response, its body decompressed.
         request: the request that it answers; of a saved page, what is known of it.
         redirects: the URLs that the site redirected the request to.
+        unknown: what is not known (see ``rules.page.Page``).
     """
 
     source: str
     response: Response
     request: Request
     redirects: tuple[str, ...] = ()
+    unknown: frozenset[str] = frozenset()
+
+    def match(self, rules: Rules, on_error: OnError) -> tuple[Rule | None, list[str]]:
+        """What ``Rules.match_known`` says of the page."""
+        return rules.match_known(
+            self.response,
+            self.request,
+            redirects=self.redirects,
+            unknown=self.unknown,
+            on_error=on_error,
+        )
 
 
 class Decompressor:
@@ -72,98 +98,185 @@ class Decompressor:
             return response
 
 
+class PageReader:
+    """Reads saved pages.
+
+    Args:
+        settings: those of the project, for its way with compression.
+        told: what the command line says of pages that do not say it: values of
+            ``NAME.meta.json``, by their keys.
+    """
+
+    def __init__(self, settings: BaseSettings, told: Mapping[str, Any] | None = None) -> None:
+        self.decompress = Decompressor(settings)
+        self._told = told or {}
+
+    def __call__(self, path: Path) -> SavedPage:
+        """The saved page *path*, with what ``NAME.meta.json`` beside it says.
+
+        Raises:
+            NotAPageError: one of the two is not a file, or one without end.
+            UsageError: one of the two files cannot be read.
+        """
+        known = {**self._told, **_read_meta(path.with_suffix(META_SUFFIX))}
+        redirects = known.get("redirects", [])
+        request = Request(
+            known.get("url", _UNKNOWN_URL),
+            method=known.get("method", "GET"),
+            meta={"redirect_urls": redirects} if redirects else None,
+        )
+        response = Response(
+            request.url,
+            status=known.get("status", 200),
+            headers=known.get("headers", {}),
+            body=read_file(path),
+        )
+        if kind := RESPONSE_CLASSES.get(known.get("class", "")):
+            # A crawl saved it, as the rules saw it.
+            encoding = known.get("encoding")
+            more: Any = {"encoding": encoding} if issubclass(kind, TextResponse) else {}
+            response = response.replace(cls=kind, **more)
+        else:
+            raw, response = response, self.decompress(request, response)
+            if response is raw:
+                # A browser or a crawl that saved the body had decompressed it.
+                response.headers.pop("Content-Encoding", None)
+            response = response.replace(
+                cls=responsetypes.from_args(
+                    headers=response.headers, filename=path.name, body=response.body
+                )
+            )
+        if "url" in known:
+            # Where it is said from which URL a page is, it is from there and not from elsewhere.
+            known["redirects"] = redirects
+        unknown = frozenset({"url", "status", "method", "headers", "redirects"} - known.keys())
+        return SavedPage(str(path), response, request, tuple(redirects), unknown)
+
+
+def _read_meta(path: Path) -> dict[str, Any]:
+    """What ``NAME.meta.json`` says; nothing if there is none.
+
+    Raises:
+        UsageError: it cannot be read, or is not what it should be.
+    """
+    if not os.path.lexists(path):
+        return {}
+    try:
+        known = json.loads(read_file(path))
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path} is not JSON: {error}") from error
+    if not isinstance(known, dict):
+        raise UsageError(f"{path} is not a JSON object")
+    for key, value in known.items():
+        if key not in _META:
+            match = closest_match(key, _META)
+            question = f" Did you mean {match!r}?" if match else ""
+            allowed = ", ".join(_META)
+            raise UsageError(f"{path}: there is no key {key!r}. Allowed: {allowed}.{question}")
+        is_right, allowed = _META[key]
+        if not is_right(value):
+            raise UsageError(f"{path}: {key!r} is {value!r}: it must be {allowed}")
+    return known
+
+
+def _is_status(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 100 <= value <= 999
+
+
+def _is_url(value: object) -> bool:
+    try:
+        return isinstance(value, str) and bool(Request(value))
+    except ValueError:
+        return False
+
+
+def _is_str(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _are_strs(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_str, value))
+
+
+def _are_headers(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        _is_str(item) or _are_strs(item) for item in value.values()
+    )
+
+
+_META: Final[Mapping[str, tuple[Callable[[object], bool], str]]] = {
+    "url": (_is_url, "a URL"),
+    "status": (_is_status, "an int from 100 to 999"),
+    "method": (_is_str, "a str"),
+    "headers": (_are_headers, "a dict of str to str or lists of them"),
+    "redirects": (_are_strs, "a list of str"),
+    "class": ([*RESPONSE_CLASSES].__contains__, f"one of {', '.join(RESPONSE_CLASSES)}"),
+    "encoding": (_is_str, "a str"),
+}
+"""What may stand in ``NAME.meta.json``; the last two are written by a crawl that saves pages."""
+
+
+class Source:
+    """A saved page, a folder of them, or an HTTP cache.
+
+    A folder is read as a cache only if there is nothing else in it.
+
+    Args:
+        path: the file or the folder.
+        settings: those of the project, for its way with caches.
+        read_page: reads a saved page.
+
+    Attributes:
+        path: where it is.
+        skipped: the files in the folder that are no pages.
+
+    Raises:
+        UsageError: there is nothing at *path*, or it cannot be read.
+    """
+
+    def __init__(self, path: Path, settings: BaseSettings, read_page: PageReader) -> None:
+        self._read_page = read_page
+        self._dbm_module: str = settings.get("HTTPCACHE_DBM_MODULE", "dbm")
+        if not path.exists() and database_of(path) is None:
+            raise UsageError(f"there is no {path}")
+        self.path = path
+        self.skipped: list[str] = []
+        files = list(_files(path)) if path.is_dir() else [path]
+        self._entries = list(dict.fromkeys(filter(None, map(entry_of, files))))
+        self._databases = sorted({database for file in files if (database := database_of(file))})
+        self._pages: list[Path] = []
+        if not all(entry_of(file) or database_of(file) for file in files):
+            self._entries, self._databases = [], []
+            self._pages = [file for file in files if is_page(file)] if path.is_dir() else files
+            meta = {page.with_suffix(META_SUFFIX) for page in self._pages}
+            self.skipped = [str(file) for file in files if file not in {*self._pages, *meta}]
+
+    def __iter__(self) -> Iterator[tuple[str, Reader]]:
+        """The source of each page and a reader for it, in the order of names; no page is held."""
+        for path in self._pages:
+            yield str(path), partial(self._read_page, path)
+        for folder in self._entries:
+            yield folder, partial(self._cached, folder, partial(read_entry, folder))
+        for database in self._databases:
+            for source, content in read_database(database, self._dbm_module):
+                yield source, partial(self._cached, source, partial(read_record, source, content))
+
+    def _cached(self, source: str, read: Callable[[], tuple[Request, Response]]) -> SavedPage:
+        request, response = read()
+        return SavedPage(source, self._read_page.decompress(request, response), request)
+
+
 def is_page(path: Path) -> bool:
     """Whether *path* is named like a saved page."""
     return path.suffix.lower() in SUFFIXES and not path.name.endswith(META_SUFFIX)
 
 
-def read_page(path: Path, decompress: Decompressor) -> SavedPage:
-    """The saved page *path*, with what ``NAME.meta.json`` beside it says.
-
-    Raises:
-        UsageError: one of the two files cannot be read.
-    """
-    meta = _Meta(path.with_suffix(META_SUFFIX))
-    try:
-        body = path.read_bytes()
-        default_url = path.absolute().as_uri()
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
-    url = meta.get("url", str, default_url)
-    status = meta.get("status", int, 200)
-    if not 100 <= status <= 999:
-        raise meta.mistake("status", "it must be from 100 to 999")
-    redirects = meta.strings("redirects")
-    try:
-        request = Request(
-            url,
-            method=meta.get("method", str, "GET"),
-            meta={"redirect_urls": redirects} if redirects else None,
-        )
-    except ValueError as error:
-        raise meta.mistake("url", str(error)) from error
-    if kind := meta.response_class():  # a crawl saved it, as the rules saw it
-        is_text = issubclass(kind, TextResponse)
-        encoding: Any = {"encoding": meta.get("encoding", str, None)} if is_text else {}
-        response = kind(request.url, status=status, headers=meta.headers(), body=body, **encoding)
-        return SavedPage(str(path), response, request, tuple(redirects))
-    raw = Response(request.url, status=status, headers=meta.headers(), body=body)
-    decoded = decompress(request, raw)
-    headers = decoded.headers
-    if decoded is raw:
-        # A browser or a crawl that saved the body had decompressed it.
-        headers.pop("Content-Encoding", None)
-    kind = responsetypes.from_args(headers=headers, filename=path.name, body=decoded.body)
-    response = kind(request.url, status=status, headers=headers, body=decoded.body)
-    return SavedPage(str(path), response, request, tuple(redirects))
+def _files(folder: Path) -> Iterator[Path]:
+    """Every file below *folder*, in the order of names; but for hidden ones, as ``.gitkeep``."""
+    for place, subfolders, names in os.walk(folder, onerror=_cannot_read):
+        subfolders.sort()
+        yield from (Path(place, name) for name in sorted(names) if not name.startswith("."))
 
 
-class _Meta:
-    """What ``NAME.meta.json`` says; nothing if there is none."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        try:
-            self._values = json.loads(path.read_bytes())
-        except FileNotFoundError:
-            self._values = {}
-        except OSError as error:
-            raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
-        except (ValueError, RecursionError) as error:
-            raise UsageError(f"{path} is no JSON: {error}") from error
-        if not isinstance(self._values, dict):
-            raise UsageError(f"{path} is no JSON object")
-
-    def mistake(self, key: str, allowed: str) -> UsageError:
-        return UsageError(f"{self._path}: {key!r} is {self._values.get(key)!r}: {allowed}")
-
-    def get(self, key: str, kind: type[Any], default: Any) -> Any:
-        value = self._values.get(key, default)
-        if value is default:
-            return value
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise self.mistake(key, f"it must be {kind.__name__}")
-        return value
-
-    def response_class(self) -> type[Response] | None:
-        name = self.get("class", str, "")
-        if name and name not in RESPONSE_CLASSES:
-            raise self.mistake("class", f"it must be one of {', '.join(RESPONSE_CLASSES)}")
-        return RESPONSE_CLASSES.get(name)
-
-    def strings(self, key: str) -> list[str]:
-        values: list[str] = self.get(key, list, [])
-        if not all(isinstance(value, str) for value in values):
-            raise self.mistake(key, "it must be a list of str")
-        return values
-
-    def headers(self) -> Headers:
-        values = self.get("headers", dict, {})
-        for value in values.values():
-            if not all(isinstance(item, str) for item in _listed(value)):
-                raise self.mistake("headers", "a value must be a str or a list of them")
-        return Headers({name: _listed(value) for name, value in values.items()})
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
+def _cannot_read(error: OSError) -> None:
+    raise UsageError(f"cannot read {error.filename}: {error.strerror}") from error

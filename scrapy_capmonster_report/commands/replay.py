@@ -6,25 +6,24 @@ import json
 import os
 import sys
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import track
 from rich.table import Table
 from scrapy.exceptions import UsageError
 
-from .options import a_path, add_rule_arguments, one_line, refreshes_of, rules_and_settings
-from .sources import Source
-from .tables import cell, output
+from ..text import one_line
+from . import cli
+from .files import NotAPageError
+from .pages import PageReader, Source
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
     from pathlib import Path
 
-    from scrapy_capmonster_report.rules import Refreshes, Rule, Rules
-
+    from ..rules import Rule, Rules
     from . import Command
     from .pages import SavedPage
 
@@ -33,133 +32,127 @@ SUMMARY = "Try the rules on a folder of saved pages, or on Scrapy's HTTP cache"
 REFUSED: Final = "refused"
 ACCEPTED: Final = "accepted"
 
+_MAX_ROWS: Final = 50
+"""Pages that a table names; ``--json`` names them all."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        type=a_path,
-        help="folder of saved pages, or HTTP cache (folder or .db file, or the value of "
-        "HTTPCACHE_DIR). Pages under refused/ must match, under accepted/ must not: if one is "
-        "wrong, the exit code is 1. A cache is unpickled, so it must be your own",
+        type=cli.a_path,
+        help="folder of saved pages, or HTTP cache (folder or .db file). Pages under refused/ must "
+        "match, under accepted/ must not: if one is wrong or cannot be told, the exit code is 1",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    add_rule_arguments(parser)
+    cli.add_rule_arguments(parser)
+    cli.add_page_arguments(parser)
 
 
 def run(command: Command, args: argparse.Namespace) -> int:
-    rules, settings = rules_and_settings(command, args)
-    source = Source(args.source, settings)
-    replay = Replay(Expectations(source.path), rules, refreshes_of(settings))
-    for page in _with_progress(source):
-        replay.add(page)
-    if not replay.responses:
-        raise UsageError(f"{source.path} has no saved pages and is no HTTP cache")
+    rules, settings = cli.rules_and_settings(command, args)
+    source = Source(args.source, settings, PageReader(settings, cli.told_of_pages(args)))
+    result = replay(source, rules)
+    if not result["responses"]:
+        more = f"; skipped: {', '.join(source.skipped[:5])}" if source.skipped else ""
+        raise UsageError(f"{source.path} has no saved pages and is not an HTTP cache{more}")
     if args.json:
-        print(json.dumps(replay.result()))
+        print(json.dumps(result))
     else:
-        replay.show(output())
-    return 1 if replay.wrong else 0
+        _show(cli.output(), rules, result)
+    untold = any(expectation(source.path, page["source"]) for page in result["undecided"])
+    return 1 if result["wrong"] or untold else 0
 
 
-class Expectations:
-    """What the nearest folder says of a page.
+def replay(source: Source, rules: Rules) -> dict[str, Any]:
+    """What the rules say of the pages of *source*, as ``--json`` prints it."""
+    responses, by_rule = 0, Counter[str]()
+    matches, wrong, undecided = [], [], []
+    on_error = _Complaints()
+    for page in read_all(source):
+        responses += 1
+        rule, missing = page.match(rules, on_error)
+        name = rule.name if rule else None
+        if missing:
+            undecided.append({"source": page.source, "missing": missing})
+            continue
+        if name is not None:
+            by_rule[name] += 1
+            matches.append({"source": page.source, "rule": name})
+        expected = expectation(source.path, page.source)
+        if expected and (expected == REFUSED) is not (rule is not None):
+            wrong.append({"source": page.source, "expected": expected, "rule": name})
+    return {
+        "responses": responses,
+        "rejected": len(matches),
+        "by_rule": dict(by_rule),
+        "matches": matches,
+        "wrong": wrong,
+        "undecided": undecided,
+        "skipped": source.skipped,
+    }
 
-    Args:
-        root: what is replayed; folders above it say nothing.
+
+def read_all(source: Source) -> Iterator[SavedPage]:
+    """The pages of *source*, with a progress bar where there is somebody to see it.
+
+    What turns out not to be a page is added to what is skipped.
     """
-
-    def __init__(self, root: Path) -> None:
-        folder = root if root.is_dir() else root.parent
-        self._above = len(folder.parts)
-        self._outermost = folder.resolve().name
-
-    def __call__(self, source: str) -> str | None:
-        """What to expect of the page *source*, a path below the root: one of the names above."""
-        inside = source.split(os.sep)[self._above : -1]
-        for name in (*reversed(inside), self._outermost):
-            if name in (REFUSED, ACCEPTED):
-                return name
-        return None
+    console = Console(stderr=True)
+    quiet = not console.is_terminal
+    total = None if quiet else sum(1 for _ in source)
+    pages = track(source, "pages", total=total, console=console, transient=True, disable=quiet)
+    for name, read in pages:
+        try:
+            yield read()
+        except NotAPageError:  # noqa: PERF203
+            source.skipped.append(name)
 
 
-@dataclass
-class Replay:
-    """What the rules said of pages.
+def expectation(root: Path, source: str) -> str | None:
+    """What the nearest folder, up to *root*, says of the page *source*: one of the names above."""
+    folder = root if root.is_dir() else root.parent
+    inside = source.split(os.sep)[len(folder.parts) : -1]
+    nearest_first = (*reversed(inside), folder.resolve().name)
+    return next((name for name in nearest_first if name in (REFUSED, ACCEPTED)), None)
 
-    Args:
-        expected: what to expect of a page, by its source.
-        rules: the rules.
-        refreshes: the meta refreshes that are redirects.
-    """
 
-    expected: Expectations
-    rules: Rules
-    refreshes: Refreshes
-    responses: int = 0
-    by_rule: Counter[str] = field(default_factory=Counter)
-    wrong: list[dict[str, str | None]] = field(default_factory=list)
-    _failed: set[str] = field(default_factory=set)
+class _Complaints:
+    """Names each rule whose callback fails, once."""
 
-    def add(self, page: SavedPage) -> None:
-        """Ask the rules about *page*."""
-        self.responses += 1
-        rule = self.rules.match(
-            page.response, page.request, redirects=page.redirects, on_error=self._rule_failed
-        ) or self.rules.match_redirects(
-            page.response,
-            page.request,
-            redirects=page.redirects,
-            refreshes=self.refreshes,
-            on_error=self._rule_failed,
-        )
-        if rule is not None:
-            self.by_rule[rule.name] += 1
-        expected = self.expected(page.source)
-        if expected is not None and (expected == REFUSED) is not (rule is not None):
-            name = rule.name if rule else None
-            self.wrong.append({"source": page.source, "expected": expected, "rule": name})
+    def __init__(self) -> None:
+        self._named: set[str] = set()
 
-    def result(self) -> dict[str, Any]:
-        """What ``--json`` prints."""
-        return {
-            "responses": self.responses,
-            "rejected": self.by_rule.total(),
-            "by_rule": dict(self.by_rule),
-            "wrong": self.wrong,
-        }
-
-    def show(self, console: Console) -> None:
-        """Print the result to be read."""
-        table = Table("rule", "responses")
-        for name in dict.fromkeys(rule.name for rule in self.rules):
-            table.add_row(cell(name), str(self.by_rule[name]))
-        table.add_section()
-        table.add_row("no rule", str(self.responses - self.by_rule.total()))
-        console.print(table)
-        if self.wrong:
-            table = Table("wrong", "expected", "rule")
-            for wrong in self.wrong:
-                table.add_row(*(cell(value or "none") for value in wrong.values()))
-            console.print(table)
-        console.print(
-            f"{self.responses} responses, {self.by_rule.total()} rejected, {len(self.wrong)} wrong"
-        )
-
-    def _rule_failed(self, rule: Rule, error: Exception) -> None:
-        if rule.name not in self._failed:
-            self._failed.add(rule.name)
+    def __call__(self, rule: Rule, error: Exception) -> None:
+        if rule.name not in self._named:
+            self._named.add(rule.name)
             message = f"the callback of {rule.name!r} failed: {type(error).__name__}: {error}"
             print(one_line(message), file=sys.stderr)
 
 
-def _with_progress(source: Source) -> Iterator[SavedPage]:
-    """The pages, with a progress bar where there is somebody to see it."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield from (read() for read in source)
-        return
-    columns = (TextColumn("replay"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        for read in progress.track(source, total=sum(1 for _ in source)):
-            yield read()
+def _show(console: Console, rules: Rules, result: dict[str, Any]) -> None:
+    undecided = [{**page, "missing": ", ".join(page["missing"])} for page in result["undecided"]]
+    counts = {rule.name: result["by_rule"].get(rule.name, 0) for rule in rules}
+    counts["(no rule)"] = result["responses"] - result["rejected"] - len(undecided)
+    skipped = [{"source": source} for source in result["skipped"]]
+    for headings, rows in (
+        (("rule", "responses"), [{"rule": name, "n": str(n)} for name, n in counts.items()]),
+        (("matches", "rule"), result["matches"]),
+        (("wrong", "expected", "rule"), result["wrong"]),
+        (("cannot be told", "not known"), undecided),
+        (("skipped",), skipped),
+    ):
+        if rows:
+            table = Table(*headings)
+            for row in rows[:_MAX_ROWS]:
+                table.add_row(*(cli.cell(value or "none") for value in row.values()))
+            console.print(table)
+        if len(rows) > _MAX_ROWS:
+            more = len(rows) - _MAX_ROWS
+            cli.print_line(console, f"… and {more} more; --json lists them all")
+    cli.print_line(
+        console,
+        f"{result['responses']} responses: {result['rejected']} rejected, "
+        f"{len(result['wrong'])} wrong, {len(undecided)} cannot be told, "
+        f"{len(skipped)} files skipped",
+    )

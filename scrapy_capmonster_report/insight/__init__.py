@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .closing import ClosingHints
 from .crawl import CrawlInsight
 from .figures import (
     SITE_KEYS,
@@ -16,6 +17,7 @@ from .figures import (
 
 __all__ = [
     "SITE_KEYS",
+    "ClosingHints",
     "CrawlInsight",
     "Figures",
     "SiteFigures",

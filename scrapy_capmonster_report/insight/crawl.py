@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from .. import signals, stats
 from ..ledger import Alert
 from ..outcome import Outcome
 from ..settings import SAVE_REJECTED
 from .figures import interval, percent
-from .watch import WALL, RejectionWatch
+from .watch import STREAK, STREAK_AT_CLOSE, RejectionWatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,25 +21,25 @@ if TYPE_CHECKING:
     from ..ledger import Ledger
     from ..outcome import Report
     from ..stats import Stats
-    from .watch import Rise, Tally
+    from .watch import RateIncrease, SiteWatch
 
 logger = logging.getLogger(__name__)
 
-MOST_ROWS: Final = 10
+MAX_ROWS: Final = 10
 """Sites in the table at the end of a crawl."""
 
 REMEMBERED_VERDICTS: Final = 50_000
 """Tasks whose verdict is remembered, about 150 bytes each: a task counts once."""
 
 _REJECTED: Final = 0
-"""Stands for the trip of a task whose verdict is final."""
+"""Stands for the attempt of a task whose verdict is final."""
 
 _NO_VERDICT: Final = frozenset({Outcome.CACHED, Outcome.DUPLICATE})
-"""Refusals that say nothing new of the site: it was not asked, or has been heard already."""
+"""Rejections that say nothing new of the site: it was not asked, or the task is counted."""
 
 
 class CrawlInsight:
-    """Hears the verdict on each answer, and says which sites refuse more than they used to.
+    """Hears the verdict on each answer, and says which sites reject more than they used to.
 
     A task counts once, by the same rules as in a ledger. Alerts change nothing in what is
     reported.
@@ -49,7 +49,6 @@ class CrawlInsight:
         ledger: keeps the alerts.
         counters: count them.
         wall: seconds since the epoch.
-        log_extra: what log records carry.
     """
 
     def __init__(
@@ -59,102 +58,108 @@ class CrawlInsight:
         counters: Stats,
         *,
         wall: Callable[[], float],
-        log_extra: dict[str, Any],
     ) -> None:
         self._crawler = crawler
         self._ledger = ledger
         self._stats = counters
         self._wall = wall
-        self._log_extra = log_extra
+        self._log_extra = {"spider": crawler.spider}
         self._watch = RejectionWatch()
         self._passed_on: OrderedDict[int, int] = OrderedDict()
 
-    def learn(self, sites: Mapping[str, tuple[int, int]]) -> None:
-        """Hear how many answers each site took and refused in earlier crawls."""
-        self._watch.learn(sites)
+    def load_baseline(self, sites: Mapping[str, tuple[int, int]]) -> None:
+        """Hear how many answers each site accepted and rejected in earlier crawls."""
+        self._watch.load_baseline(sites)
 
-    def passed(self, task_id: int, trip: int, site: str) -> None:
-        """Hear that *site* took the answer on *trip*."""
+    def passed(self, task_id: int, attempt: int, site: str) -> None:
+        """Hear that *site* accepted the answer on *attempt*."""
         if task_id not in self._passed_on:
-            self._remember(task_id, trip)
-            self._watch.passed(site)
+            self._remember(task_id, attempt)
+            self._watch.site(site).passes()
 
-    def rejected(self, report: Report, outcome: Outcome | None) -> None:
-        """Hear that an answer was refused.
+    def rejected(self, report: Report, outcome: Outcome | None, *, by_rule: bool) -> None:
+        """Hear that an answer was rejected.
 
         Args:
             outcome: why that is not reported, ``None`` if it is.
+            by_rule: whether a rule found it; ``False``: ``reject()``.
         """
-        task_id, site = report.task.id, report.site
+        task_id = report.task.id
         passed_on = self._passed_on.get(task_id)
         if outcome in _NO_VERDICT or passed_on == _REJECTED:
             return
         if passed_on not in (None, report.attempt) and outcome is not None:
-            return  # it had passed, and was spent
+            return  # it had passed, and was used again
         self._remember(task_id, _REJECTED)
-        heard = self._watch.rejected if passed_on is None else self._watch.revised
-        rise = heard(site)
-        if rise is not None:
-            self._alert(site, rise)
-        if self._watch.refuses_all(site):
-            self._hint(site)
+        site = self._watch.site(report.site)
+        increase = site.rejects(by_rule=by_rule) if passed_on is None else site.revises()
+        if increase is not None:
+            self._alert(report.site, increase)
+        self._warn_of_streak(report.site, site.new_streak(STREAK))
 
     def log_table(self) -> None:
-        """Log the sites that refused answers, the worst first; nothing if there is none.
+        """Log the sites that rejected answers, the worst first; nothing if there are none.
 
-        The worst is the one whose rate is surely high: a single answer is no proof.
+        The worst is the one whose rate is surely high: a single answer proves nothing.
         """
-        tallies = [tally for tally in self._watch.tallies() if tally.rejected]
-        tallies.sort(key=lambda tally: interval(tally.rejected, _answers(tally)), reverse=True)
-        if not tallies:
+        sites = sorted(self._watch.rejecting_sites(), key=_surely, reverse=True)
+        if not sites:
             return
-        width = max(len("site"), *(len(tally.site) for tally in tallies[:MOST_ROWS]))
-        lines = [f"{'site':{width}}  answers  refused   rate"]
-        for tally in tallies[:MOST_ROWS]:
-            answers = _answers(tally)
-            rate = percent(tally.rejected / answers)
-            lines.append(f"{tally.site:{width}}  {answers:7}  {tally.rejected:7}  {rate:>5}")
-        if (more := len(tallies) - MOST_ROWS) > 0:
+        width = max(len("site"), *(len(name) for name, _ in sites[:MAX_ROWS]))
+        lines = [f"{'site':{width}}  answers  rejected   rate"]
+        for name, site in sites[:MAX_ROWS]:
+            answers = site.passed + site.rejected
+            rate = "-" if site.rate is None else percent(site.rate)
+            lines.append(f"{name:{width}}  {answers:7}  {site.rejected:8}  {rate:>5}")
+        if (more := len(sites) - MAX_ROWS) > 0:
             lines.append(f"and {more} more")
         logger.info("Captcha answers by site:\n%s", "\n".join(lines), extra=self._log_extra)
+        for name, site in sites:
+            if not site.passed:
+                self._warn_of_streak(name, site.new_streak(STREAK_AT_CLOSE))
 
-    def _remember(self, task_id: int, trip: int) -> None:
-        self._passed_on[task_id] = trip
+    def _remember(self, task_id: int, attempt: int) -> None:
+        self._passed_on[task_id] = attempt
         if len(self._passed_on) > REMEMBERED_VERDICTS:
             self._passed_on.popitem(last=False)
 
-    def _alert(self, site: str, rise: Rise) -> None:
+    def _alert(self, site: str, increase: RateIncrease) -> None:
         self._stats.count(stats.ALERT.format(site=site))
-        self._ledger.alert(Alert(self._wall(), site, *rise))
+        self._ledger.alert(Alert(self._wall(), site, *increase))
         logger.warning(
-            "%s refuses more captcha answers than it used to: %s of the last %d, %s before. Has "
-            "the site changed, or how the answers are used?",
+            "%s rejects more captcha answers than it used to: %s of the last %d, %s before. "
+            "Check whether the site has changed. If it accepts only some tokens, let your client "
+            "create tasks with nocache, so that CapMonster Cloud does not reuse older ones.",
             site,
-            percent(rise.after),
-            rise.answers,
-            percent(rise.before),
+            percent(increase.after),
+            increase.answers,
+            percent(increase.before),
             extra=self._log_extra,
         )
         self._crawler.signals.send_catch_log(
             signals.rejection_rate_changed,
             site=site,
-            before=rise.before,
-            after=rise.after,
-            answers=rise.answers,
+            before=increase.before,
+            after=increase.after,
+            answers=increase.answers,
             spider=self._crawler.spider,
         )
 
-    def _hint(self, site: str) -> None:
-        logger.warning(
-            "%s refused each of the last %d captcha answers. Perhaps the rule matches pages that "
-            "are no refusal, or the site has changed; to see which rule matches, and why: "
-            "scrapy capmonster check PAGE, with a page that %s keeps",
-            site,
-            WALL,
-            SAVE_REJECTED,
-            extra=self._log_extra,
-        )
+    def _warn_of_streak(self, site: str, streak: int) -> None:
+        if streak:
+            logger.warning(
+                "%s rejected each of the last %d captcha answers. The rule may match pages that "
+                "are not rejections, or the site has changed. Set %s to keep some pages, and run "
+                "scrapy capmonster check on them to see which rule matches, and why.",
+                site,
+                streak,
+                SAVE_REJECTED,
+                extra=self._log_extra,
+            )
 
 
-def _answers(tally: Tally) -> int:
-    return tally.passed + tally.rejected
+def _surely(row: tuple[str, SiteWatch]) -> tuple[float, float]:
+    """The rate that a site has at least, and at most; below all others if it is not known."""
+    _, site = row
+    known = site.rate is not None
+    return interval(site.rejected, site.passed + site.rejected) if known else (-1.0, -1.0)

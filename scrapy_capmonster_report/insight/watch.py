@@ -1,12 +1,12 @@
-"""Notices that a site refuses more answers than it used to.
+"""Notices that a site rejects more answers than it used to.
 
 The test is a likelihood-ratio test of two proportions, repeated over sliding windows: the last
-12, 20, 30 … 112 answers against all earlier ones. A window speaks of a rise where the data are
-``e**9`` times as likely under two rates, one before it and one in it, as under one rate. That the
-usual rate is itself only an estimate is part of the test: the fewer answers it rests on, the
-clearer the rise must be. A test that is repeated with each refusal finds a "rise" by chance more
+12, 20, 30 … 112 answers against all earlier ones. A window shows an increase if the data are
+``e**9`` times as likely under two rates, one before it and one in it, as under one rate. The test
+accounts for the usual rate being an estimate itself: the fewer answers it rests on, the clearer
+the increase must be. Repeating a test with each rejection finds an "increase" by chance more
 often than its level says, so the threshold is chosen by simulation: ``benchmarks/alerts.py``
-measures how soon a rise is noticed and how often there is none; its figures are in
+measures how soon an increase is noticed and how many false alarms there are; its figures are in
 ``docs/insight.md``. (The test: Wilks 1938; over a window of unknown length: Siegmund and
 Venkatraman 1995.)
 """
@@ -22,35 +22,37 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 WINDOWS: Final = (12, 20, 30, 42, 56, 80, 112)
-"""Over how many of the last answers a rise is looked for."""
+"""Over how many of the last answers an increase is looked for."""
 
 THRESHOLD: Final = 9.0
 """The log-likelihood ratio that chance does not reach; chosen by ``benchmarks/alerts.py``."""
 
-LEAST_BEFORE: Final = 30
-"""Answers that must have been seen before a window; fewer say nothing of what is usual."""
+MIN_BEFORE: Final = 30
+"""Answers needed before a window; fewer do not tell what is usual."""
 
-MOST_BEFORE: Final = 2000
-"""What is usual rests on about so many answers at most: the older ones fade, so that a rate
-that drifts over weeks is followed."""
+MAX_BEFORE: Final = 2000
+"""The usual rate rests on about so many answers at most: older ones fade, so that a rate that
+drifts over weeks is followed."""
 
-WALL: Final = 30
-"""So many refusals in a row, and it is not the answers that are wrong."""
+STREAK: Final = 30
+"""After so many rejections in a row the answers are hardly the reason."""
 
-MOST_SITES: Final = 5000
-"""Sites watched at once, about 500 bytes each; the one unheard of for longest is forgotten."""
+STREAK_AT_CLOSE: Final = 10
+"""The same, in a crawl in which the site accepted no answer at all."""
+
+MAX_SITES: Final = 5000
+"""Sites watched at once, about 500 bytes each; the least recently heard of is forgotten."""
 
 _LONGEST: Final = WINDOWS[-1]
 _REMEMBERED: Final = (1 << _LONGEST) - 1
-_WALL_BITS: Final = (1 << WALL) - 1
 
 
-class Rise(NamedTuple):
-    """A site's rejection rate rose, and not by chance.
+class RateIncrease(NamedTuple):
+    """A site's rejection rate increased, and not by chance.
 
     Args:
-        before: the rate it had, from 0 to 1.
-        after: the rate it has.
+        before: the earlier rate, from 0 to 1.
+        after: the new rate.
         answers: over how many answers the new rate was seen.
     """
 
@@ -59,171 +61,168 @@ class Rise(NamedTuple):
     answers: int
 
 
-class Tally(NamedTuple):
-    """How many answers a site took and refused in this crawl."""
-
-    site: str
-    passed: int
-    rejected: int
-
-
 class RejectionWatch:
-    """Watches the rejection rates of sites, a verdict at a time.
-
-    Costs a few microseconds a verdict, and the memory of :data:`MOST_SITES` sites at most.
-    """
+    """The sites that are watched: the memory of :data:`MAX_SITES` at most."""
 
     def __init__(self) -> None:
-        self._sites: OrderedDict[str, _Site] = OrderedDict()
+        self._sites: OrderedDict[str, SiteWatch] = OrderedDict()
 
-    def learn(self, sites: Mapping[str, tuple[int, int]]) -> None:
-        """Take what earlier crawls saw as what is usual.
+    def load_baseline(self, sites: Mapping[str, tuple[int, int]]) -> None:
+        """Take what earlier crawls saw as usual.
 
         Args:
-            sites: how many answers each site took and refused.
+            sites: how many answers each site accepted and rejected.
         """
         for name, (passed, rejected) in sites.items():
-            site = self._site(name)
-            site.answers += passed + rejected
-            site.refused += rejected
-            site.fade()
+            self.site(name).load_baseline(passed, rejected)
 
-    def passed(self, site: str) -> None:
-        """An answer was taken."""
-        self._site(site).passes()
-
-    def rejected(self, site: str) -> Rise | None:
-        """An answer was refused."""
-        return self._site(site).rejects()
-
-    def revised(self, site: str) -> Rise | None:
-        """An answer that had passed was refused after all."""
-        return self._site(site).revises()
-
-    def refuses_all(self, site: str) -> bool:
-        """Whether the last :data:`WALL` answers were all refused; says so once for a site."""
-        return self._site(site).is_wall()
-
-    def tallies(self) -> Iterator[Tally]:
-        """What became of this crawl's answers, site by site."""
-        for name, site in self._sites.items():
-            if site.passed or site.rejected:
-                yield Tally(name, site.passed, site.rejected)
-
-    def _site(self, name: str) -> _Site:
+    def site(self, name: str) -> SiteWatch:
+        """What is known of the site *name*."""
         site = self._sites.get(name)
         if site is None:
-            site = self._sites[name] = _Site()
-            if len(self._sites) > MOST_SITES:
+            site = self._sites[name] = SiteWatch()
+            if len(self._sites) > MAX_SITES:
                 self._sites.popitem(last=False)
         else:
             self._sites.move_to_end(name)
         return site
 
+    def rejecting_sites(self) -> Iterator[tuple[str, SiteWatch]]:
+        """The sites that rejected an answer in this crawl, by their names."""
+        return ((name, site) for name, site in self._sites.items() if site.rejected)
+
 
 @dataclass(slots=True)
-class _Site:
-    """What is known of one site.
+class SiteWatch:
+    """Watches the rejection rate of one site; costs a few microseconds a verdict.
 
     Args:
-        passed: answers that it took in this crawl.
-        rejected: answers that it refused in this crawl.
-        answers: how many answers what is usual rests on, those in the window included.
-        refused: how many of them were refused.
-        recent: the last answers, one bit each, the newest the lowest; 1: refused.
-        remembered: how many of the bits are answers.
-        was_wall: whether :meth:`is_wall` has said so.
+        passed: answers that the site accepted in this crawl.
+        rejected: answers that it rejected in this crawl.
     """
 
     passed: int = 0
     rejected: int = 0
-    answers: float = 0.0
-    refused: float = 0.0
-    recent: int = 0
-    remembered: int = 0
-    was_wall: bool = False
+    _hears_both: bool = False
+    """Whether accepted answers are, or would be, heard of. Where they are not, as with a spider
+    that only uses ``reject()``, there is no rate and no alarm."""
+    _answers: float = 0.0
+    """How many answers the usual rate rests on, those in the window included."""
+    _all_rejected: float = 0.0
+    """How many of them were rejected."""
+    _recent: int = 0
+    """The last answers, one bit each, the newest the lowest; 1: rejected."""
+    _remembered: int = 0
+    """How many of the bits are this crawl's answers; those above are earlier crawls'."""
+    _streak_reported: bool = False
+
+    @property
+    def rate(self) -> float | None:
+        """The rejection rate in this crawl; ``None`` if it is not known."""
+        return self.rejected / (self.passed + self.rejected) if self._hears_both else None
+
+    def load_baseline(self, passed: int, rejected: int) -> None:
+        """Take these answers of earlier crawls as usual."""
+        self._hears_both |= passed > 0
+        self._answers += passed + rejected
+        self._all_rejected += rejected
+        self._fade()
+        if not passed:  # a streak goes on from crawl to crawl
+            streak = (1 << min(rejected, _LONGEST)) - 1
+            self._recent = (self._recent | streak << self._remembered) & _REMEMBERED
 
     def passes(self) -> None:
+        """The site accepts an answer."""
         self.passed += 1
-        self._answered(0)
-        # That a site has come to its senses is nobody's trouble; but it is usual from now on,
-        # and the next rise is one from there.
-        if self._changed(_LONGEST, rose=False):
-            self._begin_anew(_LONGEST)
+        self._hears_both = True
+        self._add(0)
+        # A decrease is no reason for an alert, but the next increase starts from there.
+        if self._changed(_LONGEST, increased=False):
+            self._reset_baseline(_LONGEST)
 
-    def rejects(self) -> Rise | None:
-        self.rejected += 1
-        self._answered(1)
-        return self._rise()
+    def rejects(self, *, by_rule: bool = True) -> RateIncrease | None:
+        """The site rejects an answer.
 
-    def revises(self) -> Rise | None:
-        if self.passed:
-            self.passed -= 1
+        Args:
+            by_rule: whether a rule found it, so that accepted answers would be heard of too.
+        """
         self.rejected += 1
-        self.refused += 1
+        self._hears_both |= by_rule
+        self._add(1)
+        return self._increase() if self._hears_both else None
+
+    def revises(self) -> RateIncrease | None:
+        """An answer that had passed was rejected after all."""
+        self.passed = max(0, self.passed - 1)
+        self.rejected += 1
+        self._all_rejected += 1
         # The newest answer that passed: the one that is revised is among the last.
-        self.recent = (self.recent | (self.recent + 1)) & _REMEMBERED
-        return self._rise()
+        self._recent = (self._recent | (self._recent + 1)) & _REMEMBERED
+        return self._increase()
 
-    def is_wall(self) -> bool:
-        if self.was_wall or self.recent & _WALL_BITS != _WALL_BITS:
-            return False
-        self.was_wall = True
-        return True
+    def new_streak(self, at_least: int) -> int:
+        """How many answers in a row were rejected, earlier crawls included.
 
-    def fade(self) -> None:
-        if self.answers > MOST_BEFORE:
-            kept = MOST_BEFORE * 0.75 / self.answers
-            self.answers *= kept
-            self.refused *= kept
+        0 if fewer than *at_least*, or if this was said before.
+        """
+        streak = (~self._recent & (self._recent + 1)).bit_length() - 1  # the ones at the end
+        if streak < at_least or self._streak_reported or not self._hears_both:
+            return 0
+        self._streak_reported = True
+        return streak
 
-    def _answered(self, bit: int) -> None:
-        self.answers += 1
-        self.refused += bit
-        self.recent = (self.recent << 1 | bit) & _REMEMBERED
-        if self.remembered < _LONGEST:
-            self.remembered += 1
-        self.fade()
+    def _fade(self) -> None:
+        if self._answers > MAX_BEFORE:
+            kept = MAX_BEFORE * 0.75 / self._answers
+            self._answers *= kept
+            self._all_rejected *= kept
 
-    def _rise(self) -> Rise | None:
+    def _add(self, bit: int) -> None:
+        self._answers += 1
+        self._all_rejected += bit
+        self._recent = (self._recent << 1 | bit) & _REMEMBERED
+        self._remembered = min(self._remembered + 1, _LONGEST)
+        self._fade()
+
+    def _increase(self) -> RateIncrease | None:
         for window in WINDOWS:
-            if self._changed(window, rose=True):
-                refused = self._refused_in(window)
-                before = max(0.0, self.refused - refused) / (self.answers - window)
-                self._begin_anew(window)
-                return Rise(before, refused / window, window)
+            if self._changed(window, increased=True):
+                rejected = self._rejected_in(window)
+                before = max(0.0, self._all_rejected - rejected) / (self._answers - window)
+                self._reset_baseline(window)
+                return RateIncrease(before, rejected / window, window)
         return None
 
-    def _changed(self, window: int, *, rose: bool) -> bool:
-        """Whether the rate in the last *window* answers is another than before, and higher."""
-        before = self.answers - window
-        if not self.refused or before < LEAST_BEFORE or self.remembered < window:
+    def _changed(self, window: int, *, increased: bool) -> bool:
+        """Whether the rate in the last *window* answers differs from before, and is higher."""
+        before = self._answers - window
+        if not self._all_rejected or before < MIN_BEFORE or self._remembered < window:
             return False
-        refused = self._refused_in(window)
-        refused_before = max(0.0, self.refused - refused)
-        if (refused * before > refused_before * window) is not rose:
+        rejected = self._rejected_in(window)
+        rejected_before = max(0.0, self._all_rejected - rejected)
+        if (rejected * before > rejected_before * window) is not increased:
             return False
         ratio = (
-            _log_likelihood(refused, window)
-            + _log_likelihood(refused_before, before)
-            - _log_likelihood(refused + refused_before, window + before)
+            _log_likelihood(rejected, window)
+            + _log_likelihood(rejected_before, before)
+            - _log_likelihood(rejected + rejected_before, window + before)
         )
         return ratio > THRESHOLD
 
-    def _refused_in(self, window: int) -> int:
-        return (self.recent & ((1 << window) - 1)).bit_count()
+    def _rejected_in(self, window: int) -> int:
+        return (self._recent & ((1 << window) - 1)).bit_count()
 
-    def _begin_anew(self, window: int) -> None:
-        """Take the last *window* answers as what is usual from now on."""
-        self.answers = window
-        self.refused = self._refused_in(window)
-        self.recent &= (1 << window) - 1
-        self.remembered = window
+    def _reset_baseline(self, window: int) -> None:
+        """Take the last *window* answers as usual from now on."""
+        self._answers = window
+        self._all_rejected = self._rejected_in(window)
+        self._recent &= (1 << window) - 1
+        self._remembered = window
 
 
-def _log_likelihood(refused: float, answers: float) -> float:
-    """Of *refused* out of *answers*, at the rate that makes it most likely."""
-    if not 0 < refused < answers:
+def _log_likelihood(rejected: float, answers: float) -> float:
+    """Of *rejected* out of *answers*, at the rate that makes it most likely."""
+    if not 0 < rejected < answers:
         return 0.0
-    rate = refused / answers
-    return refused * log(rate) + (answers - refused) * log(1 - rate)
+    rate = rejected / answers
+    return rejected * log(rate) + (answers - rejected) * log(1 - rate)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from .base import AGES, PASSED, PENDING, Alert, Count, Ledger, Recovered
-from .choose import open_ledger
+from .choose import ledger_name, open_ledger
 from .history import History, Query, read_history
 from .memory import MemoryLedger
-from .names import JOBDIR_FILE, dry_run_ledger
+from .names import JOBDIR_FILE, RedisName, dry_run_ledger, is_redis, sqlite_path
 
 __all__ = [
     "AGES",
@@ -20,7 +20,11 @@ __all__ = [
     "MemoryLedger",
     "Query",
     "Recovered",
+    "RedisName",
     "dry_run_ledger",
+    "is_redis",
+    "ledger_name",
     "open_ledger",
     "read_history",
+    "sqlite_path",
 ]

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from .base import Ledger, LedgerBackend
 
 
+def ledger_name(settings: ReportSettings, job_dir: str | None) -> str:
+    """The name of the ledger of a crawl with *settings*; ``""`` if it is in memory."""
+    name = settings.ledger or (f"sqlite:{Path(job_dir, JOBDIR_FILE)}" if job_dir else "")
+    return dry_run_ledger(name) if name and settings.dry_run else name
+
+
 def open_ledger(
     settings: ReportSettings,
     *,
@@ -42,11 +48,9 @@ def open_ledger(
     Raises:
         ValueError: there is no such ledger, or it cannot work here.
     """
-    name = settings.ledger or (f"sqlite:{Path(job_dir, JOBDIR_FILE)}" if job_dir else "")
+    name = ledger_name(settings, job_dir)
     if not name:
         return MemoryLedger(clock.now)
-    if settings.dry_run:
-        name = dry_run_ledger(name)
     return BufferedLedger(
         _backend(name, settings.report_reused, reactor),
         clock=clock,

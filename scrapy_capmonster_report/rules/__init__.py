@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .compile import SETTING, compile_rules, read_rules
 from .errors import RuleError
-from .page import Refreshes, is_web, location_of
+from .page import is_web, location_of
 from .presets import PRESETS
 from .rule import Explanation, Finding, Rule, Rules
 
@@ -13,7 +13,6 @@ __all__ = [
     "SETTING",
     "Explanation",
     "Finding",
-    "Refreshes",
     "Rule",
     "RuleError",
     "Rules",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from scrapy.utils.misc import load_object
@@ -97,3 +97,14 @@ def _check_arguments(value: object, function: Callable[..., Any]) -> None:
     except TypeError:
         problem = f"{show(value)} takes {signature}, not a response and a request"
         raise RuleError(problem, ALLOWED) from None
+    if _is_swapped([*signature.parameters][:2]):
+        problem = f"{show(value)} takes {signature}, the request before the response"
+        raise RuleError(problem, ALLOWED)
+
+
+def _is_swapped(names: Sequence[str]) -> bool:
+    """Whether the names say that the request comes first, or the response second.
+
+    Called the other way round, such a callback compares the wrong objects and never matches.
+    """
+    return names[0] in ("request", "req") or names[1:] in (["response"], ["resp"], ["res"])

@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 
     from scrapy import Spider
 
+    from .presets import PresetRule
+
 SETTING: Final = "CAPMONSTER_REPORT_RULES"
 _LABELS: Final = ("name", "kind")
 _RULE: Final = f"a dict of {', '.join((*_LABELS, *CONDITIONS))}, or the name of a preset"
 _ALLOWED: Final = "a list of rules (dicts) and names of presets, or JSON text of such a list"
+_CALLBACKS: Final = "callbacks"
+"""Stands for no rule: only ``accept()`` and ``reject()`` judge."""
 
 
 def compile_rules(value: object, *, spider: Spider | None = None) -> Rules:
@@ -29,7 +33,8 @@ def compile_rules(value: object, *, spider: Spider | None = None) -> Rules:
 
     Args:
         value: a list of dicts and names of presets, or JSON text of such a list; ``None``, ``""``
-            and ``[]`` are no rules.
+            and ``[]`` are no rules; ``"callbacks"`` and ``["callbacks"]`` are rules that judge no
+            response.
         spider: the spider whose methods a ``callback`` may name.
 
     Raises:
@@ -50,14 +55,25 @@ def read_rules(value: object, *, spider: Spider | None = None) -> Rules:
     Raises:
         RuleError: there is a mistake.
     """
-    return Rules(
+    entries = _read(value)
+    if _CALLBACKS in entries:
+        if len(entries) > 1:
+            raise RuleError(
+                f"{show(_CALLBACKS)} stands for no rules and cannot be combined with others",
+                f"{show([_CALLBACKS])} alone, or rules and presets without it",
+            )
+        return Rules(judges=False)
+    compiled = (
         rule
-        for position, entry in enumerate(_read(value), 1)
+        for position, entry in enumerate(entries, 1)
         for rule in _compile_entry(entry, position, spider)
     )
+    return Rules(compiled, spider=spider)
 
 
 def _read(value: object) -> Sequence[object]:
+    if isinstance(value, str) and value.strip() == _CALLBACKS:
+        return (_CALLBACKS,)
     if isinstance(value, str):
         value = _read_json(value) if value.strip() else None
     if value is None:
@@ -95,7 +111,7 @@ def _compile_entry(entry: object, position: int, spider: Spider | None) -> Itera
     default = f"rule {position}"
     try:
         if isinstance(entry, str):
-            yield from (_compile_rule(rule, entry, spider) for rule in _preset(entry))
+            yield from (_compile_preset(rule, entry) for rule in _preset(entry))
         else:
             yield _compile_rule(mapping(entry, _RULE), default, spider)
     except RuleError as mistake:
@@ -110,15 +126,20 @@ def _compile_rule(written: Mapping[Any, Any], default: str, spider: Spider | Non
     return Rule(written.get("name", default), kind, conditions)
 
 
-def _preset(name: str) -> Sequence[Mapping[str, Any]]:
+def _compile_preset(rule: PresetRule, name: str) -> Rule:
+    written = rule.conditions
+    conditions = compile_conditions(written, None, CONDITIONS, ()) if written else ()
+    return Rule(name, Kind(rule.kind) if rule.kind else None, (*conditions, *rule.marks))
+
+
+def _preset(name: str) -> tuple[PresetRule, ...]:
     if name not in PRESETS:
         raise RuleError(
             f"there is no preset {show(name)}",
             "a rule (a dict), or one of the presets " + ", ".join(PRESETS),
             nearest(name, PRESETS),
         )
-    preset = PRESETS[name]
-    return (preset,) if isinstance(preset, Mapping) else preset
+    return PRESETS[name]
 
 
 def _parse_kind(value: object) -> Kind:

@@ -41,13 +41,19 @@ class Condition(ABC):
     """
 
     key: ClassVar[str]
+    needs: frozenset[str] = frozenset()
+    """What it needs to know of a page that may be unknown (see :class:`~.page.Page`)."""
 
     def __init__(self, value: object, spider: Spider | None) -> None:
         self.value = value
 
     @abstractmethod
     def holds(self, page: Page) -> bool:
-        """Whether the condition holds for *page*."""
+        """Whether the condition holds for *page*, of which all is known."""
+
+    def verdict(self, page: Page) -> bool | None:
+        """Whether it holds for *page*; ``None`` if that cannot be told from what is known."""
+        return None if self.needs & page.unknown else self.holds(page)
 
     @abstractmethod
     def found(self, page: Page) -> str | None:
@@ -58,6 +64,7 @@ class Domains(Condition):
     """The response's host is one of the domains or a subdomain."""
 
     key = "domains"
+    needs = frozenset({"url"})
 
     def __init__(self, value: object, spider: Spider | None) -> None:
         super().__init__(value, spider)
@@ -74,6 +81,7 @@ class Method(Condition):
     """The request's method."""
 
     key = "method"
+    needs = frozenset({"method"})
     _ALLOWED = "an HTTP method such as 'POST', or a list of them"
 
     def __init__(self, value: object, spider: Spider | None) -> None:
@@ -99,6 +107,7 @@ class Status(Condition):
     """The response's status."""
 
     key = "status"
+    needs = frozenset({"status"})
     _ALLOWED = "an int from 100 to 999, a class such as '4xx', or a list of them"
 
     def __init__(self, value: object, spider: Spider | None) -> None:
@@ -151,6 +160,7 @@ class Url(_Regexes):
     """A regex is found in the response's URL."""
 
     key = "url"
+    needs = frozenset({"url"})
 
     def _texts(self, page: Page) -> Sequence[str]:
         return (page.url,)
@@ -160,6 +170,7 @@ class Redirect(_Regexes):
     """A regex is found in a URL that the site redirected the request to."""
 
     key = "redirect"
+    needs = frozenset({"redirects"})
 
     def _texts(self, page: Page) -> Sequence[str]:
         return page.redirects
@@ -169,6 +180,7 @@ class Headers(Condition):
     """Each of the headers is there and has a value in which one of its regexes is found."""
 
     key = "headers"
+    needs = frozenset({"headers"})
     _ALLOWED = "a dict of header name to regex or list of them; the regex '' means: is there"
 
     def __init__(self, value: object, spider: Spider | None) -> None:
@@ -199,14 +211,14 @@ class Text(_Regexes):
     def _texts(self, page: Page) -> Sequence[str]:
         return () if page.text is None else (page.text,)
 
-    def holds(self, page: Page) -> bool:
-        # Written out: with many rules for one site this is where the time goes.
-        text = page.text
-        if text is not None:
-            for search in self._searches:
-                if search(text):
-                    return True
-        return False
+
+class Words(_Regexes):
+    """A regex is found in the words that a page shows."""
+
+    key = "words"
+
+    def _texts(self, page: Page) -> Sequence[str]:
+        return (page.words,)
 
 
 class JmesPath(Condition):
@@ -297,9 +309,14 @@ class Unless(Condition):
             compile_conditions(mapping(group, self._ALLOWED), spider, known, ("name",))
             for group in options(value, self._ALLOWED)
         ]
+        self.needs = frozenset().union(*(item.needs for item in chain(*self._groups)))
 
     def holds(self, page: Page) -> bool:
         return self._group(page) is None
+
+    def verdict(self, page: Page) -> bool | None:
+        groups = [all_hold(group, page) for group in self._groups]
+        return False if True in groups else None if None in groups else True
 
     def found(self, page: Page) -> str | None:
         there = (condition.found(page) for condition in self._group(page) or ())
@@ -317,6 +334,7 @@ class Callback(Condition):
     """A function of the user's says so; what it raises is passed on."""
 
     key = "callback"
+    needs = frozenset({"url", "status"})  # what most functions look at, beside the body
 
     def __init__(self, value: object, spider: Spider | None) -> None:
         super().__init__(value, spider)
@@ -343,11 +361,26 @@ CONDITIONS: Final[Mapping[str, type[Condition]]] = {
         JmesPath,
         Css,
         XPath,
+        Words,
         Unless,
         Callback,
     )
 }
 """Every condition by its key, in the order in which a rule asks them: the cheapest first."""
+
+
+def all_hold(conditions: Iterable[Condition], page: Page) -> bool | None:
+    """Whether all *conditions* hold; ``None`` if that cannot be told from what is known.
+
+    One that does not hold decides, whatever the others need to know.
+    """
+    unknown = False
+    for condition in conditions:
+        verdict = condition.verdict(page)
+        if verdict is False:
+            return False
+        unknown |= verdict is None
+    return None if unknown else True
 
 
 def compile_conditions(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from urllib.parse import urljoin, urlsplit
 
 from scrapy.http import HtmlResponse, JsonResponse, TextResponse, XmlResponse
@@ -14,43 +15,35 @@ from scrapy.utils.response import get_meta_refresh
 from w3lib.url import safe_url_string
 
 from .hosts import host_of
+from .visible import words_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from scrapy import Request
     from scrapy.http import Response
 
+T = TypeVar("T")
+
 NOT_JSON: Final = object()
 """What :attr:`Page.json` is of a page that is not JSON; ``None`` is a JSON value."""
 
+_MAX_REFRESH_DELAY: Final = 100
+"""Seconds, as Scrapy has it: a later meta refresh (a log-out after half an hour) leads nowhere."""
+
+MAX_BODY: Final = 10_000_000
+"""Bytes of a body; of a response with a larger one only status, URL and headers are judged."""
+
 _JSON_START = re.compile(r"[\s\ufeff]*[\[{]")
+_GUARD = re.compile(r"\s*(?:\)\]\}'?,?|for\s?\(;;\);|while\s?\((?:1|true)\);)\s*(?=[\[{\"])")
+"""What keeps other sites from reading JSON as a script."""
 
-
-class Refreshes(NamedTuple):
-    """Which meta refreshes are redirects.
-
-    Args:
-        within: those within less than so many seconds; 0: none.
-        ignore_tags: not those inside of these elements.
-    """
-
-    within: float
-    ignore_tags: tuple[str, ...]
-
-    def target(self, response: Response) -> str | None:
-        """Where *response* leads by one of them.
-
-        Scrapy remembers what it finds: asking here and in MetaRefreshMiddleware costs no more.
-        """
-        if not self.within or not isinstance(response, HtmlResponse):
-            return None
-        try:
-            seconds, url = get_meta_refresh(response, self.ignore_tags)
-        except Exception:  # the page is whatever a site sends
-            return None
-        is_followed = seconds is not None and seconds < self.within and is_web(url)
-        return url if is_followed else None
+_CALL = re.compile(
+    r"\s*(?:/\*.{0,99}?\*/)?\s*(?:typeof [\w$.]+ === '\w+' && )?"
+    r"[\w$.\[\]\"]{1,99}\s?\(\s*(?=[\[{\"])"
+)
+_CALL_END = re.compile(r"\)\s*;?\s*\Z")
+_MAX_CALL_END: Final = 20
 
 
 class Page:
@@ -62,8 +55,9 @@ class Page:
         response: the response.
         request: the request; ``response.request`` is not yet set in a downloader middleware.
         followed: the URLs that the site redirected this request to.
-        refreshes: the meta refreshes that count as redirects; ``None`` where Scrapy follows them,
-            and so shows where they lead.
+        unknown: what is not known of a saved page: ``"url"``, ``"status"``, ``"method"``,
+            ``"headers"``, ``"redirects"``. Response and request then have something in its place.
+        clock: tells seconds.
     """
 
     def __init__(
@@ -71,14 +65,29 @@ class Page:
         response: Response,
         request: Request,
         followed: Sequence[str] = (),
-        refreshes: Refreshes | None = None,
+        unknown: frozenset[str] = frozenset(),
+        clock: Callable[[], float] = perf_counter,
     ) -> None:
         self.response = response
         self.request = request
+        self.unknown = unknown
         self.status = response.status
         self.url = response.url
+        self.preparing = 0.0
+        """Seconds that its views have taken; they are the page's cost, not that of a condition."""
+        self.is_too_large = False
+        """Whether its body was asked for, and is larger than what is judged."""
         self._followed = followed
-        self._refreshes = refreshes
+        self._clock = clock
+        self._views: dict[Callable[[Page], Any], Any] = {}
+
+    def view(self, make: Callable[[Page], T]) -> T:
+        """What *make* makes of this page; made once."""
+        if make not in self._views:
+            before, started = self.preparing, self._clock()
+            self._views[make] = make(self)
+            self.preparing = before + self._clock() - started
+        return cast("T", self._views[make])
 
     @cached_property
     def host(self) -> str:
@@ -87,58 +96,106 @@ class Page:
 
     @cached_property
     def redirects(self) -> Sequence[str]:
-        """Every URL that the site redirected this request to, this response's own included."""
-        target = location_of(self.response)
-        if target is None and self._refreshes is not None:
-            target = self._refreshes.target(self.response)
+        """Every URL that the site redirected this request to, also where this response leads."""
+        target = location_of(self.response) or _refresh_of(self.response)
         return self._followed if target is None else [*self._followed, target]
 
     def header(self, name: str) -> list[str]:
         """The values of the header *name*; bytes that are no UTF-8 are read as Latin-1."""
         return [_decode(value) for value in self.response.headers.getlist(name)]
 
-    @cached_property
+    @property
     def text(self) -> str | None:
-        """The decoded body; ``None`` if it is no text."""
-        if not isinstance(self.response, TextResponse):
-            return None
-        try:
-            return self.response.text
-        except Exception:  # a codec may raise anything
-            return None
+        """The decoded body; ``None`` if it is not text, or larger than :data:`MAX_BODY`."""
+        return self.view(_text_of)
 
-    @cached_property
+    @property
     def json(self) -> Any:
         """The body as JSON, or :data:`NOT_JSON`.
 
         The body decides, for many sites send JSON as ``text/html``; a bare ``7`` or ``"no"``
-        counts as JSON only where the site says so.
+        counts as JSON only where the site says so. A guard such as ``)]}'`` or ``for(;;);`` before
+        it, and a function that is called with it (JSONP), are left out.
         """
-        response, text = self.response, self.text
-        if text is None or not isinstance(response, TextResponse):
-            return NOT_JSON
-        if not isinstance(response, JsonResponse) and not _JSON_START.match(text):
-            return NOT_JSON
-        try:
-            return _read_json(response, text)
-        except (ValueError, RecursionError):
-            return NOT_JSON
+        return self.view(_json_of)
 
-    @cached_property
+    @property
+    def is_jsonp(self) -> bool:
+        """Whether its JSON is what a function is called with."""
+        return self.json is not NOT_JSON and _CALL.match(self.text or "") is not None
+
+    @property
     def selector(self) -> Selector | None:
         """The parsed page; ``None`` if it has no nodes: empty, binary or JSON."""
-        response, text = self.response, self.text
-        if not isinstance(response, TextResponse) or not text or text.isspace():
-            return None
-        if isinstance(response, JsonResponse) or self.json is not NOT_JSON:
-            return None
+        return self.view(_selector_of)
+
+    @property
+    def words(self) -> str:
+        """The words that the page shows; ``""`` if it has no nodes."""
+        return self.view(_words_of)
+
+
+def _text_of(page: Page) -> str | None:
+    if len(page.response.body) > MAX_BODY:
+        page.is_too_large = True
+        return None
+    try:
+        # Responses of scrapy-splash have a text without being a TextResponse.
+        text = getattr(page.response, "text", None)
+    except Exception:  # a codec may raise anything
+        return None
+    return text if isinstance(text, str) else None
+
+
+def _json_of(page: Page) -> Any:
+    response, text = page.response, page.text
+    if text is None:
+        return NOT_JSON
+    is_json = isinstance(response, JsonResponse) or _JSON_START.match(text)
+    inner = _unwrapped(text)
+    try:
+        if inner is not None:
+            return json.loads(inner)
+        return _read_json(response, text) if is_json else NOT_JSON
+    except (ValueError, RecursionError):
+        return NOT_JSON
+
+
+def _unwrapped(text: str) -> str | None:
+    """The JSON behind a guard or in a call; ``None`` if there is neither."""
+    if guard := _GUARD.match(text):
+        return text[guard.end() :]
+    call = _CALL.match(text)
+    end = _CALL_END.search(text, max(len(text) - _MAX_CALL_END, 0)) if call else None
+    return text[call.end() : end.start()] if call and end else None
+
+
+def _read_json(response: Response, text: str) -> Any:
+    if isinstance(response, TextResponse):
         try:
-            if isinstance(response, (HtmlResponse, XmlResponse)):
-                return response.selector
-            # Scrapy < 2.18 reads other text as HTML, later ones guess: one way for all.
-            return Selector(response, type="html")
-        except Exception:  # lxml is fed whatever a site sends
-            return None
+            return response.json()  # Scrapy keeps it for the spider
+        except UnicodeDecodeError:  # Scrapy < 2.18: JSON in a legacy encoding
+            pass
+    return json.loads(text)
+
+
+def _selector_of(page: Page) -> Selector | None:
+    response, text = page.response, page.text
+    if not text or text.isspace() or page.json is not NOT_JSON:
+        return None
+    if isinstance(response, JsonResponse):
+        return None
+    try:
+        if isinstance(response, (HtmlResponse, XmlResponse)):
+            return response.selector
+        # Scrapy < 2.18 reads other text as HTML, later ones guess: one way for all.
+        return Selector(text=text, type="html")
+    except Exception:  # lxml is fed whatever a site sends
+        return None
+
+
+def _words_of(page: Page) -> str:
+    return "" if page.selector is None else words_of(page.selector.root)
 
 
 def location_of(response: Response) -> str | None:
@@ -151,6 +208,19 @@ def location_of(response: Response) -> str | None:
         return urljoin(response.url, safe_url_string(location))
     except ValueError:
         return None
+
+
+def _refresh_of(response: Response) -> str | None:
+    """Where the meta refresh of a page leads."""
+    if not isinstance(response, HtmlResponse):
+        return None
+    try:
+        # Scrapy remembers what it finds for its own middleware.
+        seconds, url = get_meta_refresh(response, ("script", "noscript"))
+    except Exception:  # the page is whatever a site sends
+        return None
+    leads_on = seconds is not None and seconds <= _MAX_REFRESH_DELAY and is_web(url)
+    return url if leads_on else None
 
 
 def is_web(url: str | None) -> bool:
@@ -166,10 +236,3 @@ def _decode(value: bytes) -> str:
         return value.decode()
     except UnicodeDecodeError:
         return value.decode("latin-1")
-
-
-def _read_json(response: TextResponse, text: str) -> Any:
-    try:
-        return response.json()
-    except UnicodeDecodeError:  # Scrapy < 2.18: JSON in a legacy encoding
-        return json.loads(text)

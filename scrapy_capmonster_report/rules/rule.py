@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
-from .conditions import Domains, Redirect, Status
+from .conditions import Domains, Redirect, Status, all_hold
 from .hosts import authority_of, host_of, parents_of
-from .page import Page
+from .page import MAX_BODY, Page
 from .snippets import cut
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from scrapy import Request
+    from scrapy import Request, Spider
     from scrapy.http import Response
 
     from ..task import Kind
     from .conditions import Condition
-    from .page import Refreshes
 
     OnError = Callable[["Rule", Exception], None]
+
+logger = logging.getLogger(__name__)
 
 _LOOKED_UP: Final = (Domains, Status)
 """The conditions that :class:`Rules` looks up."""
 
 _REMEMBERED: Final = 1024
 """Hosts with a status whose rules are remembered."""
+
+_SLOW: Final = 0.05
+"""Seconds of a rule, without those of parsing, that a crawl feels: it stands still for as long."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -84,22 +90,26 @@ class Finding:
     Args:
         key: the condition's key.
         value: its value as the user wrote it, made of what JSON knows.
-        holds: whether it holds.
-        found: what it found, or what stands there instead, at most 200 characters.
+        holds: whether it holds; ``None`` if that cannot be told from what is known.
+        found: what it found, what stands there instead, or what is not known; at most 200
+            characters.
     """
 
     key: str
     value: Any
-    holds: bool
+    holds: bool | None
     found: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What one rule says of a response; ``dataclasses.asdict`` makes JSON of it."""
+    """What one rule says of a response; ``dataclasses.asdict`` makes JSON of it.
+
+    ``matched`` is ``None`` if it cannot be told from what is known.
+    """
 
     name: str
-    matched: bool
+    matched: bool | None
     conditions: tuple[Finding, ...]
 
 
@@ -108,9 +118,26 @@ class Rules:
 
     Which rules may match is remembered by host and status: rules for other sites, and for other
     statuses, cost nothing.
+
+    Args:
+        rules: the rules.
+        judges: whether responses are judged at all; ``False`` for the rule set ``"callbacks"``.
+        spider: for the log.
+        clock: tells seconds; tests give another one.
     """
 
-    def __init__(self, rules: Iterable[Rule] = ()) -> None:
+    def __init__(
+        self,
+        rules: Iterable[Rule] = (),
+        *,
+        judges: bool = True,
+        spider: Spider | None = None,
+        clock: Callable[[], float] = perf_counter,
+    ) -> None:
+        self.judges = judges
+        self._log_extra = {"spider": spider}
+        self._clock = clock
+        self._said: set[str] = set()
         self._rules = tuple(rules)
         self._anywhere: list[int] = []
         self._by_domain: dict[str, list[int]] = {}
@@ -143,12 +170,13 @@ class Rules:
         Args:
             response: the response.
             request: the request it answers.
-            redirects: URLs that the site redirected this request to; the ``Location`` of
-                *response* itself is added.
+            redirects: URLs that the site redirected this request to; where *response* itself
+                leads is added.
             on_error: called with a rule and what its callback raised; that rule does not match.
         """
-        page = Page(response, request, redirects)
-        return _first(self._candidates(authority_of(page.url), page.status), page, on_error)
+        page = Page(response, request, redirects, clock=self._clock)
+        candidates = self._candidates(authority_of(page.url), page.status)
+        return self._first(candidates, page, on_error)
 
     def match_redirects(
         self,
@@ -156,19 +184,41 @@ class Rules:
         request: Request,
         *,
         redirects: Sequence[str] = (),
-        refreshes: Refreshes | None = None,
         on_error: OnError,
     ) -> Rule | None:
-        """Like :meth:`match`, for a response that nobody follows to where it leads.
-
-        Only rules that have a ``redirect`` condition are asked.
-
-        Args:
-            refreshes: see :class:`~.page.Page`.
-        """
-        page = Page(response, request, redirects, refreshes)
+        """Like :meth:`match`, for a 3xx that is not followed: by its ``redirect`` rules alone."""
+        page = Page(response, request, redirects, clock=self._clock)
         candidates = self._candidates(authority_of(page.url), page.status)
-        return _first([rule for rule in candidates if rule.sees_redirects], page, on_error)
+        return self._first([rule for rule in candidates if rule.sees_redirects], page, on_error)
+
+    def match_known(
+        self,
+        response: Response,
+        request: Request,
+        *,
+        redirects: Sequence[str] = (),
+        unknown: frozenset[str],
+        on_error: OnError,
+    ) -> tuple[Rule | None, list[str]]:
+        """Like :meth:`match`, for a page of which something is *unknown* (see ``Page``).
+
+        Returns:
+            The first rule that matches whatever that is, or ``None``; and, without one, what would
+            have to be known to tell that none matches.
+        """
+        page = Page(response, request, redirects, unknown=unknown)
+        missing: set[str] = set()
+        for rule in self._rules:
+            try:
+                verdict = all_hold(rule.conditions, page)
+            except Exception as error:  # a callback may raise anything
+                on_error(rule, error)
+                continue
+            if verdict:
+                return rule, []
+            if verdict is None:
+                missing.update(*(item.needs & unknown for item in rule.conditions))
+        return None, sorted(missing)
 
     def explain(
         self,
@@ -176,16 +226,59 @@ class Rules:
         request: Request,
         *,
         redirects: Sequence[str] = (),
-        refreshes: Refreshes | None = None,
+        unknown: frozenset[str] = frozenset(),
     ) -> list[Explanation]:
         """What every condition of every rule says of *response*, also after one did not hold."""
-        page = Page(response, request, redirects, refreshes)
+        page = Page(response, request, redirects, unknown=unknown)
         explanations = []
         for rule in self._rules:
             findings = tuple(_finding(condition, page) for condition in rule.conditions)
-            matched = all(finding.holds for finding in findings)
+            held = [finding.holds for finding in findings]
+            matched = False if False in held else None if None in held else True
             explanations.append(Explanation(rule.name, matched, findings))
         return explanations
+
+    def _first(self, rules: Iterable[Rule], page: Page, on_error: OnError) -> Rule | None:
+        began = self._clock()
+        for rule in rules:
+            matches = False
+            try:
+                for holds in rule.tests:
+                    if not holds(page):
+                        break
+                else:
+                    matches = True
+            except Exception as error:  # a callback may raise anything
+                on_error(rule, error)
+            began, before = self._clock() - page.preparing, began
+            if began - before > _SLOW:
+                self._say_slow(rule, page, began - before)
+            if matches:
+                return rule
+        if page.is_too_large:
+            self._say_once(
+                "body",
+                "The body of %s has more than %d bytes. Such responses are judged by their status, "
+                "URL and headers only (logged once)",
+                page.response,
+                MAX_BODY,
+            )
+        return None
+
+    def _say_slow(self, rule: Rule, page: Page, seconds: float) -> None:
+        self._say_once(
+            f"rule {rule.name}",
+            "The rule %r took %d ms on %s, and the crawl stood still for as long. See "
+            '"What makes a rule slow" in the documentation of rules (logged once for each rule)',
+            rule.name,
+            round(seconds * 1000),
+            page.response,
+        )
+
+    def _say_once(self, what: str, message: str, *args: object) -> None:
+        if what not in self._said:
+            self._said.add(what)
+            logger.warning(message, *args, extra=self._log_extra)
 
     def _look_up(self, authority: str, status: int) -> tuple[Rule, ...]:
         """The rules for the host in *authority*, and *status*, in the order of the user."""
@@ -208,24 +301,14 @@ def plain(value: object) -> Any:
     return value
 
 
-def _first(rules: Iterable[Rule], page: Page, on_error: OnError) -> Rule | None:
-    for rule in rules:
-        try:
-            for holds in rule.tests:
-                if not holds(page):
-                    break
-            else:
-                return rule
-        except Exception as error:  # a callback may raise anything
-            on_error(rule, error)
-    return None
-
-
 def _finding(condition: Condition, page: Page) -> Finding:
-    holds = False
+    holds: bool | None = False
     try:
-        holds = condition.holds(page)
-        found = condition.found(page)
+        holds = condition.verdict(page)
+        if holds is None:
+            found: str | None = f"not known: {', '.join(sorted(condition.needs & page.unknown))}"
+        else:
+            found = condition.found(page)
     except Exception as error:  # as in matching: what raises does not hold
         found = cut(f"{type(error).__name__}: {error}")
     return Finding(condition.key, plain(condition.value), holds, found)

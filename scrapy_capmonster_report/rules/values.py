@@ -14,6 +14,13 @@ if TYPE_CHECKING:
 Search: TypeAlias = Callable[[str], "re.Match[str] | None"]
 """The ``search`` method of a compiled regex."""
 
+MAX_SEARCHED: Final = 250_000
+"""Characters of a text in which a regex with ``*``, ``+`` or ``{n,}`` is searched.
+
+Two of them in one regex may look at each pair of places in the text, three at each triple: of a
+page of 5 MB that is minutes or years, in which the whole crawl stands still.
+"""
+
 REGEX: Final = "a Python regex as a str, or a list of them"
 
 
@@ -90,12 +97,18 @@ def parse_name(value: object) -> str:
     raise RuleError(f"{show(value)} is no name", "a str of printable characters")
 
 
+def _bounded(value: str, regex: re.Pattern[str]) -> Search:
+    if any(repeat in value for repeat in ("*", "+", ",}")):
+        return lambda text: regex.search(text, 0, MAX_SEARCHED)
+    return regex.search
+
+
 def _compile(value: object, empty: bool) -> Search:
     if not isinstance(value, str):
         raise RuleError(f"{show(value)} is no str", REGEX)
     if not value and not empty:
         raise RuleError("an empty regex matches every page", REGEX)
     try:
-        return re.compile(value).search
+        return _bounded(value, re.compile(value))
     except (re.error, OverflowError, RecursionError) as error:
         raise RuleError(f"{show(value)} is a bad regex: {error}", REGEX) from None

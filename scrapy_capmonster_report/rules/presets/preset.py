@@ -1,28 +1,65 @@
-"""What a preset is."""
+"""What a preset is: rules made of marks, each of which can be said in words."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ..conditions import Condition
+from ..snippets import cut
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Collection, Mapping
+
+    from ..page import Page
+
+
+class Mark(Condition):
+    """Something that a preset looks for on a page, said in words.
+
+    Args:
+        value: what it is.
+        find: what stands there, or ``None``.
+        instead: what stands there in its place, or ``None``; only to explain.
+        absent: whether it must not be there.
+        needs: what it needs to know, beside the body.
+    """
+
+    key = "mark"
+
+    def __init__(
+        self,
+        value: str,
+        find: Callable[[Page], str | None],
+        *,
+        instead: Callable[[Page], str | None] = lambda page: None,
+        absent: bool = False,
+        needs: Collection[str] = (),
+    ) -> None:
+        super().__init__(f"not: {value}" if absent else value, None)
+        self.needs = frozenset(needs)
+        self._find = find
+        self._instead = instead
+        self._absent = absent
+
+    def holds(self, page: Page) -> bool:
+        return (page.view(self._find) is None) is self._absent
+
+    def found(self, page: Page) -> str | None:
+        found = page.view(self._find) or self._instead(page)
+        return None if found is None else cut(found)
 
 
 @dataclass(frozen=True)
-class Preset:
-    """Rules with a name, and what to know before trusting them.
+class PresetRule:
+    """One way in which a preset recognises a rejection.
 
     Args:
-        name: what stands for it in ``CAPMONSTER_REPORT_RULES``; its rules are named alike.
-        reports: what it calls a refusal of the answer.
-        leaves_out: what looks alike and is not reported, or what it cannot tell apart.
-        source: who documents the markers.
-        rules: in the format of the setting; the first that matches wins.
+        marks: all must be there; the cheapest first.
+        kind: the kind of captcha, ``""`` if it may be any.
+        conditions: those of users' rules, which are asked before.
     """
 
-    name: str
-    reports: str
-    leaves_out: str
-    source: str
-    rules: tuple[Mapping[str, Any], ...]
+    marks: tuple[Mark, ...] = ()
+    kind: str = ""
+    conditions: Mapping[str, Any] = field(default_factory=dict)

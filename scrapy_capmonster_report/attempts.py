@@ -1,0 +1,257 @@
+"""Attempts: each sending of an answer to the site.
+
+An answer is used when it leaves for the site, whatever comes back. Scrapy, other middlewares and
+spiders copy ``request.meta`` into retries, redirects and new requests, so the same ``taskId`` comes
+back in requests that mean different things. What is kept in ``meta`` tells them apart:
+
+========================================  ==============================
+a request reaches the downloader           an attempt begins
+its redirect does, or a browser follows    the same attempt goes on
+its retry or a copy of it does             another attempt begins
+nothing was sent (connection refused)      the attempt is taken back
+nothing reached the downloader             the response is the attempt
+========================================  ==============================
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from .redirects import redirect_urls, site_of
+from .sending import SendingOrder, nothing_was_sent
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from scrapy import Request
+    from scrapy.http import Response
+
+    from .clock import SteadyClock
+    from .ledger import Ledger
+    from .task_reader import TaskReader
+
+ATTEMPT: Final = "_capmonster_report"
+"""The key in ``meta`` for our own bookkeeping. Its value is plain: queues pickle it."""
+
+NO_TASK: Final = 0
+"""What stands under that key while a request has no task: its retries are no answer's."""
+
+LATENCY: Final = "download_latency"
+"""What Scrapy writes into ``meta``: seconds from sending a request to the response's headers."""
+
+UNJUDGED, PASSED, REJECTED, CACHED = range(4)
+"""The verdict on an attempt. A response from a cache says nothing about the answer."""
+
+
+class Attempt(NamedTuple):
+    """One sending of an answer. Moments are by :class:`~.clock.SteadyClock`.
+
+    Args:
+        task_id: the ``taskId``.
+        solved_at: when the answer was solved.
+        created_at: when the task was created; ``None`` if not known.
+        number: 0 before the first attempt.
+        begun: how many ``redirect_urls`` lay behind when the attempt began.
+        hops: how many lay behind when it was last seen.
+        url: where it was last seen.
+        in_downloader: whether its response is still to come.
+        sent_at: when it was sent; ``None`` if not yet known.
+        verdict: one of the constants above.
+        site: the host that got the answer, once a response has come.
+    """
+
+    task_id: int
+    solved_at: float
+    created_at: float | None = None
+    number: int = 0
+    begun: int = 0
+    hops: int = 0
+    url: str = ""
+    in_downloader: bool = False
+    sent_at: float | None = None
+    verdict: int = UNJUDGED
+    site: str = ""
+
+    def write(self, meta: dict[str, Any]) -> Attempt:
+        meta[ATTEMPT] = tuple(self)
+        return self
+
+
+_MOMENT: Final = (int, float)
+_OPTIONAL: Final = (int, float, type(None))
+_TYPES: Final[tuple[Any, ...]] = (
+    int,
+    _MOMENT,
+    _OPTIONAL,
+    int,
+    int,
+    int,
+    str,
+    bool,
+    _OPTIONAL,
+    int,
+    str,
+)
+_MAX_MOMENT: Final = 1e12
+"""Seconds since the epoch that no clock shows."""
+
+
+def read_attempt(meta: Mapping[str, Any]) -> Attempt | None:
+    """The attempt in *meta*. Ignores values that this module cannot have written."""
+    value = meta.get(ATTEMPT)
+    if not isinstance(value, (tuple, list)) or len(value) != len(_TYPES):
+        return None
+    if not all(isinstance(item, kind) for item, kind in zip(value, _TYPES, strict=True)):
+        return None
+    attempt = Attempt._make(value)
+    moments = (attempt.solved_at, attempt.created_at or 0, attempt.sent_at or 0)
+    counts = (attempt.number, attempt.begun, attempt.hops, attempt.verdict)
+    is_ours = all(0 <= moment < _MAX_MOMENT for moment in moments) and min(counts) >= 0
+    return attempt if is_ours else None
+
+
+class Attempts:
+    """Follows every answer on its way to the site and back.
+
+    Args:
+        clock: the time by which answers age.
+        tasks: reads what a request carries.
+        first_number: the number of the first attempt; workers that share a ledger must not give
+            the same numbers.
+        ledger: tells other workers and later crawls which attempts began.
+    """
+
+    def __init__(
+        self,
+        clock: SteadyClock,
+        tasks: TaskReader,
+        first_number: int,
+        ledger: Ledger,
+    ) -> None:
+        self._clock = clock
+        self._tasks = tasks
+        self._next_number = itertools.count(first_number).__next__
+        self._ledger = ledger
+        self._order = SendingOrder(clock.now)
+
+    # -- on the way out ------------------------------------------------------------------------
+
+    def without_task(self, request: Request) -> None:
+        """Note that what *request* tells of retries is not the history of an answer."""
+        request.meta.setdefault(ATTEMPT, NO_TASK)
+
+    def scheduled(self, request: Request) -> Attempt | None:
+        """The last attempt of a request that is yet to be sent; ``None`` if it is unusable."""
+        attempt = self._read(request.meta)
+        if attempt is not None and attempt.in_downloader:  # copied while it was
+            return attempt._replace(in_downloader=False).write(request.meta)
+        return attempt
+
+    def reached_downloader(self, request: Request) -> None:
+        """Begin an attempt, or go on with the one that was redirected."""
+        request.meta.pop(LATENCY, None)  # that of another download
+        attempt = self._read(request.meta)
+        if attempt is not None:
+            self._leave(request, attempt)._replace(in_downloader=True).write(request.meta)
+
+    def headers_received(self, request: Request) -> None:
+        """Note when the request was sent. It may have waited in its slot; its body may be slow."""
+        attempt = read_attempt(request.meta)
+        if attempt is not None and attempt.sent_at is None and LATENCY in request.meta:
+            self._note_sent(attempt, request.meta[LATENCY]).write(request.meta)
+
+    def downloaded(self, request: Request) -> Attempt | None:
+        """The attempt, with the redirects that a browser followed meanwhile."""
+        attempt, hops = read_attempt(request.meta), len(redirect_urls(request.meta))
+        if attempt is None or hops == attempt.hops:
+            return attempt
+        begun = attempt.begun if hops > attempt.hops else 0  # or else they were written anew
+        return attempt._replace(begun=begun, hops=hops).write(request.meta)
+
+    # -- on the way back -----------------------------------------------------------------------
+
+    def answered(self, request: Request, response: Response) -> Attempt | None:
+        """The attempt that *response* answers; ``None`` if the ``taskId`` is unusable."""
+        meta = request.meta
+        attempt = self._read(meta)
+        if attempt is None:
+            return None
+        cached = "cached" in response.flags
+        if not cached and not attempt.in_downloader:
+            attempt = self._leave(request, attempt)
+        if not cached and attempt.sent_at is None:
+            # Without headers nothing says when it was sent: this is the latest moment.
+            attempt = self._note_sent(attempt, meta.get(LATENCY) if attempt.in_downloader else 0)
+        return attempt._replace(
+            in_downloader=False,
+            verdict=CACHED if cached else attempt.verdict,
+            site=site_of(request, attempt.begun, response),
+        ).write(meta)
+
+    def failed(self, request: Request, exception: BaseException) -> Attempt | None:
+        """The attempt of a failed request. It is taken back if nothing was sent."""
+        attempt = self._read(request.meta)
+        if attempt is None or not attempt.in_downloader:
+            return attempt
+        attempt = attempt._replace(in_downloader=False)
+        if nothing_was_sent(exception) and attempt.hops == attempt.begun:  # not behind a redirect
+            self._order.taken_back(attempt.task_id, attempt.number)
+            self._ledger.not_sent(attempt.task_id, attempt.number)
+            attempt = attempt._replace(number=0)
+        return attempt.write(request.meta)
+
+    def of(self, request: Request) -> Attempt | None:
+        """The attempt of a request that a callback judges: ``response.request``."""
+        attempt = self._read(request.meta)
+        if attempt is not None and not attempt.number and attempt.verdict != CACHED:
+            return self._leave(request, attempt).write(request.meta)
+        return attempt
+
+    def is_first(self, attempt: Attempt) -> bool:
+        """Whether the answer was not sent before *attempt*; ``False`` if that cannot be told."""
+        return self._order.is_first(attempt.task_id, attempt.number)
+
+    # -- inside --------------------------------------------------------------------------------
+
+    def _read(self, meta: dict[str, Any]) -> Attempt | None:
+        """The attempt of the task in *meta*: number 0 if the task is new there."""
+        task_id = self._tasks.task_id(meta)
+        attempt = read_attempt(meta)
+        if task_id is None or (attempt is not None and attempt.task_id == task_id):
+            return attempt if task_id is not None else None
+        retries = meta.get("retry_times")
+        if ATTEMPT not in meta and isinstance(retries, int) and retries > 0:
+            # A queue lost our key. Withholding a report does less harm than an unfair one.
+            self._order.began_elsewhere(task_id)
+        solved_at, created_at = self._tasks.moments(meta)
+        hops = len(redirect_urls(meta))
+        return Attempt(task_id, solved_at, created_at, begun=hops, hops=hops).write(meta)
+
+    def _leave(self, request: Request, attempt: Attempt) -> Attempt:
+        """The attempt on which *request* leaves for the site: the same if it was redirected."""
+        urls = redirect_urls(request.meta)
+        hops, url = len(urls), request.url
+        if attempt.number and urls[attempt.hops : attempt.hops + 1] == [attempt.url]:
+            verdict = REJECTED if attempt.verdict == REJECTED else UNJUDGED
+            return attempt._replace(hops=hops, url=url, verdict=verdict)
+        if attempt.number:
+            self._order.began_elsewhere(attempt.task_id, attempt.number)
+        number, now = self._next_number(), self._clock.now()
+        self._order.began(attempt.task_id, number, request.meta.get("download_slot"), now)
+        self._ledger.sent(attempt.task_id, number)
+        return Attempt(
+            attempt.task_id,
+            min(attempt.solved_at, now),  # another worker's clock may be ahead
+            attempt.created_at,
+            number,
+            begun=hops,
+            hops=hops,
+            url=url,
+        )
+
+    def _note_sent(self, attempt: Attempt, latency: object) -> Attempt:
+        ago = latency if isinstance(latency, float) and latency > 0 else 0.0
+        sent_at = self._clock.now() - ago
+        self._order.sent(attempt.task_id, attempt.number, sent_at)
+        return attempt._replace(sent_at=sent_at)

@@ -1,0 +1,36 @@
+"""What a spider's callback says of an answer, where only the callback can tell."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .middleware import CapMonsterReportMiddleware
+
+if TYPE_CHECKING:
+    from scrapy import Request
+    from scrapy.crawler import Crawler
+
+
+def accept(crawler: Crawler, request: Request) -> None:
+    """Say that the site accepted the answer that *request* submitted.
+
+    Args:
+        crawler: ``self.crawler``. Does nothing where the middleware is disabled.
+        request: ``response.request``.
+    """
+    middleware = crawler.get_downloader_middleware(CapMonsterReportMiddleware)
+    if middleware is not None:
+        middleware.accept(request)
+
+
+def reject(crawler: Crawler, request: Request, reason: str = "") -> None:
+    """Say that the site rejected the answer that *request* submitted, as a matching rule does.
+
+    Args:
+        crawler: ``self.crawler``. Does nothing where the middleware is disabled.
+        request: ``response.request``.
+        reason: for the log.
+    """
+    middleware = crawler.get_downloader_middleware(CapMonsterReportMiddleware)
+    if middleware is not None:
+        middleware.reject(request, reason)

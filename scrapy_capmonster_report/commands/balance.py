@@ -1,0 +1,79 @@
+"""The one question that ``doctor`` asks the service."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from http.client import HTTPException
+from typing import TYPE_CHECKING, Any, Final
+from urllib.error import HTTPError, URLError
+from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
+
+if TYPE_CHECKING:
+    from ..settings import ReportSettings
+
+_MAX_BYTES: Final = 64 * 1024
+
+
+class ServiceError(Exception):
+    """The service cannot be reached, or something else answers.
+
+    Args:
+        problem: what is wrong.
+        advice: what to do about it.
+    """
+
+    def __init__(
+        self, problem: str, advice: str = "Check the network, the proxy and CAPMONSTER_API_URL."
+    ) -> None:
+        super().__init__(problem)
+        self.advice = advice
+
+
+class _NoRedirects(HTTPRedirectHandler):
+    def redirect_request(self, *_: Any) -> None:
+        """Carry the key nowhere else."""
+
+
+def ask_service(settings: ReportSettings) -> dict[str, Any]:
+    """What ``getBalance`` answers; without a key only whether somebody answers.
+
+    Blocks, so not for a crawl. Requests with a wrong key count towards a ban, so none is made up.
+
+    Raises:
+        ServiceError: nothing came that the service would send.
+    """
+    key = settings.client_key
+    body = json.dumps({"clientKey": key}).encode() if key else None
+    url = settings.api_url + ("/getBalance" if key else "/")
+    proxy = getattr(settings, "proxy", "")  # "": as the environment says
+    proxies = {} if proxy == "none" else {"http": proxy, "https": proxy}
+    opener = build_opener(_NoRedirects, *([ProxyHandler(proxies)] if proxy else []))
+    request = Request(url, body, {"Content-Type": "application/json"})
+    try:
+        with opener.open(request, timeout=settings.timeout) as response:
+            content = response.read(_MAX_BYTES)
+    except HTTPError as error:
+        with error:
+            content = error.read(_MAX_BYTES)
+        if error.code >= 500:
+            raise ServiceError(f"it answers HTTP {error.code}", "Try again later.") from None
+    except (OSError, HTTPException) as error:
+        raise _explained(error) from error
+    try:
+        answer = json.loads(content) if key else {}
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict):
+        raise ServiceError("what answers is not the service: it sends no JSON object")
+    return answer
+
+
+def _explained(error: Exception) -> ServiceError:
+    reason = error.reason if isinstance(error, URLError) else error
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        return ServiceError(
+            f"its certificate is not trusted ({reason.verify_message})",
+            "If a proxy opens TLS here, name its certificate in the variable SSL_CERT_FILE.",
+        )
+    return ServiceError(f"it cannot be reached ({reason or type(reason).__name__})")

@@ -1,0 +1,142 @@
+"""``scrapy capmonster suggest``: rules that tell rejected pages from accepted ones."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from scrapy.exceptions import UsageError
+
+from ..rules import PRESETS, read_rules
+from . import cli
+from .marks import STRONG, marks_of
+from .pages import PageReader, Source
+from .replay import ACCEPTED, REFUSED, expectation, read_all
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable
+
+    from scrapy.settings import BaseSettings
+
+    from . import Command
+    from .pages import SavedPage
+
+SUMMARY = "Suggest rules that tell pages under refused/ from pages under accepted/"
+
+MIN_PAGES: Final = 2
+"""Of each side: on fewer, everything looks like a difference."""
+
+_COMMON: Final = frozenset({"again", "captcha", "error", "image", "json", "token"})
+"""What names of presets have in them that is not the name of a product."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "folder",
+        metavar="FOLDER",
+        nargs="?",
+        type=cli.a_path,
+        help="saved pages: those of rejected answers under refused/, others under accepted/",
+    )
+    for side in (REFUSED, ACCEPTED):
+        text = f"a folder whose pages are all {side}"
+        parser.add_argument(f"--{side}", metavar="FOLDER", type=cli.a_path, help=text)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(command: Command, args: argparse.Namespace) -> int:
+    assert command.settings is not None
+    sides = _read(args, command.settings)
+    refused, accepted = sides[REFUSED], sides[ACCEPTED]
+    suggestions: list[dict[str, Any]] = []
+    if min(len(refused), len(accepted)) < MIN_PAGES:
+        _say(f"Too few pages to suggest rules from: at least {MIN_PAGES} of each kind are needed.")
+    else:
+        suggestions, left = suggest(refused, accepted)
+        if left:
+            _say(f"{left} of {len(refused)} rejected pages cannot be told from the accepted ones.")
+    if args.json:
+        answer = {"refused": len(refused), "accepted": len(accepted), "suggestions": suggestions}
+        print(json.dumps(answer))
+        return 0 if suggestions else 1
+    console = cli.output()
+    for suggestion in suggestions:
+        cli.print_line(console, f"# {suggestion['refused']} of {len(refused)} rejected pages")
+        cli.print_line(console, json.dumps(suggestion["rule"], ensure_ascii=False) + ",", "bold")
+    return 0 if suggestions else 1
+
+
+def suggest(
+    refused: list[SavedPage], accepted: list[SavedPage]
+) -> tuple[list[dict[str, Any]], int]:
+    """The rules, each catching rejected pages that those before it do not, most of them first.
+
+    Returns:
+        For each the ``rule`` and how many ``refused`` and ``accepted`` pages it matches; and the
+        number of rejected pages that no rule tells from the accepted ones.
+    """
+    # A preset knows more of what its software says than some pages can show; the first are for one
+    # product, the last for any.
+    ranks = {
+        json.dumps(name): -place - len(PRESETS) * _mentions(name, refused)
+        for place, name in enumerate(reversed(PRESETS), 1)
+    }
+    found = {mark: _matched(mark, refused) for mark in ranks}
+    for page in refused:
+        for mark, rank in marks_of(page).items():
+            ranks[mark] = rank
+            found.setdefault(mark, set()).add(page.source)
+    for page in accepted:
+        for mark in marks_of(page):
+            found.pop(mark, None)
+
+    def worth(mark: str) -> tuple[int, int, int, str]:
+        caught = len(found[mark] & left)
+        return caught * (2 if ranks[mark] <= STRONG else 1), -ranks[mark], -len(mark), mark
+
+    left = {page.source for page in refused}
+    suggestions = []
+    while left and found:
+        best = max(found, key=worth)
+        caught = found.pop(best) & left
+        if not caught:
+            break
+        if not _matched(best, accepted):
+            count = len(_matched(best, refused))
+            suggestions.append({"rule": json.loads(best), "refused": count, "accepted": 0})
+            left -= caught
+    return suggestions, len(left)
+
+
+def _mentions(preset: str, pages: Iterable[SavedPage]) -> int:
+    """How much of the name of a *preset* stands on *pages*: many products use the same words."""
+    parts = [part.encode() for part in preset.split("-") if part not in _COMMON]
+    texts = [page.response.body.lower() for page in pages]
+    return sum(max((len(part) for part in parts if part in text), default=0) for text in texts)
+
+
+def _matched(mark: str, pages: Iterable[SavedPage]) -> set[str]:
+    """The sources of the *pages* that a rule, as JSON, matches."""
+    rules = read_rules(f"[{mark}]")
+    return {page.source for page in pages if page.match(rules, lambda rule, error: None)[0]}
+
+
+def _read(args: argparse.Namespace, settings: BaseSettings) -> dict[str, list[SavedPage]]:
+    """The pages of both sides."""
+    sides: dict[str, list[SavedPage]] = {REFUSED: [], ACCEPTED: []}
+    folders = {None: args.folder, REFUSED: args.refused, ACCEPTED: args.accepted}
+    for side, folder in folders.items():
+        if folder is not None:
+            source = Source(folder, settings, PageReader(settings))
+            for page in read_all(source):
+                if name := side or expectation(source.path, page.source):
+                    sides[name].append(page)
+    if not any(sides.values()):
+        raise UsageError("there are no pages: give FOLDER, or --refused and --accepted")
+    return sides
+
+
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr)

@@ -1,0 +1,82 @@
+"""Why a crawl may have found or sent less than its user expects, one line each."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+from scrapy.utils.httpobj import urlparse_cached
+
+from ..outcome import Outcome
+from ..settings import CLOSE_TIMEOUT, CONCURRENCY, LEDGER, QUEUE_SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from scrapy.http import Response
+
+    from ..stats import Stats
+
+logger = logging.getLogger(__name__)
+
+MAX_HOSTS: Final = 5
+"""Hosts and domains that a line names."""
+
+REMEDIES: Final = {
+    Outcome.QUEUE_FULL: f"{QUEUE_SIZE} lets more reports wait",
+    Outcome.EXPIRED: f"{CONCURRENCY} sends more reports at once",
+    Outcome.SHUTDOWN: f"{CLOSE_TIMEOUT} gives them more time, {LEDGER} keeps them for later",
+}
+"""The settings that would have kept reports from being dropped."""
+
+
+class ClosingHints:
+    """Hears what the crawl has seen, and logs at its end what was probably not intended.
+
+    Args:
+        domains: those that rules name; empty if a rule is for any host.
+    """
+
+    def __init__(self, domains: Collection[str]) -> None:
+        self.task_seen = False
+        """Whether a request carried a ``taskId``; set by the middleware."""
+        self._domains = domains
+        self._hosts: dict[str, None] = {}
+
+    def checked(self, response: Response) -> None:
+        """Hear of a response that the rules looked at."""
+        if not self._domains:
+            return
+        host = urlparse_cached(response).hostname or ""
+        if host in self._hosts:
+            return
+        labels = host.split(".")
+        if any(".".join(labels[n:]) in self._domains for n in range(len(labels))):
+            self._domains = ()  # the rules are for this crawl
+        elif len(self._hosts) < MAX_HOSTS:
+            self._hosts[host] = None
+
+    def log(self, counters: Stats, log_extra: Mapping[str, Any]) -> None:
+        """Log the lines that apply."""
+        for line in self._lines(counters):
+            logger.warning(line, extra=log_extra)
+
+    def _lines(self, counters: Stats) -> Iterator[str]:
+        if not self.task_seen and counters.responses():
+            yield (
+                "No request carried a taskId, so no response was checked. Give the request that "
+                "submits an answer meta=captcha_meta(task_id, task_type)."
+            )
+        if self._domains and self._hosts:
+            yield (
+                f"No rule is for the sites that answers were sent to. Rules are for "
+                f"{_some(sorted(self._domains))}; the answers went to {_some(self._hosts)}."
+            )
+        for outcome, remedy in REMEDIES.items():
+            if count := counters.tally[outcome.value]:
+                yield f"{count} reports were dropped ({outcome.reason}): {remedy}."
+
+
+def _some(names: Collection[str]) -> str:
+    more = f" and {len(names) - MAX_HOSTS} more" if len(names) > MAX_HOSTS else ""
+    return ", ".join([*names][:MAX_HOSTS]) + more

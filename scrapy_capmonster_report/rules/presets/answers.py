@@ -1,0 +1,164 @@
+"""What a JSON answer says of a submission, and where: its members for errors, not its data."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from .messages import About, matters, names_captcha, rejects
+from .places import CAPTCHA_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_MAX_DEPTH: Final = 7
+_MAX_MEMBERS: Final = 40
+"""Members of a dict; one with more is data."""
+
+_MAX_ITEMS: Final = 20
+"""Items of a list; one with more is data."""
+
+_MAX_SAYINGS: Final = 200
+
+_ERROR = re.compile(
+    "err|fail|invalid|violation|message|msg|detail|description|reason|alert|flash|notice|warning"
+    "|feedback|validation|fields$|^code$|code$|^status|title$|^name$|^text$|^info|^data$|^result$"
+    "|^response$|^content$|^html$|^body$|^note$|hint$|^captcha_?key$|^d$"
+)
+"""Members that hold errors, in lower case."""
+
+_SIDE = re.compile("^(?:description|name|title|text|info|reason|hint)$")
+_MAIN = re.compile("err|code|status|success|^ok$|message|msg|result|fail")
+"""Members that say that it is an error; without one of them :data:`_SIDE` may be of anything."""
+
+_ERRORS = re.compile("errors?$|fields$|violations$|^messages?$|validation|^detail")
+"""Members whose members are fields."""
+
+_DATA = re.compile(
+    "i18n|locale|lang|translat|string|label|schema|definition|propert|example|doc|changelog|post"
+    "|comment|article|^items$|log|histor|quer|allmessage|hits|entries|thread|path|component"
+    "|parameter|catalog|dictionar|template|faq|help|search|result_?s$|texts$|config|setting|news"
+)
+"""Members that hold data about messages."""
+
+_NOT_A_FIELD = re.compile("requir|need|url|src|show|enabl|expire|miss|valid$|status|count|html")
+_NAMES_A_FIELD: Final = ("field", "param", "property", "path", "attribute", "source", "key", "loc")
+
+_ADDRESS = re.compile("(?:https?:|data:|/)")
+_CODE = re.compile("[!-~]{1,80}")
+_CODE_OF_A_CAPTCHA = re.compile("captcha|turnstile")
+_CODE_WRONG = re.compile("invalid|incorrect|wrong|fail|error|mismatch|bad|reject|notvalid|notmatch")
+_CODE_OF_ANOTHER_MATTER = re.compile(
+    "requir|missing|need|empty|blank|expire|time|duplicate|used|already|seen|secret|sitekey|config"
+    "|avail|limit|many|sms|mail|otp|phone|internal|network|server|service|score|reach|connect|load"
+    "|lock|disabl|noerror|found|absent|rate|attempt|session|csrf|provider|null|none|support|unknown"
+    "|generat|creat|refresh|init"
+)
+
+
+class Saying(NamedTuple):
+    """A text in a member for errors.
+
+    Args:
+        path: the names of the members down to it.
+        text: the text.
+        is_placed: whether a member on the way, or one beside it, names a captcha's field.
+    """
+
+    path: tuple[str, ...]
+    text: str
+    is_placed: bool
+
+    def __str__(self) -> str:
+        return f"{'.'.join(self.path) or 'the root'}: {self.text}"
+
+    @property
+    def rejects(self) -> bool:
+        """Whether it says that a captcha answer was wrong."""
+        if _ADDRESS.match(self.text):
+            return False
+        if _CODE.fullmatch(self.text) and _CODE_OF_A_CAPTCHA.search(self.text.lower()):
+            return rejects_as_code(self.text)
+        return rejects(self.text, About.ITS_PLACE if self.is_placed else About.ITS_ANSWER)
+
+    @property
+    def is_another_matter(self) -> bool:
+        """Whether it speaks of a captcha that is missing or expired, or of a lock."""
+        kinds = matters(self.text)
+        if self.is_placed or names_captcha(self.text):
+            return not kinds.isdisjoint(("missing", "late", "limit")) and not self.rejects
+        return "limit" in kinds
+
+
+def rejects_as_code(text: str) -> bool:
+    """Whether a code such as ``CAPTCHA_INVALID`` says that a captcha answer was wrong."""
+    code = re.sub("[^a-z]", "", text.lower())
+    return bool(
+        _CODE_OF_A_CAPTCHA.search(code)
+        and _CODE_WRONG.search(code)
+        and not _CODE_OF_ANOTHER_MATTER.search(code)
+    )
+
+
+def sayings(document: Any) -> list[Saying]:
+    """What *document* says in members for errors; a document that says more than a few is data."""
+    found = []
+    for saying in _walk(document, (), False, True):
+        found.append(saying)
+        if len(found) > _MAX_SAYINGS:
+            return []
+    return found
+
+
+def succeeded(document: Any) -> bool:
+    """Whether a JSON answer says at its root that all went well."""
+    if not isinstance(document, dict):
+        return False
+    status = str(document.get("status")).lower()
+    return any(
+        document.get(name) is True for name in ("success", "ok", "valid", "succeeded")
+    ) or status in ("ok", "success", "mail_sent", "sent")
+
+
+def names_errors(name: str) -> bool:
+    """Whether a member is called like one for errors."""
+    return bool(_ERROR.search(name.lower()))
+
+
+def _walk(value: Any, path: tuple[str, ...], is_placed: bool, is_error: bool) -> Iterator[Saying]:
+    if isinstance(value, str):
+        if is_error and value:
+            yield Saying(path, value, is_placed)
+    elif len(path) > _MAX_DEPTH:
+        return
+    elif isinstance(value, list):
+        if len(value) <= _MAX_ITEMS and is_error:
+            for item in value:
+                yield from _walk(item, path, is_placed, is_error)
+    elif isinstance(value, dict) and len(value) <= _MAX_MEMBERS:
+        fields = [str(value.get(name, "")).lower() for name in _NAMES_A_FIELD]
+        is_placed = is_placed or any(map(_is_field, fields))
+        captioned = [key for key, item in value.items() if _is_caption(key, item)]
+        for key, item in value.items():
+            name = key.lower()
+            if _DATA.search(name) or (len(captioned) > 1 and key in captioned):
+                continue
+            if _SIDE.search(name) and not any(_MAIN.search(other.lower()) for other in value):
+                continue
+            below_errors = bool(path) and bool(_ERRORS.search(path[-1].lower()))
+            names_error = names_errors(key) or below_errors or _is_field(name)
+            # One member of any name may wrap the answer.
+            if names_error or (isinstance(item, dict) and len(path) < 2):
+                yield from _walk(item, (*path, key), is_placed or _is_field(name), names_error)
+
+
+def _is_caption(key: str, item: Any) -> bool:
+    """Whether a member is like one of a catalogue of messages about captchas."""
+    return "captcha" in key.lower() and isinstance(item, str) and not _CODE.fullmatch(item)
+
+
+def _is_field(name: str) -> bool:
+    """Whether a member is called like a captcha's field."""
+    return bool(CAPTCHA_NAME.search(name)) and not (
+        _NOT_A_FIELD.search(name) or rejects_as_code(name)
+    )

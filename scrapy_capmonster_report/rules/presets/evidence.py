@@ -1,0 +1,245 @@
+"""What a page shows or says of a rejected captcha answer: looked up once for all presets."""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+from scrapy.selector import Selector
+
+from ..page import NOT_JSON
+from .answers import Saying, names_errors, sayings, succeeded
+from .messages import About, matters, rejects
+from .places import MAX_FIELDS, Error, Reader, Sight, is_captchas_own
+
+if TYPE_CHECKING:
+    from ..page import Page
+
+MAX_PAGE: Final = 1500
+"""Characters that a page shows, at most, that is all about one error."""
+
+_MAX_SCRIPT: Final = 100_000
+"""Characters of a script that is read as JSON, or for its ``alert()``."""
+
+_MAX_SCRIPTS: Final = 50
+_MAX_FRAGMENTS: Final = 5
+_QUOTED = re.compile("“[^”]*”")
+_CODE = re.compile(r"\w+[_-][\w-]+")
+_MARKUP = re.compile(r"<\w[^>]*>")
+
+REFUSED: Final = (
+    "invalid-input-response",
+    "invalid-or-already-seen-response",
+    "invalid-response",
+)
+NOT_THE_ANSWER: Final = (
+    *("missing-input-secret", "invalid-input-secret", "missing-input-response", "bad-request"),
+    *("timeout-or-duplicate", "internal-error"),
+    *("expired-input-response", "already-seen-response", "sitekey-secret-mismatch"),
+    *("missing-remoteip", "invalid-remoteip", "not-using-dummy-passcode"),
+    *("captcha-required", "rqkey-mismatch", "response-already-used"),
+)
+"""The codes that speak of the answer's age, of its reuse, of the site's keys or of the service."""
+
+_CODES = re.compile(
+    f"(?<![a-z-])({'|'.join(sorted((*REFUSED, *NOT_THE_ANSWER), key=len, reverse=True))})(?![a-z-])"
+)
+
+_ALERT = re.compile(
+    r"\s*(?:<!--[^\n]*\n)?\s*(?:window\.|parent\.|top\.)?"
+    r"(?:alert|layer\.(?:msg|alert)|toastr\.(?:error|warning)|swal|Swal\.fire)"
+    r"\(\s*(?P<quote>[\"'`])(?P<text>(?:(?!(?P=quote))[^\\]|\\.){1,300})(?P=quote)"
+)
+_CONDITIONAL = re.compile(r"\bfunction\b|=>|\bif\s*\(|addEventListener|\bswitch\s*\(")
+_HUMAN = re.compile(
+    r"\b(?:human|mensch|humain|humano|umano|mens\b|człowiek|člověk|človek|människ|mennesk"
+    r"|человек|людин|insan|ember\b|ihminen|άνθρωπ|manusia|con người)"
+    r"|人間|人类|人類|사람|אנוש|إنسان|انسان|मनुष्य|มนุษย์"
+)
+_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})|\\(.)")
+
+
+def sight(page: Page) -> Sight:
+    """What a page of HTML shows."""
+    return Sight() if page.selector is None else Reader(page.selector.root).sight
+
+
+def document(page: Page) -> Any:
+    """The JSON of an answer: its body, or all that a browser shows of it, in ``pre``."""
+    if page.json is not NOT_JSON or page.selector is None:
+        return page.json
+    body = page.selector.root.find("body")
+    children = [] if body is None else list(body)
+    is_alone = len(children) == 1 and children[0].tag == "pre"
+    return _parsed(children[0].text) if is_alone else NOT_JSON
+
+
+def said(page: Page) -> list[Saying]:
+    """What the JSON of an answer says in members for errors."""
+    answer = page.view(document)
+    return [] if answer is NOT_JSON or succeeded(answer) else sayings(answer)
+
+
+def said_in_scripts(page: Page) -> list[Saying]:
+    """What scripts of JSON in a page say in members for errors."""
+    if page.selector is None:
+        return []
+    scripts = page.selector.root.iterfind(".//script[@type='application/json']")
+    parsed = [_parsed(script.text) for script in islice(scripts, _MAX_SCRIPTS)]
+    found = [saying for value in parsed if value is not NOT_JSON for saying in sayings(value)]
+    return [
+        saying
+        for saying in found
+        if any(map(names_errors, saying.path)) and "messages" not in saying.path
+    ]
+
+
+def _parsed(text: str | None) -> Any:
+    if not text or len(text) > _MAX_SCRIPT or text.lstrip()[:1] not in ("{", "["):
+        return NOT_JSON
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return NOT_JSON
+
+
+def fragments(page: Page) -> list[Sight]:
+    """What the markup inside a JSON answer shows."""
+    markup = [saying.text for saying in page.view(said) if _MARKUP.search(saying.text)]
+    return [
+        Reader(Selector(text=f"<body>{text}", type="html").root).sight
+        for text in markup[:_MAX_FRAGMENTS]
+    ]
+
+
+def json_error(page: Page) -> str | None:
+    """What the JSON of an answer says of a rejected captcha answer."""
+    found = page.view(said)
+    if page.view(siteverify_codes).intersection(NOT_THE_ANSWER):
+        return None
+    if any(saying.is_another_matter for saying in found):
+        return None
+    return next((str(saying) for saying in found if saying.rejects), None)
+
+
+def script_error(page: Page) -> str | None:
+    """What a script of JSON in a page says of a rejected captcha answer."""
+    found = page.view(said_in_scripts)
+    if any(saying.is_another_matter for saying in found):
+        return None
+    return next((str(saying) for saying in found if saying.rejects), None)
+
+
+def fragment_error(page: Page) -> str | None:
+    """The error about a captcha in the markup inside a JSON answer."""
+    for sight_ in page.view(fragments):
+        if error := error_on(sight_):
+            return error
+    return None
+
+
+def captcha_error(page: Page) -> str | None:
+    """The error on a page that says that a captcha answer was wrong."""
+    return error_on(page.view(sight))
+
+
+def named_error(page: Page) -> str | None:
+    """Like :func:`captcha_error`, for an error that names the captcha."""
+    return error_on(page.view(sight), About.ITS_ANSWER)
+
+
+def error_on(seen: Sight, most: About = About.ITS_PLACE) -> str | None:
+    """The error among those *seen* that says that a captcha answer was wrong.
+
+    Args:
+        seen: what a page shows.
+        most: what may make it one about a captcha.
+    """
+    level = About.ITS_WORDS
+    if seen.captcha and not seen.has_other_code:
+        level = About.ITS_PLACE_HAS_ONE
+    elif not seen.fields:
+        level = About.ITS_ANSWER
+    for error in seen.errors:
+        if error.place.fields > MAX_FIELDS or _CODE.fullmatch(error.text):
+            continue
+        is_one = rejects(error.text, min(level, most)) or (
+            most is About.ITS_PLACE
+            and bool(seen.captcha)
+            and rejects(error.text, About.ITS_PLACE)
+            and is_captchas_own(error.place)
+        )
+        if is_one and not any(_is_the_cause(other, error) for other in seen.errors):
+            return error.text
+    return None
+
+
+def _is_the_cause(other: Error, error: Error) -> bool:
+    """Whether another error, of an age or a limit, may be why the answer was rejected."""
+    if other is error:
+        return False
+    kinds = matters(other.text)
+    if {"late", "theirs"} <= kinds:
+        return True
+    one, two = other.place.element, error.place.element
+    is_beside = one is two or one.getparent() is two.getparent()
+    return is_beside and not kinds.isdisjoint(("late", "limit", "theirs"))
+
+
+def other_error(page: Page) -> str | None:
+    """Another item of the list with the error that says that a captcha answer was wrong."""
+    seen = page.view(sight)
+    hits = [error for error in seen.errors if error.text == page.view(captcha_error)]
+    for error in seen.errors:
+        for hit in hits:
+            if None in (error.item, hit.item) or error.item is hit.item:
+                continue
+            if error.item.getparent() is hit.item.getparent() and error.text != hit.text:
+                return error.text
+    return None
+
+
+def siteverify_codes(page: Page) -> frozenset[str]:
+    """The codes of a ``siteverify`` call that the site relays, in JSON or as an error."""
+    texts = [saying.text for saying in page.view(said)]
+    texts += [_QUOTED.sub("", error.text) for error in page.view(sight).errors]
+    return frozenset(code for text in texts for code in _CODES.findall(text))
+
+
+def alerts(page: Page) -> list[str]:
+    """The messages that scripts of a page show at once, without asking anything before."""
+    if page.selector is None:
+        return []
+    found = []
+    for script in islice(page.selector.root.iter("script"), _MAX_SCRIPTS):
+        text = script.text or ""
+        match = _ALERT.match(text) if len(text) <= _MAX_SCRIPT else None
+        if match and not _CONDITIONAL.search(text):
+            found.append(_unescaped(match["text"]))
+    onload = page.selector.root.xpath("string(//body/@onload)")
+    if match := _ALERT.match(onload):
+        found.append(_unescaped(match["text"]))
+    return found
+
+
+def alert_error(page: Page) -> str | None:
+    """The ``alert()`` of a page that says that a captcha answer was wrong."""
+    return next((text for text in page.view(alerts) if rejects(text, About.ITS_ANSWER)), None)
+
+
+def _unescaped(text: str) -> str:
+    def character(escape: re.Match[str]) -> str:
+        number = escape[1] or escape[2]
+        return chr(int(number, 16)) if number else {"n": "\n", "t": "\t"}.get(escape[3], escape[3])
+
+    return _ESCAPE.sub(character, text)
+
+
+def human_error(page: Page) -> str | None:
+    """The one sentence of Simple Cloudflare Turnstile, where WordPress stops with it."""
+    for error in page.view(sight).errors:
+        if "wp-die" in error.place.element.get("class", "") and _HUMAN.search(error.text.lower()):
+            return error.text
+    return None

@@ -1,0 +1,147 @@
+"""The marks that several presets look for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from ..conditions import Css, JmesPath
+from . import evidence
+from .messages import fold
+from .places import CAPTCHA_NAME
+from .preset import Mark
+
+if TYPE_CHECKING:
+    from ..conditions import Condition
+    from ..page import Page
+
+
+def _judged(page: Page) -> str | None:
+    is_another = page.status in (404, 429) or page.status > 500
+    return None if is_another else f"status {page.status}"
+
+
+def _first_error(page: Page) -> str | None:
+    return next((error.text for error in page.view(evidence.sight).errors), None)
+
+
+def _first_saying(page: Page) -> str | None:
+    return next(map(str, page.view(evidence.said)), None)
+
+
+def _submission(page: Page) -> str | None:
+    if page.request.method not in ("GET", "HEAD"):
+        return page.request.method
+    query = urlsplit(page.url).query.lower()
+    return f"?{query}" if CAPTCHA_NAME.search(query) else None
+
+
+def _redirect(page: Page) -> str | None:
+    return page.redirects[0] if page.redirects else None
+
+
+def _short(page: Page) -> str | None:
+    seen = page.view(evidence.sight)
+    is_short = 0 < seen.length <= evidence.MAX_PAGE and not seen.captcha and not seen.fields
+    return f"{seen.length} characters" if is_short else None
+
+
+def _answer(page: Page) -> str | None:
+    if page.is_jsonp:
+        return "JSON that a script is called with"
+    return f"status {page.status}" if page.status >= 400 else _submission(page)
+
+
+JUDGED: Final = Mark(
+    "no missing page, no rate limit, no server in trouble", _judged, needs=("status",)
+)
+SUBMISSION: Final = Mark(
+    "a POST, or a GET that sends the captcha's field", _submission, needs=("method",)
+)
+ANSWER: Final = Mark(
+    "an answer: to a POST, with an error's status, as JSONP, or with the captcha in the URL",
+    _answer,
+)
+REDIRECT: Final = Mark("a redirect that led here", _redirect, needs=("redirects",))
+WIDGET: Final = Mark(
+    "the widget of a captcha service", lambda page: page.view(evidence.sight).widget or None
+)
+PICTURE: Final = Mark(
+    "an image captcha (a picture or a field that is called like one)",
+    lambda page: page.view(evidence.sight).image or None,
+)
+SHORT_PAGE: Final = Mark("a short page without a form", _short)
+CAPTCHA_ERROR: Final = Mark(
+    "an error that says that the captcha is wrong, or says *wrong* in the captcha's own place",
+    evidence.captcha_error,
+    instead=_first_error,
+)
+OTHER_ERROR: Final = Mark("another error in the same list", evidence.other_error, absent=True)
+NAMED_ERROR: Final = Mark(
+    "an error that names the captcha and says that it is wrong",
+    evidence.named_error,
+    instead=_first_error,
+)
+JSON_ERROR: Final = Mark(
+    "a member for errors in JSON that says that the captcha is wrong",
+    evidence.json_error,
+    instead=_first_saying,
+)
+SCRIPT_ERROR: Final = Mark(
+    "a script of JSON that says in a member for errors that the captcha is wrong",
+    evidence.script_error,
+)
+FRAGMENT_ERROR: Final = Mark(
+    "markup in JSON with an error that says that the captcha is wrong", evidence.fragment_error
+)
+HUMAN_ERROR: Final = Mark(
+    "WordPress stops, and asks whether the visitor is human", evidence.human_error
+)
+ALERT: Final = Mark("a script that shows at once that the captcha is wrong", evidence.alert_error)
+
+
+def codes(*refused: str) -> tuple[Mark, Mark]:
+    """The marks that the site relays one of the codes *refused*, and no code of another matter."""
+
+    def find(page: Page) -> str | None:
+        return ", ".join(sorted(page.view(evidence.siteverify_codes) & {*refused})) or None
+
+    return Mark(f"the code {' or '.join(refused)}, in JSON or as an error", find), _OTHER_CODES
+
+
+def _other_codes(page: Page) -> str | None:
+    found = page.view(evidence.siteverify_codes).intersection(evidence.NOT_THE_ANSWER)
+    return ", ".join(sorted(found)) or None
+
+
+_OTHER_CODES: Final = Mark(
+    "a code that speaks of the answer's age, of its reuse, or of the site's keys",
+    _other_codes,
+    absent=True,
+)
+
+
+def element(value: str, css: str) -> tuple[Mark]:
+    """The mark that an element is on the page."""
+    return _looked_up(value, Css(css, None))
+
+
+def member(value: str, *expressions: str) -> tuple[Mark]:
+    """The mark that one of some JMESPath expressions finds something in the JSON of an answer."""
+    return _looked_up(value, JmesPath(expressions, None))
+
+
+def _looked_up(value: str, condition: Condition) -> tuple[Mark]:
+    return (Mark(value, lambda page: condition.found(page) if condition.holds(page) else None),)
+
+
+def literal(text: str) -> tuple[Mark]:
+    """The mark that an error of a page, or a member for errors in JSON, is *text*."""
+    wanted = fold(text).rstrip(".")
+
+    def find(page: Page) -> str | None:
+        found = [error.text for error in page.view(evidence.sight).errors]
+        found += [saying.text for saying in page.view(evidence.said)]
+        return next((said for said in found if fold(said).rstrip(".") == wanted), None)
+
+    return (Mark(f"the error “{text}”", find),)

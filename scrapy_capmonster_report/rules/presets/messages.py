@@ -1,0 +1,205 @@
+"""What a message means: whether it says that a captcha answer was wrong, in any of the languages.
+
+A message says so in one sentence: with a word for the captcha (unless its place says that it is
+about the captcha) and a word for *wrong*, and without a word that makes it another matter.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from enum import IntEnum
+from functools import cache
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from .words import phrases
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_LENGTH: Final = 300
+"""Characters of a message; what is longer is an article."""
+
+_MIN_SHARED: Final = 5
+"""Characters of a phrase that makes a message another matter whatever its language is."""
+
+_ANSWER_FIRST: Final = frozenset(("zh",))
+"""Languages whose everyday word for a code means the captcha if no other code is named."""
+
+_VERDICTS: Final = ("wrong", "failed")
+_MATTERS: Final = ("late", "limit", "other", "theirs")
+_UNMISTAKABLE: Final = ("late", "limit", "theirs")
+"""Matters that a long word speaks of whatever the language is, also in another sentence."""
+
+_MAX_GAP: Final = 60
+"""Characters between the two halves of a phrase such as ``not … correctly``."""
+
+_LETTERS: Final = str.maketrans("\u2019\u02bc`\u0131đłø", "'''idlo")
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_NOT = re.compile(r"n't\b")
+_NAME_ENDS = re.compile(r"[\s_]+")
+_SENTENCE_ENDS = re.compile(r"[.!?;\u0589\u0964]+\s+|[\u3002\uff01\uff1f\uff1b]+|\n")
+_QUOTED = re.compile(r"“[^”]*”|«[^»]*»|„[^“”]*[“”]|\"[^\"]*\"")
+
+
+class About(IntEnum):
+    """What makes a message one about a captcha."""
+
+    ITS_WORDS = 1
+    """It says *captcha*."""
+    ITS_ANSWER = 2
+    """It says *captcha*, or is all that a site answers and says what means one in Chinese."""
+    ITS_PLACE_HAS_ONE = 3
+    """It says *captcha*, or speaks of a code, characters or a picture beside one."""
+    ITS_PLACE = 4
+    """Whatever it says: it stands in the captcha's own place."""
+
+
+class _Meaning(NamedTuple):
+    language: str
+    kind: str
+    ends: bool
+    rest: str
+    """What must follow within :data:`_MAX_GAP` characters."""
+
+
+class _Found(NamedTuple):
+    start: int
+    end: int
+    meaning: _Meaning
+
+
+def fold(text: str) -> str:
+    """*text* without case and accents, white space and ``_`` folded."""
+    text = unicodedata.normalize("NFKD", _CAMEL.sub(" ", text)).casefold()
+    text = "".join(letter for letter in text if not unicodedata.combining(letter))
+    return _NAME_ENDS.sub(" ", _NOT.sub(" not", text.translate(_LETTERS)))
+
+
+def rejects(text: str, about: About) -> bool:
+    """Whether *text* says that a captcha answer was wrong."""
+    if len(text) > MAX_LENGTH:
+        return False
+    sentences = [(sentence, _find(sentence)) for sentence in _sentences(text)]
+    beside = [
+        item for _, found in sentences for item in found if item.meaning.kind in _UNMISTAKABLE
+    ]
+    return any(_rejects(sentence, found, beside, about) for sentence, found in sentences)
+
+
+def matters(text: str) -> set[str]:
+    """The other matters that *text* speaks of, by unmistakable words."""
+    return {
+        found.meaning.kind
+        for sentence in _sentences(text[:MAX_LENGTH])
+        for found in _find(sentence)
+        if found.end - found.start >= _MIN_SHARED
+    } & {*_MATTERS, "missing"}
+
+
+def names_captcha(text: str) -> bool:
+    """Whether *text* says *captcha*, in whatever spelling."""
+    return any(found.meaning.kind == "captcha" for found in _find(fold(text)))
+
+
+def _sentences(text: str) -> Iterator[str]:
+    for sentence in _SENTENCE_ENDS.split(_QUOTED.sub(_unless_it_is_a_name, text)):
+        yield fold(sentence)
+
+
+def _unless_it_is_a_name(quotation: re.Match[str]) -> str:
+    """What is quoted, if it is the name of a field; a sentence is somebody else's."""
+    quoted = fold(quotation[0][1:-1])
+    return " " if any(found.meaning.kind in _VERDICTS for found in _find(quoted)) else quoted
+
+
+def _rejects(sentence: str, found: list[_Found], beside: list[_Found], about: About) -> bool:
+    verdicts = [item for item in found if item.meaning.kind in _VERDICTS]
+    languages = {item.meaning.language for item in verdicts}
+    if any(_is_another_matter(item, languages) for item in (*found, *beside)):
+        return False
+    if any(_takes_back(item, verdicts, languages, sentence) for item in found):
+        return False
+    if about >= About.ITS_PLACE or any(item.meaning.kind == "captcha" for item in found):
+        return bool(verdicts)
+    wrong = {item.meaning.language for item in verdicts if item.meaning.kind == "wrong"}
+    coded = wrong & {item.meaning.language for item in found if item.meaning.kind == "code"}
+    if about >= About.ITS_PLACE_HAS_ONE:
+        return bool(coded)
+    return about >= About.ITS_ANSWER and not coded.isdisjoint(_ANSWER_FIRST)
+
+
+def _is_another_matter(item: _Found, languages: set[str]) -> bool:
+    """Whether a phrase makes a message in one of *languages* another matter."""
+    kind, language = item.meaning.kind, item.meaning.language
+    is_unmistakable = kind in _UNMISTAKABLE and item.end - item.start >= _MIN_SHARED
+    return kind in _MATTERS and (is_unmistakable or language in languages or language == "en")
+
+
+def _takes_back(item: _Found, verdicts: list[_Found], languages: set[str], sentence: str) -> bool:
+    """Whether a phrase says that nothing was sent, that all went well, or *if*."""
+    kind, language = item.meaning.kind, item.meaning.language
+    if language not in languages and language != "en":
+        return False
+    if kind == "missing":
+        return not any(_is_or(sentence[slice(*_between(item, verdict))]) for verdict in verdicts)
+    # "is correct" in "is not correct" is part of the phrase for "wrong".
+    return kind in ("right", "if") and not any(
+        verdict.start <= item.start < verdict.end for verdict in verdicts
+    )
+
+
+def _between(one: _Found, other: _Found) -> tuple[int, int]:
+    first, second = sorted((one, other))
+    return first.start, second.end
+
+
+def _is_or(text: str) -> bool:
+    return any(found.meaning.kind == "or" for found in _find(text))
+
+
+def _find(text: str) -> list[_Found]:
+    """Every phrase in folded *text*."""
+    lexicon, lengths = _lexicon()
+    found = []
+    for start, letter in enumerate(text):
+        if letter not in lengths or (start and _goes_on(text[start - 1], letter)):
+            continue
+        for length in lengths[letter]:
+            end = start + length
+            if end > len(text):
+                break
+            for meaning in lexicon.get(text[start:end], ()):
+                if meaning.ends and end < len(text) and _goes_on(text[end], text[end - 1]):
+                    continue
+                stop = end
+                if meaning.rest:
+                    place = text.find(meaning.rest, end, end + _MAX_GAP)
+                    if place < 0:
+                        continue
+                    stop = place + len(meaning.rest)
+                found.append(_Found(start, stop, meaning))
+    return found
+
+
+def _goes_on(one: str, other: str) -> bool:
+    """Whether two letters that stand side by side belong to one word."""
+    return one.isalpha() and other.isalpha() and one < _SPACELESS and other < _SPACELESS
+
+
+_SPACELESS: Final = "\u0590"
+"""From here on scripts write words without spaces, or with articles and prepositions in front."""
+
+
+@cache
+def _lexicon() -> tuple[dict[str, list[_Meaning]], dict[str, list[int]]]:
+    """The phrases by their (first half's) text, and their lengths by their first letter."""
+    found: dict[str, list[_Meaning]] = {}
+    lengths: dict[str, set[int]] = {}
+    for language, kind, phrase in phrases():
+        first, rest = (fold(part).strip() for part in f"{phrase}…".split("…")[:2])
+        meaning = _Meaning(language, kind, bool(rest) or first.endswith("."), rest.rstrip("."))
+        if first := first.rstrip("."):
+            found.setdefault(first, []).append(meaning)
+            lengths.setdefault(first[0], set()).add(len(first))
+    return found, {letter: sorted(sizes) for letter, sizes in lengths.items()}

@@ -1,0 +1,267 @@
+"""Keeps some of the pages that were judged, so that a user can look at them and try rules on them.
+
+Pages become files in ``rejected/SITE/RULE/`` and ``passed/SITE/`` below the folder, where
+``scrapy capmonster check`` and ``replay`` read them. The folders ``refused/`` and ``accepted/``
+belong to the user: moving a page there says what to expect of it.
+
+``NAME.html``, ``.json`` or ``.txt`` holds the body as the rules saw it, decompressed;
+``NAME.meta.json`` holds what else is known of it. The fuller a folder is, the more another page
+must differ from those in it (see :func:`_is_wanted`), so that a rejected page that no rule matches
+is among the pages that passed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+from collections import defaultdict
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from zlib import crc32
+
+from scrapy.http import HtmlResponse, JsonResponse, Response, TextResponse, XmlResponse
+from scrapy.utils.httpobj import urlparse_cached
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.threads import deferToThreadPool
+
+from .rules.page import Page
+from .settings import SAVE_REJECTED
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from scrapy import Request
+    from twisted.python.failure import Failure
+
+    from .mask import Mask
+
+logger = logging.getLogger(__name__)
+
+PAGES_PER_LEVEL: Final = 5
+"""After so many more pages in a folder, a page must differ in more (see :func:`_is_wanted`)."""
+
+MAX_PAGES: Final = 1000
+"""Pages that one crawl keeps."""
+
+MAX_BYTES: Final = 100 * 1024 * 1024
+"""Bytes of the pages that one crawl keeps, and so of those that wait to be written."""
+
+MAX_PAGE_BYTES: Final = 2 * 1024 * 1024
+"""A larger page is not kept: the rules might judge a truncated one differently."""
+
+META_SUFFIX: Final = ".meta.json"
+
+RESPONSE_CLASSES: Final[Mapping[str, type[Response]]] = {
+    kind.__name__: kind
+    for kind in (Response, TextResponse, HtmlResponse, XmlResponse, JsonResponse)
+}
+"""What ``class`` in ``NAME.meta.json`` may be: it decides which conditions can hold."""
+
+_SUFFIXES: Final = {HtmlResponse.__name__: ".html", JsonResponse.__name__: ".json"}
+
+_SECRET_HEADERS: Final = frozenset({"cookie", "set-cookie", "authorization", "proxy-authorization"})
+
+_MAX_NAME: Final = 60
+"""Characters of a site's or a rule's name in the name of its folder."""
+
+_TITLE: Final = re.compile(rb"<title[^>]{0,100}>([^<]{0,200})", re.IGNORECASE)
+_TITLE_WITHIN: Final = 10_000
+"""Bytes of a page in which its title is looked for."""
+
+
+class SavedPages:
+    """Keeps pages in the folder ``CAPMONSTER_REPORT_SAVE_REJECTED``; does nothing without one.
+
+    Files are written in a thread, one after the other. If one cannot be written, that is logged
+    once and no more pages are kept.
+
+    Args:
+        folder: where, or ``""``.
+        mask: removes secrets from what is written.
+        token: tells the files of this crawl from those of others.
+        log_extra: what log records carry.
+    """
+
+    def __init__(
+        self, folder: str, *, mask: Mask, reactor: Any, token: int, log_extra: dict[str, Any]
+    ) -> None:
+        self._on = bool(folder)
+        self._folder = Path(folder).absolute()
+        self._mask = mask
+        self._reactor = reactor
+        self._token = token
+        self._log_extra = log_extra
+        self._names: defaultdict[Path, set[str]] = defaultdict(set)
+        self._pages = 0
+        self._bytes = 0
+        self._written = 0
+        self._lock = DeferredLock()
+        self._gave_up = False
+
+    def judged(
+        self,
+        request: Request,
+        response: Response,
+        *,
+        site: str,
+        redirects: Sequence[str],
+        rule: str | None,
+    ) -> None:
+        """Keep the page if its kind is new and there is room.
+
+        Args:
+            site: the host that the answer was sent to.
+            redirects: the URLs that the site redirected the request to.
+            rule: the name of the rule that matched; ``None`` if none did.
+        """
+        size = len(response.body)
+        if (
+            not self._on
+            or size > MAX_PAGE_BYTES
+            or self._pages >= MAX_PAGES
+            or self._bytes + size > MAX_BYTES
+        ):
+            return
+        folder = self._folder / "passed" / folder_name(site)
+        if rule is not None:
+            folder = self._folder / "rejected" / folder_name(site) / folder_name(rule)
+        name = f"{_kind_of(response)}-{self._token:08x}{self._pages:04}"
+        if not _is_wanted(name, names := self._names[folder]):
+            return
+        names.add(name)
+        self._pages += 1
+        self._bytes += size
+        known = _describe(Page(response, request), redirects, self._mask)
+        path = folder / (name + _SUFFIXES.get(known["class"], ".txt"))
+        meta = json.dumps(known, indent=1).encode("ascii")
+        self._lock.run(self._write, path, self._mask.body(response.body), meta)
+
+    def close(self, timeout: float) -> Deferred[None]:
+        """Keep no more pages, and wait up to *timeout* seconds for those that are being written."""
+        self._on = False
+        all_written: Deferred[None] = self._lock.run(lambda: None)
+        all_written.addTimeout(timeout, self._reactor, onTimeoutCancel=self._out_of_time)
+        return all_written.addCallback(self._log_written)
+
+    def _write(self, path: Path, body: bytes, meta: bytes) -> Deferred[None] | None:
+        if self._gave_up:
+            return None
+        pool = self._reactor.getThreadPool()
+        writing = deferToThreadPool(self._reactor, pool, _write, path, body, meta)
+        return writing.addCallbacks(self._done, self._failed, callbackArgs=(path,))
+
+    def _done(self, names: set[str], path: Path) -> None:
+        self._written += path.stem in names
+        self._names[path.parent] |= names
+
+    def _failed(self, failure: Failure) -> None:
+        self._on = False
+        self._gave_up = True
+        logger.warning(
+            "Cannot write the pages that %s asks for (%s: %s). No more pages are saved.",
+            SAVE_REJECTED,
+            type(failure.value).__name__,
+            failure.getErrorMessage(),
+            extra=self._log_extra,
+        )
+
+    def _out_of_time(self, *_: object) -> None:
+        self._gave_up = True
+        logger.warning(
+            "Closing no longer waits for the pages that %s asks for: %d are not written",
+            SAVE_REJECTED,
+            len(self._lock.waiting) + 1,
+            extra=self._log_extra,
+        )
+
+    def _log_written(self, _: object) -> None:
+        if self._written:
+            logger.info("Pages saved in %s: %d", self._folder, self._written, extra=self._log_extra)
+
+
+def _write(path: Path, body: bytes, meta: bytes) -> set[str]:
+    """Write a page if its folder still wants it, and return the names of the pages there.
+
+    The page appears after its ``.meta.json``, and as a whole.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files = os.listdir(path.parent)
+    names = {file.removesuffix(META_SUFFIX) for file in files if file.endswith(META_SUFFIX)}
+    if not _is_wanted(path.stem, names):
+        return names
+    meta_path, part = path.with_suffix(META_SUFFIX), path.with_suffix(".part")
+    try:
+        _write_private(meta_path, meta)
+        _write_private(part, body)
+        part.replace(path)
+    except OSError:
+        for file in (part, meta_path):
+            with suppress(OSError):
+                file.unlink()
+        raise
+    return names | {path.stem}
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    """Write a file that only its owner can read (on Windows: whoever can read the folder)."""
+    with open(path, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        file.write(content)
+
+
+def _kind_of(response: Response) -> str:
+    """What tells pages apart, the coarsest first: status, size, path and title, length."""
+    title = _TITLE.search(response.body, 0, _TITLE_WITHIN)
+    words = re.split(rb"[\s/]+", urlparse_cached(response).path.encode(errors="replace"))
+    words += title[1].split() if title else ()
+    # What has a digit in it is probably a number, an id or a date.
+    look = crc32(b" ".join(word for word in words if not re.search(rb"\d", word)))
+    length = len(response.body)
+    return f"{response.status}-{length.bit_length()}-{look:08x}-{length}"
+
+
+def _is_wanted(name: str, names: Collection[str]) -> bool:
+    """Whether the page *name* differs enough from the pages *names* in its folder.
+
+    The first :data:`PAGES_PER_LEVEL` are always kept. Then as many that differ in anything that
+    :func:`_kind_of` names, then as many that differ even if the exact length is ignored, then
+    path and title, then size.
+    """
+    parts = name.split("-")
+    compared = max(0, len(parts) - len(names) // PAGES_PER_LEVEL)
+    return all(other.split("-")[:compared] != parts[:compared] for other in names)
+
+
+def _describe(page: Page, redirects: Sequence[str], mask: Mask) -> dict[str, Any]:
+    """What is known of a page besides its body, without secrets."""
+    response = page.response
+    names = [name.decode(errors="replace") for name in response.headers]
+    known: dict[str, Any] = {
+        "url": mask.text(response.url),
+        "status": response.status,
+        "method": page.request.method,
+        "redirects": [mask.text(url) for url in redirects],
+        "headers": {
+            mask.text(name): [mask.text(value) for value in page.header(name)]
+            for name in names
+            if name.lower() not in _SECRET_HEADERS
+        },
+        "class": next(
+            kind.__name__ for kind in type(response).__mro__ if kind in RESPONSE_CLASSES.values()
+        ),
+    }
+    if isinstance(response, TextResponse):
+        with suppress(Exception):  # a codec may raise anything
+            known["encoding"] = response.encoding
+    return known
+
+
+def folder_name(name: str) -> str:
+    """The name of the folder for a site or a rule, safe for any file system."""
+    safe = re.sub(r"[^\w.-]+", "_", name).strip("._-")
+    means_something = safe.lower() in ("refused", "accepted")  # to ``replay``
+    if safe and len(safe) <= _MAX_NAME and not means_something:
+        return safe
+    return f"{safe[:_MAX_NAME]}_{crc32(name.encode(errors='replace')):08x}"

@@ -1,0 +1,107 @@
+"""Which attempt of a task was sent first, and what was not sent at all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from scrapy.core.downloader.handlers.http11 import TunnelError
+from twisted.internet import error
+
+from .recent import Recent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ELSEWHERE: Final = 0
+"""Stands for an attempt of which only its existence is known."""
+
+_NOTHING_SENT: Final = ("DownloadConnectionRefusedError", "CannotResolveHostError")
+"""Exceptions of Scrapy 2.15 and newer; older versions raise Twisted's."""
+
+
+def nothing_was_sent(exception: BaseException) -> bool:
+    """Whether a download that failed with *exception* failed before anything reached the site."""
+    if isinstance(exception, error.ConnectError):
+        # A TimeoutError is one, too, but Scrapy also raises it when the site took too long.
+        return not isinstance(exception, error.UserError)
+    return (
+        isinstance(exception, (error.DNSLookupError, TunnelError))
+        or type(exception).__name__ in _NOTHING_SENT
+    )
+
+
+class _Sending(NamedTuple):
+    """An attempt that may have been the first.
+
+    Args:
+        number: its number.
+        slot: the downloader's slot, which requests leave in order.
+        reached: when it reached the downloader, the earliest moment at which it was sent.
+        sent: when it was sent, once a response has shown it.
+    """
+
+    number: int
+    slot: str | None
+    reached: float
+    sent: float | None = None
+
+    def is_before(self, other: _Sending) -> bool:
+        """Whether this one was surely sent before *other*."""
+        if self.sent is not None:
+            since = other.reached if other.sent is None else other.sent
+            return (self.sent, self.number) < (since, other.number)  # clocks tick coarsely
+        return self.slot is not None and self.slot == other.slot and self.number < other.number
+
+    def is_first_of(self, sendings: list[_Sending]) -> bool:
+        return all(self is other or self.is_before(other) for other in sendings)
+
+
+class SendingOrder:
+    """Knows which attempt of each task was sent first, as far as this process can.
+
+    A request may wait in its slot (``DOWNLOAD_DELAY``) while another one overtakes it in another
+    slot. So the first is certain only once it is known when it was sent. Until then a task has a
+    list of attempts here, from then on the number of the first.
+
+    Args:
+        now: steady seconds.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._tasks: Recent[int | list[_Sending]] = Recent(now)
+
+    def began(self, task_id: int, number: int, slot: str | None, now: float) -> None:
+        """Note that an attempt leaves by way of *slot*."""
+        entry = self._tasks.get(task_id)
+        if not isinstance(entry, int):
+            entry = [*(entry or ()), _Sending(number, slot, now)]
+        self._tasks.set(task_id, entry)  # which renews the memory of it
+
+    def began_elsewhere(self, task_id: int, number: int = ELSEWHERE) -> None:
+        """Note an attempt that another process or an earlier crawl made, if none is known."""
+        if self._tasks.get(task_id) is None:
+            self._tasks.set(task_id, number)
+
+    def sent(self, task_id: int, number: int, at: float) -> None:
+        """Note when an attempt was sent."""
+        entry = self._tasks.get(task_id)
+        if isinstance(entry, list):
+            entry = [item._replace(sent=at) if item.number == number else item for item in entry]
+            known = (item for item in entry if item.sent is not None)
+            first = next((item for item in known if item.is_first_of(entry)), None)
+            self._tasks.set(task_id, entry if first is None else first.number)
+
+    def taken_back(self, task_id: int, number: int) -> None:
+        """Note that nothing was sent on an attempt."""
+        entry = self._tasks.get(task_id)
+        if isinstance(entry, list) and (rest := [i for i in entry if i.number != number]):
+            self._tasks.set(task_id, rest)
+        elif isinstance(entry, list) or entry == number:
+            self._tasks.delete(task_id)
+
+    def is_first(self, task_id: int, number: int) -> bool:
+        """Whether the attempt was surely the first. It is, where no other is remembered."""
+        entry = self._tasks.get(task_id)
+        if isinstance(entry, list):
+            return any(item.number == number and item.is_first_of(entry) for item in entry)
+        return entry in (None, number)

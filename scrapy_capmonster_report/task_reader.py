@@ -1,0 +1,108 @@
+"""Reading what a request carries, and saying once what cannot be read."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+from .task import (
+    CREATED_AT,
+    SOLVED_AT,
+    TASK_ID,
+    TASK_TYPE,
+    closest_task_type,
+    parse_moment,
+    parse_task_id,
+    task_type,
+)
+from .text import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from .clock import SteadyClock
+
+logger = logging.getLogger(__name__)
+
+_MAX_WARNINGS: Final = 50
+
+
+class TaskReader:
+    """Reads the keys of ``request.meta`` that users write.
+
+    Args:
+        clock: the time by which answers age.
+        unknown_type: called for each task of an unknown ``taskType``.
+        log_extra: what log records carry.
+    """
+
+    def __init__(
+        self, clock: SteadyClock, *, unknown_type: Callable[[], None], log_extra: dict[str, Any]
+    ) -> None:
+        self._clock = clock
+        self._unknown_type = unknown_type
+        self._log_extra = log_extra
+        self._warned: set[str] = set()
+
+    def task_id(self, meta: Mapping[str, Any]) -> int | None:
+        """The ``taskId``, ``None`` if it is unusable."""
+        value = meta[TASK_ID]
+        task_id = parse_task_id(value)
+        if task_id is None:
+            self._warn_once(
+                TASK_ID,
+                "The value of %s in request.meta (%s) is unusable: a rejection of its answer "
+                "cannot be reported. It must be an int, or a str of digits. Others are counted as "
+                "withheld/invalid_task.",
+                TASK_ID,
+                _described(value),
+            )
+        return task_id
+
+    def moments(self, meta: Mapping[str, Any]) -> tuple[float, float | None]:
+        """When a new task was solved (now, if unknown) and created; also checks its type."""
+        self._check_type(meta.get(TASK_TYPE))
+        solved_at = self._moment(meta, SOLVED_AT)
+        return (
+            self._clock.now() if solved_at is None else solved_at,
+            self._moment(meta, CREATED_AT),
+        )
+
+    def _moment(self, meta: Mapping[str, Any], key: str) -> float | None:
+        value = meta.get(key)
+        if value is None:
+            return None
+        moment = parse_moment(value, self._clock.wall())
+        if moment is None:
+            self._warn_once(
+                key,
+                "The value of %s in request.meta (%s) is unusable and counts as unknown. It must "
+                "be seconds since the epoch, as time.time() gives them, and not in the future.",
+                key,
+                _described(value),
+            )
+            return None
+        return self._clock.at(moment)
+
+    def _check_type(self, name: object) -> None:
+        if name is None or task_type(name) is not None:
+            return
+        self._unknown_type()
+        closest = closest_task_type(name) if isinstance(name, str) else None
+        self._warn_once(
+            f"{TASK_TYPE}={name!r:.100}",
+            "The %s in request.meta (%s) is unknown, so the rule's kind decides which endpoint "
+            "gets the report.%s",
+            TASK_TYPE,
+            _described(name),
+            f" Did you mean {closest!r}?" if closest else "",
+        )
+
+    def _warn_once(self, about: str, message: str, *args: object) -> None:
+        if about not in self._warned and len(self._warned) < _MAX_WARNINGS:
+            self._warned.add(about)
+            logger.warning(message, *args, extra=self._log_extra)
+
+
+def _described(value: object) -> str:
+    return f"{one_line(f'{value!r:.100}')}, of type {type(value).__name__}"

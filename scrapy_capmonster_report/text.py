@@ -1,0 +1,27 @@
+"""Texts for messages: one line of what strangers wrote, and what a wrong name was meant to be."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def one_line(text: str) -> str:
+    """*text* on one line, without characters that a terminal would obey."""
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+def closest_match(wrong: object, names: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """The one of *names* that *wrong* was probably meant to be, or ``None``.
+
+    Args:
+        wrong: what was written; case does not matter.
+        names: what is allowed.
+        cutoff: how similar the two must be, from 0 to 1 (:func:`difflib.get_close_matches`).
+    """
+    by_lower = {name.lower(): name for name in names}
+    found = difflib.get_close_matches(str(wrong).strip().lower(), by_lower, n=1, cutoff=cutoff)
+    return by_lower[found[0]] if found else None
