@@ -17,6 +17,7 @@ import replay
 from measure import Row, best, show
 from parsel import Selector
 from scrapy.settings import Settings
+
 from scrapy_capmonster_report.commands.pages import PageReader, Source
 
 PAGES = 10_000
