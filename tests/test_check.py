@@ -357,10 +357,13 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
         "key.meta.json: there is no key 'satus'. Allowed: url, status, method, headers, redirects,",
     ),
     "a key that was meant": (["key.html", "--preset", "phpbb"], "Did you mean 'status'?"),
-    "a URL on the command line": (["page.html", "--url", "shop"], "--url: 'shop' is not a URL"),
+    "a URL on the command line": (
+        ["page.html", "--url", "shop", "--preset", "phpbb"],
+        "the options: 'url' is 'shop': it must",
+    ),
     "a status on the command line": (
         ["page.html", "--status", "4xx"],
-        "--status: '4xx' is not a number from 100 to 999",
+        "argument --status: invalid int value: '4xx'",
     ),
     "a header on the command line": (
         ["page.html", "--header", "Server"],

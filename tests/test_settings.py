@@ -22,6 +22,7 @@ RULES = [{"text": "Wrong captcha"}]
 NEEDED = {"CAPMONSTER_CLIENT_KEY": CLIENT_KEY, "CAPMONSTER_REPORT_RULES": RULES}
 FIELDS = {
     "CAPMONSTER_API_URL": "api_url",
+    "CAPMONSTER_REPORT_PROXY": "proxy",
     "CAPMONSTER_REPORT_DRY_RUN": "dry_run",
     "CAPMONSTER_REPORT_CONCURRENCY": "concurrency",
     "CAPMONSTER_REPORT_QUEUE_SIZE": "queue_size",
@@ -60,6 +61,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
         "client_key": CLIENT_KEY,
         "rules": RULES,
         "api_url": "https://api.capmonster.cloud",
+        "proxy": "",
         "dry_run": False,
         "concurrency": 16,
         "queue_size": 10_000,
@@ -316,6 +318,7 @@ def test_a_dry_run_keeps_the_key_it_has_out_of_its_files() -> None:
         ("CAPMONSTER_REPORT_CLIENT_KEY", "CAPMONSTER_CLIENT_KEY"),
         ("CAPMONSTER_REPORT_API_URL", "CAPMONSTER_API_URL"),
         ("CAPMONSTER_REPORT_MAXAGE", "CAPMONSTER_REPORT_MAX_AGE"),
+        ("CAPMONSTER_PROXY", "CAPMONSTER_REPORT_PROXY"),
         ("CAPMONSTER_TIMEOUT", "CAPMONSTER_REPORT_TIMEOUT"),
         ("CAPMONSTER_", None),
         ("CAPMONSTER_REPORT_", None),

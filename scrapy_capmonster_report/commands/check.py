@@ -61,7 +61,7 @@ def run(command: Command, args: argparse.Namespace) -> int:
 
 def _read(args: argparse.Namespace, settings: Settings) -> list[SavedPage]:
     """All pages, before anything is printed: one that cannot be read spoils no cli.output."""
-    read_page = PageReader(settings, cli.told_of_pages(args))
+    read_page = PageReader(settings, args)
     urls = [source for source in args.sources if re.match("https?://", source, re.IGNORECASE)]
     pages = {}
     for source in args.sources:
