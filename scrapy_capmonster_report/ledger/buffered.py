@@ -11,31 +11,22 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 
 from ..deadline import Deadline
-from ..outcome import Outcome, Report
-from ..task import Kind, Task
-from .base import (
-    Claimed,
-    Finished,
-    NotSent,
-    Passed,
-    Recovered,
-    Released,
-    Sent,
-    Submission,
-    Withheld,
-    age_between,
-)
+from ..outcome import Outcome
+from .base import Finished, NotSent, Passed, Recovered, Released, Sent, Withheld
 from .buffer import Entry, EventBuffer, Waiting
 from .contact import Contact
 from .memory import MemoryLedger
+from .translator import Translator
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable
 
     from twisted.internet.interfaces import IReactorTime
 
     from ..clock import SteadyClock
-    from .base import Alert, Event, LedgerBackend, Orphans
+    from ..outcome import Report
+    from ..task import Task
+    from .base import Alert, Event, LedgerBackend
 
 logger = logging.getLogger(__name__)
 
@@ -48,9 +39,6 @@ RECOVER_SECONDS: Final = 5
 
 CLOSING_SECONDS: Final = 0.8
 """What closing may take on top of delivery's time."""
-
-MAX_NAME_LENGTH: Final = 100
-"""Characters that are kept of a name that users choose."""
 
 
 class BufferedLedger:
@@ -83,8 +71,7 @@ class BufferedLedger:
         self._backend = backend
         self._clock = clock
         self._reactor = reactor
-        self._max_age = max_age
-        self._spider = _storable(spider)
+        self._translator = Translator(clock, spider, max_age)
         self._log_extra = log_extra
         self._contact = Contact(backend, clock, reactor, on_unavailable, log_extra)
         self._memory = MemoryLedger(clock.now)
@@ -127,14 +114,13 @@ class BufferedLedger:
         self._add(NotSent(task_id, attempt))
 
     def passed(self, task: Task, attempt: int, site: str, sent_at: float) -> None:
-        self._add(Passed(self._submission(task, attempt, site, sent_at)))
+        self._add(Passed(self._translator.submission(task, attempt, site, sent_at)))
 
     def withheld(self, report: Report, outcome: Outcome) -> None:
         self._memory.withheld(report, outcome)
         # Neither says anything new: the site was not asked, or the task is in the history already.
         if outcome not in (Outcome.CACHED, Outcome.DUPLICATE):
-            submission = self._submission_of(report)
-            self._add(Withheld(submission, _storable(report.rule), outcome.value))
+            self._add(Withheld(*self._translator.rejected(report), outcome.value))
 
     def alert(self, alert: Alert) -> None:
         self._add(alert)
@@ -143,15 +129,8 @@ class BufferedLedger:
         self._memory.claim(report)
         if self._has_ended:
             return None
-        event = Claimed(
-            self._submission_of(report),
-            _storable(report.rule),
-            report.task.kind.value,
-            self._clock.to_wall(report.task.solved_at),
-            self._clock.to_wall(report.expires_at),
-        )
         answer: Deferred[Outcome | None] = Deferred()
-        self._add(event, Waiting(report, answer, self._ticks))
+        self._add(self._translator.claimed(report), Waiting(report, answer, self._ticks))
         return answer
 
     def hurry(self, seconds: float) -> None:
@@ -175,20 +154,6 @@ class BufferedLedger:
         else:
             at = self._clock.wall()
             self._add(Finished(task_id, outcome.value, code or "", at))
-
-    def _submission_of(self, report: Report) -> Submission:
-        return self._submission(report.task, report.attempt, report.site, report.sent_at)
-
-    def _submission(self, task: Task, attempt: int, site: str, sent_at: float) -> Submission:
-        return Submission(
-            task.id,
-            attempt,
-            _storable(site),
-            self._spider,
-            _storable(task.type or ""),
-            age_between(task.solved_at, sent_at),
-            self._clock.wall(),
-        )
 
     # -- the buffer ------------------------------------------------------------------------------
 
@@ -266,35 +231,21 @@ class BufferedLedger:
     async def _recover(self) -> None:
         orphans = await self._contact.ask(self._backend.recover(self._clock.wall()))
         self._is_to_recover = self._has_just_written = False
-        reports = [*self._reports(orphans)]
+        claims = [c for c in orphans.claims if c.submission.task_id not in self._held]
+        reports = [*map(self._translator.report, claims)]
+        for report in reports:
+            self._memory.claim(report)
+            self._held[report.task.id] = report
         if reports or orphans.expired:
             self._on_recovered(Recovered(reports, orphans.expired))
         _fire(self._on_looked)
-
-    def _reports(self, orphans: Orphans) -> Iterable[Report]:
-        for claim in orphans.claims:
-            seen, solved_at = claim.submission, self._clock.at(claim.solved_at)
-            if seen.task_id in self._held:
-                continue
-            task = Task(seen.task_id, Kind(claim.kind), seen.type or None, solved_at, None)
-            report = Report(
-                task,
-                seen.attempt,
-                expires_at=solved_at + min(claim.expires_at - claim.solved_at, self._max_age),
-                rule=claim.rule,
-                site=seen.site,
-                recovered=True,
-                claimed_at=self._clock.now(),
-            )
-            self._memory.claim(report)
-            self._held[seen.task_id] = report
-            yield report
 
     def _tick(self) -> None:
         """Each second in which the reactor runs."""
         self._ticks += 1
         if self._ticks % RECOVER_SECONDS == 0:
             self._is_to_recover = True
+            _fire(self._on_looked)  # however slow it is, closing must not wait for it alone
         if self._contact.is_available:
             self._outage_began = self._ticks
         patient_since = self._ticks - CLAIM_SECONDS
@@ -371,8 +322,3 @@ class BufferedLedger:
 def _fire(waiting: list[Deferred[None]]) -> None:
     while waiting:
         waiting.pop().callback(None)
-
-
-def _storable(name: str) -> str:
-    """*name* as every backend can keep it: whole characters, not too many."""
-    return name[:MAX_NAME_LENGTH].encode("utf-8", "replace").decode()
