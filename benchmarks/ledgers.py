@@ -46,8 +46,10 @@ class Busy(Shop):
         from scrapy_capmonster_report import CapMonsterReportMiddleware
 
         middleware = self.crawler.get_downloader_middleware(CapMonsterReportMiddleware)
-        ledger = middleware._reporter._ledger
-        events = [event for event, _ in (*ledger._batch, *ledger._claims, *ledger._others)]
+        ledger = middleware._reporter.ledger
+        buffer = ledger._buffer
+        entries = (*buffer._batch, *buffer._claims, *buffer._others)
+        events = [entry.event for entry in entries]
         moments = [getattr(getattr(event, "submission", event), "at", None) for event in events]
         oldest = min((at for at in moments if at is not None), default=time.time())
         self.behind.append((len(events), time.time() - oldest))

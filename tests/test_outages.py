@@ -375,7 +375,7 @@ async def test_a_worker_that_was_stopped_asks_before_it_sends(
     assert other["resumed/sent/accepted"] == 30
     stopped.process.send_signal(signal.SIGCONT)
     stats = await stopped.stats()
-    assert stats["withheld/duplicate"] == 29
+    assert stats["withheld/duplicate"] == 29, stats
     # What was on its way when it was stopped: nobody could know that it had arrived.
     assert sorted(cloud.task_ids()) == sorted([*range(1, 31), in_flight])
     assert statuses(redis_server.url) == {"sent/accepted": 30}
