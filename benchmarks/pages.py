@@ -17,7 +17,6 @@ import replay
 from measure import Row, best, show
 from parsel import Selector
 from scrapy.settings import Settings
-
 from scrapy_capmonster_report.commands.sources import Source
 
 PAGES = 10_000

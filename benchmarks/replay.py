@@ -24,7 +24,6 @@ from scrapy import Request
 from scrapy.extensions.httpcache import FilesystemCacheStorage
 from scrapy.http import Response
 from scrapy.settings import Settings
-
 from scrapy_capmonster_report.commands.sources import Source
 
 RULES = [
