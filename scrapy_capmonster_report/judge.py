@@ -87,6 +87,8 @@ class Judge:
     def rejected(self, request: Request, reason: str) -> None:
         """Hear from a callback that the site rejected the answer."""
         attempt = self._attempts.of(request)
+        if attempt is not None and attempt.verdict == UNJUDGED:
+            self._stats.count(stats.CHECKED)
         self._reject(request, None, attempt, BY_CALLBACK, None, one_line(reason))
 
     def _judge(

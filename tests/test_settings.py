@@ -31,7 +31,6 @@ FIELDS = {
     "CAPMONSTER_REPORT_REUSED": "report_reused",
     "CAPMONSTER_REPORT_CLOSE_TIMEOUT": "close_timeout",
     "CAPMONSTER_REPORT_LEDGER": "ledger",
-    "CAPMONSTER_REPORT_PROXY": "proxy",
     "CAPMONSTER_REPORT_SAVE_REJECTED": "save_rejected",
 }
 """The optional settings, and where ``ReportSettings`` has them."""
@@ -71,7 +70,6 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
         "report_reused": False,
         "close_timeout": 30.0,
         "ledger": "",
-        "proxy": "",
         "save_rejected": "",
     }
     assert all(type(found[FIELDS[name]]) is type(DEFAULTS[name]) for name in FIELDS)
