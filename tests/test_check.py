@@ -341,11 +341,11 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "meta that is no object": (["list.html", "--preset", "phpbb"], "list.meta.json is not a JSON"),
     "meta of a wrong type": (
         ["wrong.html", "--preset", "phpbb"],
-        "wrong.meta.json: 'status' is '200': it must be int",
+        "wrong.meta.json: 'status' is '200': it must be an int",
     ),
     "a status that is none": (
         ["status.html", "--preset", "phpbb"],
-        "status.meta.json: 'status' is 99999: it must be from 100 to 999",
+        "status.meta.json: 'status' is 99999: it must be an int from 100 to 999",
     ),
     "a URL that is none": (["nourl.html", "--preset", "phpbb"], "nourl.meta.json: 'url' is 'shop'"),
     "headers that are none": (

@@ -282,7 +282,7 @@ async def test_two_workers_whose_redis_is_in_trouble_report_each_task_once(
         client.hset("{capmonster_report}:pending", "none", "of ours")
         client.set("{capmonster_report}:task:25", "another program's")
     elif trouble == "latency":
-        proxies[0].delay = 4.0 * OUTAGE_SECONDS / 10
+        proxies[0].delay = 2.0 * OUTAGE_SECONDS / 10  # in each direction
     else:
         proxies[0].is_holding = True
         await deferLater(reactor, OUTAGE_SECONDS * 0.8)

@@ -76,13 +76,11 @@ def rests_on(name: str) -> str:
             item.value if item.key == "mark" else _in_words(item.key, item.value)
             for item in rule.conditions
         ]
-        rules.append("; ".join(filter(None, marks)))
+        rules.append("; ".join(marks))
     return " **or** ".join(dict.fromkeys(rules))
 
 
 def _in_words(key: str, value: object) -> str:
-    if key == "status" and isinstance(value, list):
-        return ""  # all but rate limits and servers in trouble
     return f"{key} `{value}`".replace("|", "\\|")
 
 

@@ -61,7 +61,7 @@ def run(command: Command, args: argparse.Namespace) -> int:
 
 def _read(args: argparse.Namespace, settings: Settings) -> list[SavedPage]:
     """All pages, before anything is printed: one that cannot be read spoils no cli.output."""
-    read_page = PageReader(settings, args)
+    read_page = PageReader(settings, cli.told_of_pages(args))
     urls = [source for source in args.sources if re.match("https?://", source, re.IGNORECASE)]
     pages = {}
     for source in args.sources:
@@ -107,7 +107,12 @@ def _show(console: Console, verdict: dict[str, Any], explanations: list[Explanat
 
 
 def _in_words(finding: Finding) -> str:
-    """What a condition found; of ``unless``, whose "yes" reads the wrong way round, in words."""
+    """What a condition found; of ``unless``, whose "yes" reads the wrong way round, in words.
+
+    Of a preset's mark that is not there: what stands in its place, or that it is absent.
+    """
+    if finding.key == "mark" and finding.found is None:
+        return "absent"
     if finding.key != "unless" or finding.holds is None:
         return finding.found or ""
     if finding.holds:

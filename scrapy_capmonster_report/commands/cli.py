@@ -74,6 +74,15 @@ def add_page_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def told_of_pages(args: argparse.Namespace) -> dict[str, Any]:
+    """What these options say, as ``NAME.meta.json`` would."""
+    told = {key: getattr(args, key) for key in ("url", "status", "method") if getattr(args, key)}
+    headers: dict[str, list[str]] = {}
+    for name, value in args.headers or ():
+        headers.setdefault(name, []).append(value)
+    return {**told, "headers": headers} if headers else told
+
+
 def not_empty(text: str) -> str:
     """*text*, for ``argparse``; ``""``, of a variable that is not set, names nothing."""
     if not text:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import re
 from contextlib import suppress
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final
 
 from scrapy.exceptions import UsageError
 from twisted.internet.error import CannotListenError
 
-from scrapy_capmonster_report.simulator import DEFAULT_CLIENT_KEY, SimulatedAnswer, Simulator
+from scrapy_capmonster_report.simulator import SimulatedAnswer, Simulator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,51 +29,28 @@ _ANSWERS: Final[dict[str, Callable[[str], SimulatedAnswer]]] = {
 """What ``--answer`` may ask for: patterns, and how to make the answer from what they find."""
 
 
+_OPTIONS: Final[tuple[tuple[str, type, str | None, str], ...]] = (
+    ("port", int, None, "port on 127.0.0.1; 0: any free one"),
+    ("client_key", str, "KEY", "the only clientKey it accepts"),
+    ("wrong", float, "SHARE", "share of wrong answers, from 0 to 1"),
+    ("delay", float, "SECONDS", "how long solving takes"),
+    ("seed", int, "N", "the same seed makes the same answers wrong"),
+    ("retention", float, "SECONDS", "how long a task is known after its creation"),
+    ("balance", float, "N", "what getBalance says; with 0 no task is created"),
+)
+"""The arguments of ``Simulator`` that are options here, too."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--port", type=int, default=0, help="port on 127.0.0.1 (default: any free one)"
-    )
-    parser.add_argument(
-        "--client-key",
-        metavar="KEY",
-        default=DEFAULT_CLIENT_KEY,
-        help="the only clientKey it accepts (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--wrong",
-        metavar="SHARE",
-        type=float,
-        default=0.0,
-        help="share of wrong answers, from 0 to 1 (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--delay",
-        metavar="SECONDS",
-        type=float,
-        default=0.0,
-        help="how long solving takes (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--seed",
-        metavar="N",
-        type=int,
-        default=0,
-        help="the same seed makes the same answers wrong (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--retention",
-        metavar="SECONDS",
-        type=float,
-        default=300.0,
-        help="how long a task is known after its creation (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--balance",
-        metavar="N",
-        type=float,
-        default=10.0,
-        help="what getBalance says; with 0 no task is created (default: %(default)s)",
-    )
+    defaults = {field.name: field.default for field in fields(Simulator)}
+    for name, kind, metavar, text in _OPTIONS:
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=kind,
+            metavar=metavar,
+            default=defaults[name],
+            help=f"{text} (default: %(default)s)",
+        )
     parser.add_argument(
         "--answer",
         metavar="WHAT[:N]",
@@ -107,16 +85,8 @@ def run(command: Command, args: argparse.Namespace) -> int:
     from twisted.internet import reactor
 
     try:
-        simulator = Simulator(
-            port=args.port,
-            client_key=args.client_key,
-            wrong=args.wrong,
-            delay=args.delay,
-            seed=args.seed,
-            retention=args.retention,
-            balance=args.balance,
-            log=_say,
-        )
+        options = {name: getattr(args, name) for name, *_ in _OPTIONS}
+        simulator = Simulator(**options, log=_say)
         for answer, times in args.answer:
             simulator.answer_with(answer, times=times)
         simulator.start()

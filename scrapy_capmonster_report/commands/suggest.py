@@ -12,7 +12,7 @@ from ..rules import PRESETS, read_rules
 from . import cli
 from .marks import STRONG, marks_of
 from .pages import PageReader, Source
-from .replay import ACCEPTED, REFUSED, Expectations, read_all
+from .replay import ACCEPTED, REFUSED, expectation, read_all
 
 if TYPE_CHECKING:
     import argparse
@@ -27,6 +27,9 @@ SUMMARY = "Suggest rules that tell pages under refused/ from pages under accepte
 
 MIN_PAGES: Final = 2
 """Of each side: on fewer, everything looks like a difference."""
+
+_COMMON: Final = frozenset({"again", "captcha", "error", "image", "json", "token"})
+"""What names of presets have in them that is not the name of a product."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,8 +77,12 @@ def suggest(
         For each the ``rule`` and how many ``refused`` and ``accepted`` pages it matches; and the
         number of rejected pages that no rule tells from the accepted ones.
     """
-    # A preset knows more of what its software says than some pages can show.
-    ranks = {json.dumps(name): -1 - _mentions(name, refused) for name in PRESETS}
+    # A preset knows more of what its software says than some pages can show; the first are for one
+    # product, the last for any.
+    ranks = {
+        json.dumps(name): -place - len(PRESETS) * _mentions(name, refused)
+        for place, name in enumerate(reversed(PRESETS), 1)
+    }
     found = {mark: _matched(mark, refused) for mark in ranks}
     for page in refused:
         for mark, rank in marks_of(page).items():
@@ -105,9 +112,9 @@ def suggest(
 
 def _mentions(preset: str, pages: Iterable[SavedPage]) -> int:
     """How much of the name of a *preset* stands on *pages*: many products use the same words."""
-    parts = [part.encode() for part in preset.split("-")]
+    parts = [part.encode() for part in preset.split("-") if part not in _COMMON]
     texts = [page.response.body.lower() for page in pages]
-    return sum(max(len(part) if part in text else 0 for part in parts) for text in texts)
+    return sum(max((len(part) for part in parts if part in text), default=0) for text in texts)
 
 
 def _matched(mark: str, pages: Iterable[SavedPage]) -> set[str]:
@@ -123,9 +130,8 @@ def _read(args: argparse.Namespace, settings: BaseSettings) -> dict[str, list[Sa
     for side, folder in folders.items():
         if folder is not None:
             source = Source(folder, settings, PageReader(settings))
-            expected = Expectations(source.path)
-            for page in read_all(source, "reading"):
-                if name := side or expected(page.source):
+            for page in read_all(source):
+                if name := side or expectation(source.path, page.source):
                     sides[name].append(page)
     if not any(sides.values()):
         raise UsageError("there are no pages: give FOLDER, or --refused and --accepted")

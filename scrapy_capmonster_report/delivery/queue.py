@@ -296,7 +296,7 @@ class Delivery:
             self._pacing.stop_backing_off()
             self._stop_backing_off()
             if timeout > 0:
-                self._ledger.hurry(timeout / 2)
+                self._ledger.hurry(timeout * 2 / 3)
                 self._giving_up = Deadline(self._clock, timeout, self._give_up, self._now)
                 self._dispatch()
             else:

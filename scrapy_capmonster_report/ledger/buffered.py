@@ -121,6 +121,7 @@ class BufferedLedger:
         self._is_started = self._is_open = self._is_busy = self._is_closing = False
         self._has_ended = False
         self._is_to_recover = True
+        self._has_just_written = False
         self._on_recovered: Callable[[Recovered], None] = lambda recovered: None
         self._ticking = LoopingCall(self._tick)
         self._ticking.clock = reactor
@@ -249,6 +250,7 @@ class BufferedLedger:
         return [event for event, _ in self._batch]
 
     async def _write(self) -> None:
+        self._has_just_written = True
         began = self._clock.now()
         outcomes = await self._contact.ask(self._backend.write(self._take_batch()))
         took = self._clock.now() - began
@@ -287,7 +289,7 @@ class BufferedLedger:
             return None
         if not self._is_open:
             return self._open
-        if self._is_to_recover:
+        if self._is_to_recover and (self._has_just_written or not self._claims):
             return self._recover
         return self._write if self._batch or self._claims or self._others else None
 
@@ -298,7 +300,7 @@ class BufferedLedger:
 
     async def _recover(self) -> None:
         orphans = await self._contact.ask(self._backend.recover(self._clock.wall()))
-        self._is_to_recover = False
+        self._is_to_recover = self._has_just_written = False
         reports = [*self._reports(orphans)]
         if reports or orphans.expired:
             self._on_recovered(Recovered(reports, orphans.expired))

@@ -192,9 +192,11 @@ def withheld(stats: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What this package warned of, or worse."""
+    """What this package warned of, or worse, but for what it says about sites."""
     return [
         record.getMessage()
         for record in caplog.get_records("call")
-        if record.levelno >= logging.WARNING and record.name.startswith("scrapy_capmonster_report")
+        if record.levelno >= logging.WARNING
+        and record.name.startswith("scrapy_capmonster_report")
+        and ".insight" not in record.name
     ]

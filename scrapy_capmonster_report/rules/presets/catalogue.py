@@ -12,6 +12,7 @@ from .marks import (
     FRAGMENT_ERROR,
     HUMAN_ERROR,
     JSON_ERROR,
+    JUDGED,
     NAMED_ERROR,
     OTHER_ERROR,
     PICTURE,
@@ -30,11 +31,8 @@ from .preset import PresetRule
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_JUDGED: Final = {"status": [*range(200, 404), *range(405, 429), *range(430, 501)]}
-"""Not 404, not 429 (a rate limit), no proxy in trouble."""
-
-_TOKEN_JSON: Final = PresetRule((ANSWER, JSON_ERROR), "token", _JUDGED)
-_IMAGE_JSON: Final = PresetRule((ANSWER, JSON_ERROR), "image", _JUDGED)
+_TOKEN_JSON: Final = PresetRule((JUDGED, ANSWER, JSON_ERROR), "token")
+_IMAGE_JSON: Final = PresetRule((JUDGED, ANSWER, JSON_ERROR), "image")
 
 _SERVICES: Final = {
     "recaptcha": (PresetRule(codes("invalid-input-response"), "token"),),
@@ -220,22 +218,23 @@ _PAGES: Final = {
         PresetRule((), "image", {"redirect": r"[?&]captchaError=1(?:[&#]|$)"}),
     ),
     "image-captcha-again": (
-        PresetRule((SUBMISSION, PICTURE, CAPTCHA_ERROR, OTHER_ERROR), "image", _JUDGED),
+        PresetRule((JUDGED, SUBMISSION, PICTURE, CAPTCHA_ERROR, OTHER_ERROR), "image"),
     ),
     "token-captcha-again": (
-        PresetRule((SUBMISSION, WIDGET, CAPTCHA_ERROR, OTHER_ERROR), "token", _JUDGED),
-        PresetRule((SUBMISSION, SHORT_PAGE, NAMED_ERROR), "", _JUDGED),
+        PresetRule((JUDGED, SUBMISSION, WIDGET, CAPTCHA_ERROR, OTHER_ERROR), "token"),
+        PresetRule((JUDGED, SUBMISSION, SHORT_PAGE, NAMED_ERROR)),
     ),
     "flash": (
         PresetRule((REDIRECT, PICTURE, CAPTCHA_ERROR, OTHER_ERROR), "image"),
         PresetRule((REDIRECT, WIDGET, CAPTCHA_ERROR, OTHER_ERROR), "token"),
         PresetRule((REDIRECT, NAMED_ERROR, OTHER_ERROR)),
     ),
-    "json-captcha-error": tuple(
-        PresetRule(marks, "", _JUDGED)
-        for marks in ((ANSWER, JSON_ERROR), (ANSWER, FRAGMENT_ERROR), (SUBMISSION, SCRIPT_ERROR))
+    "json-captcha-error": (
+        PresetRule((JUDGED, ANSWER, JSON_ERROR)),
+        PresetRule((JUDGED, ANSWER, FRAGMENT_ERROR)),
+        PresetRule((JUDGED, SUBMISSION, SCRIPT_ERROR)),
     ),
-    "script-alert": (PresetRule((ALERT,), "image", _JUDGED),),
+    "script-alert": (PresetRule((JUDGED, ALERT), "image"),),
 }
 
 PRESETS: Final[Mapping[str, tuple[PresetRule, ...]]] = MappingProxyType(

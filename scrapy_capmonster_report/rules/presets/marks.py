@@ -16,6 +16,19 @@ if TYPE_CHECKING:
     from ..page import Page
 
 
+def _judged(page: Page) -> str | None:
+    is_another = page.status in (404, 429) or page.status > 500
+    return None if is_another else f"status {page.status}"
+
+
+def _first_error(page: Page) -> str | None:
+    return next((error.text for error in page.view(evidence.sight).errors), None)
+
+
+def _first_saying(page: Page) -> str | None:
+    return next(map(str, page.view(evidence.said)), None)
+
+
 def _submission(page: Page) -> str | None:
     if page.request.method not in ("GET", "HEAD"):
         return page.request.method
@@ -39,6 +52,9 @@ def _answer(page: Page) -> str | None:
     return f"status {page.status}" if page.status >= 400 else _submission(page)
 
 
+JUDGED: Final = Mark(
+    "no missing page, no rate limit, no server in trouble", _judged, needs=("status",)
+)
 SUBMISSION: Final = Mark(
     "a POST, or a GET that sends the captcha's field", _submission, needs=("method",)
 )
@@ -58,13 +74,18 @@ SHORT_PAGE: Final = Mark("a short page without a form", _short)
 CAPTCHA_ERROR: Final = Mark(
     "an error that says that the captcha is wrong, or says *wrong* in the captcha's own place",
     evidence.captcha_error,
+    instead=_first_error,
 )
 OTHER_ERROR: Final = Mark("another error in the same list", evidence.other_error, absent=True)
 NAMED_ERROR: Final = Mark(
-    "an error that names the captcha and says that it is wrong", evidence.named_error
+    "an error that names the captcha and says that it is wrong",
+    evidence.named_error,
+    instead=_first_error,
 )
 JSON_ERROR: Final = Mark(
-    "a member for errors in JSON that says that the captcha is wrong", evidence.json_error
+    "a member for errors in JSON that says that the captcha is wrong",
+    evidence.json_error,
+    instead=_first_saying,
 )
 SCRIPT_ERROR: Final = Mark(
     "a script of JSON that says in a member for errors that the captcha is wrong",

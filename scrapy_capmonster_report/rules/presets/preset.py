@@ -20,6 +20,7 @@ class Mark(Condition):
     Args:
         value: what it is.
         find: what stands there, or ``None``.
+        instead: what stands there in its place, or ``None``; only to explain.
         absent: whether it must not be there.
         needs: what it needs to know, beside the body.
     """
@@ -31,19 +32,21 @@ class Mark(Condition):
         value: str,
         find: Callable[[Page], str | None],
         *,
+        instead: Callable[[Page], str | None] = lambda page: None,
         absent: bool = False,
         needs: Collection[str] = (),
     ) -> None:
         super().__init__(f"not: {value}" if absent else value, None)
         self.needs = frozenset(needs)
         self._find = find
+        self._instead = instead
         self._absent = absent
 
     def holds(self, page: Page) -> bool:
         return (page.view(self._find) is None) is self._absent
 
     def found(self, page: Page) -> str | None:
-        found = page.view(self._find)
+        found = page.view(self._find) or self._instead(page)
         return None if found is None else cut(found)
 
 
