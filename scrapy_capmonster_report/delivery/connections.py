@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 MAX_RECEIVED_BYTES: Final = 256 * 1024
 """What may come in answer to one request: far more than an answer with its headers, over TLS."""
 
+NO_TIMEOUT: Final = 24 * 3600.0
+"""For connecting. Each attempt has a deadline, which allows for a reactor that stood still."""
+
 
 @implementer(IAgentEndpointFactory)
 class Connections:
@@ -35,13 +38,11 @@ class Connections:
 
     Args:
         reactor: connects.
-        timeout: seconds that connecting may take.
         proxy: the proxy that connections go through, if any.
     """
 
-    def __init__(self, reactor: Any, timeout: float, proxy: Proxy | None) -> None:
+    def __init__(self, reactor: Any, proxy: Proxy | None) -> None:
         self._reactor = reactor
-        self._timeout = timeout
         self._proxy = proxy
         self._endpoints: dict[tuple[bytes, bytes, int], IStreamClientEndpoint] = {}
         self._open: set[_Watched] = set()
@@ -68,8 +69,7 @@ class Connections:
         return endpoint
 
     def _watched(self, host: str, port: int) -> IStreamClientEndpoint:
-        # The attempt has a deadline of its own; twice as long, this one never says a word.
-        endpoint = HostnameEndpoint(self._reactor, host, port, timeout=2 * self._timeout)
+        endpoint = HostnameEndpoint(self._reactor, host, port, timeout=NO_TIMEOUT)
         return _WatchedEndpoint(endpoint, self)
 
     def made(self, connection: _Watched) -> None:
