@@ -47,7 +47,7 @@ def try_out(wheel: Path, folder: Path) -> None:
     requirements = (example / "requirements.txt").read_text(encoding="utf-8").splitlines()
     others = [line for line in requirements if line and not line.startswith(("#", "."))]
     run(python, "-m", "pip", "install", "-q", f"{wheel}[redis,summary]", *others, at=folder)
-    run(python, "-m", "scrapy", "capmonster", "check", "--list-presets", at=folder)
+    run(python, "-m", "scrapy", "capmonster", "check", "--help", at=folder)
     run(python, example / "run.py", at=folder)
     run(
         python,

@@ -389,17 +389,6 @@ class TestMiddlewares:
         assert check["ok"] is False
         assert "ADDONS = {} further down in settings.py" in check["advice"]
 
-    def test_the_real_rotating_proxies(self, capfd: pytest.CaptureFixture[str]) -> None:
-        pytest.importorskip("rotating_proxies")
-        orders = {
-            "rotating_proxies.middlewares.RotatingProxyMiddleware": 610,
-            "rotating_proxies.middlewares.BanDetectionMiddleware": 620,
-        }
-        check = self.check(capfd, orders)
-        assert check["ok"] is False
-        assert "610" in check["found"]
-        assert "620" in check["found"]
-
 
 class TestClients:
     @pytest.fixture

@@ -206,6 +206,15 @@ class TestOwnRules:
         )
         assert json.loads(ran.out) == {"refused": 3, "accepted": 3, "suggestions": []}
 
+    def test_pages_that_no_program_likes(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        odd = ["", "\0", "<p class='error \" x'>\"", "[" * 900 + "]" * 900, '{"a": NaN}', "{}", "7"]
+        wrong = "<p class=\"captcha-error\">“No”; 'no' \\ (no) [no]</p>"
+        folder = saved(tmp_path, refused=[*odd, wrong, wrong], accepted=odd)
+        (found,) = run(capfd, "suggest", folder, "--json").answer["suggestions"]
+        assert (found["rule"], found["refused"]) == ({"css": ".captcha-error"}, 2)
+
 
 class TestAsAUserRunsIt:
     def test_rules_to_paste(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

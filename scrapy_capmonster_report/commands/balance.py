@@ -46,7 +46,7 @@ def ask_service(settings: ReportSettings) -> dict[str, Any]:
     key = settings.client_key
     body = json.dumps({"clientKey": key}).encode() if key else None
     url = settings.api_url + ("/getBalance" if key else "/")
-    proxy = getattr(settings, "proxy", "")  # "": as the environment says
+    proxy = settings.proxy  # "": as the environment says
     proxies = {} if proxy == "none" else {"http": proxy, "https": proxy}
     opener = build_opener(_NoRedirects, *([ProxyHandler(proxies)] if proxy else []))
     request = Request(url, body, {"Content-Type": "application/json"})

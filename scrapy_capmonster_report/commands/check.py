@@ -61,7 +61,7 @@ def run(command: Command, args: argparse.Namespace) -> int:
 
 def _read(args: argparse.Namespace, settings: Settings) -> list[SavedPage]:
     """All pages, before anything is printed: one that cannot be read spoils no cli.output."""
-    read_page = PageReader(settings, cli.told_of_pages(args))
+    read_page = PageReader(settings, args)
     urls = [source for source in args.sources if re.match("https?://", source, re.IGNORECASE)]
     pages = {}
     for source in args.sources:
@@ -90,6 +90,8 @@ def _verdict(page: SavedPage, explanations: list[Explanation]) -> dict[str, Any]
 def _show(console: Console, verdict: dict[str, Any], explanations: list[Explanation]) -> None:
     said = {True: f"rejected ({verdict['rule']})", False: "no rule matches", None: "cannot be told"}
     cli.print_line(console, f"{verdict['source']}: {said[verdict['rejected']]}", "bold")
+    if verdict["rejected"] is None:
+        cli.print_line(console, "Say what is not known: --url, --status, --method, --header.")
     table = Table("rule", "condition", "value", "holds", "found")
     for explanation in explanations:
         name = explanation.name + (": matches" if explanation.matched else "")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from rich.console import Console
 from rich.text import Text
-from scrapy import Request, Spider
+from scrapy import Spider
 from scrapy.crawler import Crawler
 from scrapy.exceptions import NotConfigured, UsageError
 from scrapy.utils.misc import load_object
@@ -61,9 +61,9 @@ def add_spider_argument(parser: argparse.ArgumentParser) -> None:
 def add_page_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that say what saved pages do not say themselves."""
     group = parser.add_argument_group("what saved pages do not say (else it is unknown)")
-    group.add_argument("--url", type=_url, help="the URL of the response")
-    group.add_argument("--status", metavar="N", type=_status, help="its status")
-    group.add_argument("--method", metavar="NAME", type=not_empty, help="the request's method")
+    group.add_argument("--url", help="the URL of the response")
+    group.add_argument("--status", metavar="N", type=int, help="its status")
+    group.add_argument("--method", metavar="NAME", help="the request's method")
     group.add_argument(
         "--header",
         metavar="NAME:VALUE",
@@ -72,15 +72,6 @@ def add_page_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         help="a header of the response; may be repeated",
     )
-
-
-def told_of_pages(args: argparse.Namespace) -> dict[str, Any]:
-    """What these options say, as ``NAME.meta.json`` would."""
-    told = {key: getattr(args, key) for key in ("url", "status", "method") if getattr(args, key)}
-    headers: dict[str, list[str]] = {}
-    for name, value in args.headers or ():
-        headers.setdefault(name, []).append(value)
-    return {**told, "headers": headers} if headers else told
 
 
 def not_empty(text: str) -> str:
@@ -93,19 +84,6 @@ def not_empty(text: str) -> str:
 def a_path(text: str) -> Path:
     """The path that *text* names, for ``argparse``; ``Path("")`` would be the current folder."""
     return Path(not_empty(text))
-
-
-def _url(text: str) -> str:
-    try:
-        return str(Request(text).url)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a URL: {error}") from error
-
-
-def _status(text: str) -> int:
-    if not re.fullmatch("[1-9][0-9][0-9]", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 100 to 999")
-    return int(text)
 
 
 def _header(text: str) -> tuple[str, str]:

@@ -31,6 +31,7 @@ _WRONG: Final = "wrong|incorrect|invalid|mismatch|not match|not valid|denied|suc
 _WORD: Final = r"[^\W\d_]+(?:['_.-][^\W\d_]+)*"
 _MAX_WORDS: Final = 6
 _MAX_MESSAGE: Final = 300
+_MAX_ELEMENTS: Final = 200
 
 _ERROR_ELEMENT: Final = f'//*[re:test(concat(@class, " ", @id, " ", @role), "{_ERROR}", "i")]'
 
@@ -57,7 +58,8 @@ def _of_json(page: Page) -> Iterator[Ranked]:
     for key, value in () if page.json is NOT_JSON else _members(page.json):
         regexes = []
         if isinstance(value, str):
-            regexes = [(rank, f"(?i){phrase}") for rank, phrase in _phrases(value)]
+            if _speaks(f"{key} {value}"):
+                regexes = [(rank, f"(?i){phrase}") for rank, phrase in _phrases(value)]
             if re.fullmatch(_WORD, value):
                 regexes.append((1 if _speaks(value) else 5, f'"{_regex(value)}"'))
         elif _speaks(key) and (not value or abs(value) < 1000):
@@ -65,16 +67,17 @@ def _of_json(page: Page) -> Iterator[Ranked]:
         yield from ((rank, {"jmespath": "@", "text": regex}) for rank, regex in regexes)
 
 
-def _members(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value in *value* that is not a dict or a list, with its key."""
-    if isinstance(value, dict):
-        for name, item in value.items():
-            yield from _members(item, name)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _members(item, key)
-    else:
-        yield key, value
+def _members(document: Any) -> Iterator[tuple[str, Any]]:
+    """Every value in *document* that is not a dict or a list, with its key."""
+    left = [("", document)]
+    while left:
+        key, value = left.pop()
+        if isinstance(value, dict):
+            left += value.items()
+        elif isinstance(value, list):
+            left += ((key, item) for item in value)
+        else:
+            yield key, value
 
 
 def _of_elements(page: Page) -> Iterator[Ranked]:
@@ -82,12 +85,12 @@ def _of_elements(page: Page) -> Iterator[Ranked]:
         return
     filled_in = page.selector.xpath("//input/@value | //textarea/text()").getall()
     own = set(re.findall(_WORD, " ".join(filled_in).lower()))
-    for element in page.selector.xpath(_ERROR_ELEMENT):
+    for element in page.selector.xpath(_ERROR_ELEMENT)[:_MAX_ELEMENTS]:
         message = element.xpath("normalize-space()").get("")
         for name in element.attrib.get("class", "").split() if message else ():
             if re.fullmatch(_WORD, name) and re.search(_ERROR, name, re.I):
                 yield (1 if re.search(_CAPTCHA, name, re.I) else 4), {"css": f".{name}"}
-        for rank, phrase in _phrases(message, own) if len(message) <= _MAX_MESSAGE else ():
+        for rank, phrase in _phrases(message, own):
             yield rank, {"xpath": f'{_ERROR_ELEMENT}[re:test(normalize-space(), "{phrase}", "i")]'}
     for name in page.selector.xpath("//@id | //@name").getall():
         if re.fullmatch(_WORD, name) and re.search(_CAPTCHA, name, re.I):
@@ -96,6 +99,8 @@ def _of_elements(page: Page) -> Iterator[Ranked]:
 
 def _phrases(message: str, own: Collection[str] = ()) -> Iterator[tuple[int, str]]:
     """Parts of a *message* as regexes, none with a word of a user's *own*."""
+    if len(message) > _MAX_MESSAGE:  # an article, not a message
+        return
     words = [word.strip('.,:;!?()[]"“”„»«') for word in message.lower().split()]
     for count in range(1, _MAX_WORDS + 1):
         for start in range(len(words) - count + 1):

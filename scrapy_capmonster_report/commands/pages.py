@@ -24,6 +24,7 @@ from .cache import database_of, entry_of, read_database, read_entry, read_record
 from .files import read_file
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Iterator, Mapping
 
     from scrapy.crawler import Crawler
@@ -103,13 +104,22 @@ class PageReader:
 
     Args:
         settings: those of the project, for its way with compression.
-        told: what the command line says of pages that do not say it: values of
-            ``NAME.meta.json``, by their keys.
+        args: the options of ``cli.add_page_arguments``: what pages do not say themselves.
+
+    Raises:
+        UsageError: one of these cannot be.
     """
 
-    def __init__(self, settings: BaseSettings, told: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, settings: BaseSettings, args: argparse.Namespace | None = None) -> None:
         self.decompress = Decompressor(settings)
-        self._told = told or {}
+        self._told: dict[str, Any] = {
+            key: value
+            for key in ("url", "status", "method")
+            if (value := getattr(args, key, None)) is not None
+        }
+        for name, value in getattr(args, "headers", None) or ():
+            self._told.setdefault("headers", {}).setdefault(name, []).append(value)
+        _check_meta(self._told, "the options")
 
     def __call__(self, path: Path) -> SavedPage:
         """The saved page *path*, with what ``NAME.meta.json`` beside it says.
@@ -167,16 +177,20 @@ def _read_meta(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path} is not JSON: {error}") from error
     if not isinstance(known, dict):
         raise UsageError(f"{path} is not a JSON object")
+    _check_meta(known, str(path))
+    return known
+
+
+def _check_meta(known: Mapping[str, Any], where: str) -> None:
     for key, value in known.items():
         if key not in _META:
             match = closest_match(key, _META)
             question = f" Did you mean {match!r}?" if match else ""
             allowed = ", ".join(_META)
-            raise UsageError(f"{path}: there is no key {key!r}. Allowed: {allowed}.{question}")
+            raise UsageError(f"{where}: there is no key {key!r}. Allowed: {allowed}.{question}")
         is_right, allowed = _META[key]
         if not is_right(value):
-            raise UsageError(f"{path}: {key!r} is {value!r}: it must be {allowed}")
-    return known
+            raise UsageError(f"{where}: {key!r} is {value!r}: it must be {allowed}")
 
 
 def _is_status(value: object) -> bool:

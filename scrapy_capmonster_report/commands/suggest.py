@@ -81,7 +81,7 @@ def suggest(
     # product, the last for any.
     ranks = {
         json.dumps(name): -place - len(PRESETS) * _mentions(name, refused)
-        for place, name in enumerate(reversed(PRESETS), 1)
+        for place, name in enumerate(reversed([*PRESETS]), 1)
     }
     found = {mark: _matched(mark, refused) for mark in ranks}
     for page in refused:

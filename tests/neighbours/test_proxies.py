@@ -10,6 +10,7 @@ import pytest_twisted
 from packages import neighbour
 from strict_site import RULES, StrictSite, Submits, send, submit, withheld
 from support import Reply
+from workbench import run
 
 REFUSES_CONNECTIONS = "http://127.0.0.1:9"
 
@@ -197,3 +198,19 @@ async def test_a_proxy_that_opens_no_tunnel_has_carried_no_answer(serve: Any, ap
     assert site.got(2) == [True]
     assert [task_id for _, task_id in cloud.reports] == [1]
     assert withheld(stats) == {}
+
+
+def test_the_doctor_says_that_it_stands_above_ours(capfd: pytest.CaptureFixture[str]) -> None:
+    neighbour("rotating_proxies.middlewares")
+    settings = {
+        "ADDONS": {"scrapy_capmonster_report.Addon": 500},
+        "DOWNLOADER_MIDDLEWARES": {
+            "rotating_proxies.middlewares.RotatingProxyMiddleware": 610,
+            "rotating_proxies.middlewares.BanDetectionMiddleware": 620,
+        },
+    }
+    ran = run(capfd, "doctor", "--offline", "--json", settings=settings)
+    (check,) = (check for check in ran.answer["checks"] if check["name"] == "middlewares")
+    assert (ran.code, check["ok"]) == (1, False)
+    for order in ("610", "620"):
+        assert order in check["found"]
