@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _MAX_SCRIPT: Final = 100_000
 """Characters of a script that is read as JSON, or for its ``alert()``."""
 
+_MAX_LONE: Final = 5000
+"""Bytes of a page that shows nothing but a message."""
+
 _MAX_SCRIPTS: Final = 50
 _MAX_FRAGMENTS: Final = 5
 _QUOTED = re.compile("“[^”]*”")
@@ -148,6 +151,13 @@ def named_error(page: Page) -> str | None:
     return error_on(page.view(sight), About.ITS_ANSWER)
 
 
+def lone_message(page: Page) -> str | None:
+    """All that a page shows, if that says that a captcha answer was wrong."""
+    if len(page.response.body) > _MAX_LONE or page.view(sight).fields:
+        return None
+    return page.words if rejects(page.words, About.ITS_ANSWER) else None
+
+
 def error_on(seen: Sight, most: About = About.ITS_PLACE) -> str | None:
     """The error among those *seen* that says that a captcha answer was wrong.
 
@@ -166,6 +176,7 @@ def error_on(seen: Sight, most: About = About.ITS_PLACE) -> str | None:
         is_one = rejects(error.text, min(level, most)) or (
             most is About.ITS_PLACE
             and bool(seen.captcha)
+            and error.place not in seen.groups
             and rejects(error.text, About.ITS_PLACE)
             and is_captchas_own(error.place)
         )
