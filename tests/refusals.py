@@ -614,7 +614,7 @@ def _refused_by_others() -> Iterator[Case]:
     )
     picture = '<img src="data:image/jpeg;base64,x"><input name="form[captcha]">'
     for group in (
-        f'<div><label class="required">Captcha</label><ul><li>Bad code value</li></ul>{picture}</div>',
+        f"<div><label>Captcha</label><ul><li>Bad code value</li></ul>{picture}</div>",
         f"<p>Incorrect security code<br>{picture}</p>",
         f'<div class="MuiFormControl-root">{picture}<p class="Mui-error">Wrong code</p></div>',
     ):
