@@ -71,9 +71,10 @@ def document(page: Page) -> Any:
     if page.json is not NOT_JSON or page.selector is None:
         return page.json
     body = page.selector.root.find("body")
-    children = [] if body is None else list(body)
-    is_alone = len(children) == 1 and children[0].tag == "pre"
-    return _parsed(children[0].text) if is_alone else NOT_JSON
+    child = None if body is None else next(iter(body), None)
+    if child is None or child.tag != "pre" or child.getnext() is not None:
+        return NOT_JSON
+    return _parsed(child.text)
 
 
 def said(page: Page) -> list[Saying]:

@@ -148,7 +148,11 @@ class Reader:
             if not self.sight.picture and is_picture(element):
                 self.sight.picture = _shown(element)
                 self._note_group(element)
-        marked = [element for element in root.iter("*") if self._is_marked(element)]
+        marked = [
+            element
+            for element in root.iter("*")
+            if (element.items() or element.tag == "center") and self._is_marked(element)
+        ]
         self._marked = frozenset(marked)
         if len(marked) > MAX_MARKED:
             return
