@@ -17,7 +17,8 @@ import replay
 from measure import Row, best, show
 from parsel import Selector
 from scrapy.settings import Settings
-from scrapy_capmonster_report.commands.sources import Source
+
+from scrapy_capmonster_report.commands.pages import PageReader, Source
 
 PAGES = 10_000
 CACHED = 2_000
@@ -27,7 +28,8 @@ ROUNDS = 2
 def save(cache: Path, folder: Path, pages: int) -> None:
     """Save the pages of a cache, each as often as it takes to have so many."""
     folder.mkdir()
-    texts = [read().response.text for read in Source(cache, Settings())]
+    settings = Settings()
+    texts = [read().response.text for _, read in Source(cache, settings, PageReader(settings))]
     for number in range(pages):
         (folder / f"{number}.html").write_text(texts[number % len(texts)])
         meta = {"url": f"https://shop.example/list?page={number}", "status": 200}

@@ -24,7 +24,8 @@ from scrapy import Request
 from scrapy.extensions.httpcache import FilesystemCacheStorage
 from scrapy.http import Response
 from scrapy.settings import Settings
-from scrapy_capmonster_report.commands.sources import Source
+
+from scrapy_capmonster_report.commands.pages import PageReader, Source
 
 RULES = [
     {
@@ -74,8 +75,9 @@ def with_parsel(folder: Path) -> int:
 
 
 def with_scrapy(folder: Path) -> int:
-    """Read through Scrapy's storage, and parse with parsel."""
-    pages = (read().response.text for read in Source(folder, Settings()))
+    """Read the cache as the command does, and parse with parsel."""
+    settings = Settings()
+    pages = (read().response.text for _, read in Source(folder, settings, PageReader(settings)))
     return sum(bool(Selector(page, type="html").css(".captcha-error")) for page in pages)
 
 

@@ -1,92 +1,81 @@
-"""The figures of a crawl, from what the shop and the stand-in saw; the plugin is not asked."""
+"""The figures of the crawls, from what the shops and the stand-in saw; the plugin is not asked."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from rich import box
 from rich.table import Table
-from shop import NOT_TO_BLAME, Verdict
-
-from scrapy_capmonster_report.simulator import IMAGE_REPORT
+from shops import SHOPS, Verdict
 
 if TYPE_CHECKING:
-    from shop import Record
+    from shops import Record
 
-    from scrapy_capmonster_report.simulator import SimulatedTask, Simulator
+    from scrapy_capmonster_report.simulator import Simulator
 
 
-@dataclass(frozen=True)
+@dataclass
 class Figures:
     """How many of each.
 
     Args:
-        bought: answers that the stand-in was asked for.
-        wrong: of those, wrong by construction.
-        refused: refusals by the shop.
-        not_to_blame: of those, refusals that were not the answer's fault.
-        reported: reports that the stand-in accepted.
-        false: calls to report an answer that was not to blame, or was reported before.
-        missed: answers to blame (wrong, and refused for it when new) without a report.
+        answers: answers that were sent to a shop.
+        passed: of those, the ones that the shop did not reject.
+        rejected: the others.
+        reported: rejected answers that were reported to the stand-in.
+        withheld: rejected answers that are not to blame, and not reported.
+        false: reports on answers that were not to blame, or had been reported before.
+        missed: answers to blame without a report.
     """
 
-    bought: int
-    wrong: int
-    refused: int
-    not_to_blame: int
-    reported: int
-    false: int
-    missed: int
-
-    @classmethod
-    def of(cls, simulator: Simulator, record: Record, *, pictures: bool) -> Figures:
-        """What the stand-in and the shop's record say, of pictures or else of tokens."""
-        tasks = [t for t in simulator.tasks.values() if (IMAGE_REPORT in t.endpoints) == pictures]
-        reports = [r for r in simulator.reports if (r.endpoint == IMAGE_REPORT) == pictures]
-        verdicts = {task.id: record.on(_submitted(task)) for task in tasks}
-        wrong = {task.id for task in tasks if task.wrong}
-        to_blame = {task for task in wrong if verdicts[task][:1] == [Verdict.WRONG]}
-        found = Counter(verdict for each in verdicts.values() for verdict in each)
-        not_to_blame = sum(found[verdict] for verdict in NOT_TO_BLAME)
-        accepted = {report.task_id for report in reports if report.accepted}
-        return cls(
-            bought=len(tasks),
-            wrong=len(wrong),
-            refused=found[Verdict.WRONG] + not_to_blame,
-            not_to_blame=not_to_blame,
-            reported=sum(report.accepted for report in reports),
-            false=len(reports) - len(accepted & to_blame),
-            missed=len(to_blame - accepted),
-        )
+    answers: int = 0
+    passed: int = 0
+    rejected: int = 0
+    reported: int = 0
+    withheld: int = 0
+    false: int = 0
+    missed: int = 0
 
     def __add__(self, other: Figures) -> Figures:
-        return Figures(*map(sum, zip(astuple(self), astuple(other), strict=True)))
+        names = [field.name for field in fields(self)]
+        return Figures(*(getattr(self, name) + getattr(other, name) for name in names))
 
 
-def table(pictures: Figures, tokens: Figures) -> Table:
+def figures(simulator: Simulator, record: Record) -> dict[str, Figures]:
+    """The figures of each shop, by its host."""
+    reports = Counter(report.task_id for report in simulator.reports)
+    found: dict[str, Figures] = {}
+    for task in simulator.tasks.values():
+        entry = record.on(str(task.task.get("body", task.answer)))
+        if entry is None:
+            continue  # bought ahead, and never sent
+        calls = reports[task.id]
+        wrong = entry.verdict is Verdict.WRONG
+        not_to_blame = entry.verdict in (Verdict.LATE, Verdict.USED)
+        found[entry.site] = found.get(entry.site, Figures()) + Figures(
+            answers=1,
+            passed=not (wrong or not_to_blame),
+            rejected=wrong or not_to_blame,
+            reported=bool(calls),
+            withheld=not_to_blame and not calls,
+            false=calls - bool(calls and wrong),
+            missed=wrong and not calls,
+        )
+    return dict(sorted(found.items()))
+
+
+def table(found: dict[str, Figures]) -> Table:
     """The figures, to be printed."""
-    total = pictures + tokens
-    result = Table(box=box.SIMPLE_HEAD)
-    result.add_column()
-    for heading in ("pictures", "tokens", "all"):
-        result.add_column(heading, justify="right")
-    verdict = "bold red" if total.false or total.missed else "bold green"
-    for label, field, style in (
-        ("answers bought", "bought", None),
-        ("  wrong by construction", "wrong", None),
-        ("refused by the site", "refused", None),
-        ("  answer not to blame", "not_to_blame", None),
-        ("reported", "reported", "bold"),
-        ("false reports", "false", verdict),
-        ("missed reports", "missed", verdict),
-    ):
-        cells = (str(getattr(figures, field)) for figures in (pictures, tokens, total))
-        result.add_row(label, *cells, style=style)
+    columns = ("answers", "passed", "rejected", "reported", "withheld")
+    total = sum(found.values(), Figures())
+    result = Table(box=box.SIMPLE_HEAD, show_footer=True, padding=(0, 1, 0, 0))
+    result.add_column("shop", "all")
+    result.add_column("captcha")
+    for name in columns:
+        result.add_column(name, str(getattr(total, name)), justify="right")
+    for site, of_site in found.items():
+        cells = (str(getattr(of_site, name)) for name in columns)
+        result.add_row(site, SHOPS[site].captcha, *cells)
     return result
-
-
-def _submitted(task: SimulatedTask) -> str:
-    """What the shop knows an answer by: the picture, or the token itself."""
-    return str(task.task.get("body", task.answer))

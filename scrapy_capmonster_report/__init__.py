@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import signals
     from .addon import Addon
+    from .callbacks import accept, reject
     from .middleware import CapMonsterReportMiddleware
     from .outcome import Outcome
     from .task import Task, captcha_meta
@@ -17,7 +18,9 @@ __all__ = [
     "CapMonsterReportMiddleware",
     "Outcome",
     "Task",
+    "accept",
     "captcha_meta",
+    "reject",
     "signals",
 ]
 
@@ -26,7 +29,9 @@ _MODULES = {
     "CapMonsterReportMiddleware": "middleware",
     "Outcome": "outcome",
     "Task": "task",
+    "accept": "callbacks",
     "captcha_meta": "task",
+    "reject": "callbacks",
 }
 
 

@@ -54,6 +54,7 @@ class Attempt(NamedTuple):
         number: 0 before the first attempt.
         begun: how many ``redirect_urls`` lay behind when the attempt began.
         hops: how many lay behind when it was last seen.
+        url: where it was last seen.
         in_downloader: whether its response is still to come.
         sent_at: when it was sent; ``None`` if not yet known.
         verdict: one of the constants above.
@@ -66,6 +67,7 @@ class Attempt(NamedTuple):
     number: int = 0
     begun: int = 0
     hops: int = 0
+    url: str = ""
     in_downloader: bool = False
     sent_at: float | None = None
     verdict: int = UNJUDGED
@@ -78,7 +80,19 @@ class Attempt(NamedTuple):
 
 _MOMENT: Final = (int, float)
 _OPTIONAL: Final = (int, float, type(None))
-_TYPES: Final[tuple[Any, ...]] = (int, _MOMENT, _OPTIONAL, int, int, int, bool, _OPTIONAL, int, str)
+_TYPES: Final[tuple[Any, ...]] = (
+    int,
+    _MOMENT,
+    _OPTIONAL,
+    int,
+    int,
+    int,
+    str,
+    bool,
+    _OPTIONAL,
+    int,
+    str,
+)
 _MAX_MOMENT: Final = 1e12
 """Seconds since the epoch that no clock shows."""
 
@@ -216,10 +230,11 @@ class Attempts:
 
     def _leave(self, request: Request, attempt: Attempt) -> Attempt:
         """The attempt on which *request* leaves for the site: the same if it was redirected."""
-        hops = len(redirect_urls(request.meta))
-        if attempt.number and hops > attempt.hops:
+        urls = redirect_urls(request.meta)
+        hops, url = len(urls), request.url
+        if attempt.number and urls[attempt.hops : attempt.hops + 1] == [attempt.url]:
             verdict = REJECTED if attempt.verdict == REJECTED else UNJUDGED
-            return attempt._replace(hops=hops, verdict=verdict)
+            return attempt._replace(hops=hops, url=url, verdict=verdict)
         if attempt.number:
             self._order.began_elsewhere(attempt.task_id, attempt.number)
         number, now = self._next_number(), self._clock.now()
@@ -232,6 +247,7 @@ class Attempts:
             number,
             begun=hops,
             hops=hops,
+            url=url,
         )
 
     def _note_sent(self, attempt: Attempt, latency: object) -> Attempt:

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any, Final
 from zlib import crc32
 
 from scrapy.http import HtmlResponse, JsonResponse, Response, TextResponse, XmlResponse
-from scrapy.utils.httpobj import urlparse_cached
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.threads import deferToThreadPool
 
@@ -67,12 +66,9 @@ _SECRET_HEADERS: Final = frozenset({"cookie", "set-cookie", "authorization", "pr
 _MAX_NAME: Final = 60
 """Characters of a site's or a rule's name in the name of its folder."""
 
-_TITLE: Final = re.compile(rb"<title[^>]*>([^<]{0,200})", re.IGNORECASE)
+_TITLE: Final = re.compile(rb"<title[^>]{0,100}>([^<]{0,200})", re.IGNORECASE)
 _TITLE_WITHIN: Final = 10_000
 """Bytes of a page in which its title is looked for."""
-
-_WITH_DIGIT: Final = re.compile(rb"[^\s/]*\d[^\s/]*")
-"""A part of a path or a title that is probably a number, an id or a date."""
 
 
 class SavedPages:
@@ -217,10 +213,12 @@ def _write_private(path: Path, content: bytes) -> None:
 def _kind_of(response: Response) -> str:
     """What tells pages apart, the coarsest first: status, size, path and title, length."""
     title = _TITLE.search(response.body, 0, _TITLE_WITHIN)
-    look = urlparse_cached(response).path.encode() + b" " + (title[1] if title else b"")
-    look_id = crc32(_WITH_DIGIT.sub(b"", look))
+    words = re.split(rb"[\s/]+", response.url.partition("?")[0].encode(errors="replace"))
+    words += title[1].split() if title else ()
+    # What has a digit in it is probably a number, an id or a date.
+    look = crc32(b" ".join(word for word in words if not re.search(rb"\d", word)))
     length = len(response.body)
-    return f"{response.status}-{length.bit_length()}-{look_id:08x}-{length}"
+    return f"{response.status}-{length.bit_length()}-{look:08x}-{length}"
 
 
 def _is_wanted(name: str, names: Collection[str]) -> bool:

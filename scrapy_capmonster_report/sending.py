@@ -48,8 +48,9 @@ class _Sending(NamedTuple):
     def is_before(self, other: _Sending) -> bool:
         """Whether this one was surely sent before *other*."""
         if self.sent is not None:
-            return self.sent <= (other.reached if other.sent is None else other.sent)
-        return self.slot is not None and self.slot == other.slot and self.reached <= other.reached
+            since = other.reached if other.sent is None else other.sent
+            return (self.sent, self.number) < (since, other.number)  # clocks tick coarsely
+        return self.slot is not None and self.slot == other.slot and self.number < other.number
 
     def is_first_of(self, sendings: list[_Sending]) -> bool:
         return all(self is other or self.is_before(other) for other in sendings)

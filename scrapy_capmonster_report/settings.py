@@ -36,6 +36,7 @@ MAX_AGE: Final = "CAPMONSTER_REPORT_MAX_AGE"
 REUSED: Final = "CAPMONSTER_REPORT_REUSED"
 CLOSE_TIMEOUT: Final = "CAPMONSTER_REPORT_CLOSE_TIMEOUT"
 LEDGER: Final = "CAPMONSTER_REPORT_LEDGER"
+PROXY: Final = "CAPMONSTER_REPORT_PROXY"
 SAVE_REJECTED: Final = "CAPMONSTER_REPORT_SAVE_REJECTED"
 
 DEFAULTS: Final[Mapping[str, Any]] = {
@@ -51,6 +52,7 @@ DEFAULTS: Final[Mapping[str, Any]] = {
     REUSED: False,
     CLOSE_TIMEOUT: 30.0,
     LEDGER: "",
+    PROXY: "",
     SAVE_REJECTED: "",
 }
 
@@ -69,6 +71,15 @@ _URL: Final = re.compile(
     r"(?:/[a-z0-9._~/-]*)?",
     re.IGNORECASE | re.ASCII,
 )
+PROXY_URL: Final = re.compile(
+    r"http://(?:[^/?#@\s]*@)?"
+    r"(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?/?",
+    re.IGNORECASE | re.ASCII,
+)
+"""An HTTP proxy, with user and password or without."""
+
+NO_PROXY: Final = "none"
+
 _SECRETS: Final = re.compile(r"(?P<scheme>\w+://)?.+(?=@)|(?<=[?#]).+", re.DOTALL)
 """The parts of a URL that may hold a password or the account key."""
 
@@ -125,6 +136,7 @@ class ReportSettings:
     report_reused: bool
     close_timeout: float
     ledger: str
+    proxy: str
     save_rejected: str
 
     @classmethod
@@ -154,6 +166,7 @@ class ReportSettings:
             report_reused=read.boolean(REUSED),
             close_timeout=read.seconds(CLOSE_TIMEOUT, zero=True),
             ledger=read.text(LEDGER),
+            proxy=read.proxy(),
             save_rejected=read.text(SAVE_REJECTED),
         )
 
@@ -194,6 +207,17 @@ class _Reader:
         if not isinstance(value, str):
             raise invalid(name, value, "It must be a str.")
         return value.strip()
+
+    def proxy(self) -> str:
+        value = self.text(PROXY)
+        if value and value.lower() != NO_PROXY and not PROXY_URL.fullmatch(value):
+            allowed = (
+                "It must be '' (as the environment says), 'none', or a URL like "
+                "'http://USER:PASSWORD@HOST:PORT', with '@', '/', '?' and '#' in a password "
+                "percent-encoded ('@': '%40')."
+            )
+            raise invalid(PROXY, without_secrets(value), allowed)
+        return NO_PROXY if value.lower() == NO_PROXY else value
 
     def client_key(self, environ: Mapping[str, str], *, needed: bool = True) -> str:
         """The account key, or ``""`` where there is none and it is not *needed*."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from difflib import get_close_matches
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from .text import closest_match
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,48 +44,32 @@ class TaskType(NamedTuple):
     lifetime: float | None = None
 
 
+_TOKEN = TaskType(Kind.TOKEN)
 # Google's verify page: a token is good for two minutes.
 _RECAPTCHA = TaskType(Kind.TOKEN, 120.0)
-_TOKEN = TaskType(Kind.TOKEN)
-_IMAGE = TaskType(Kind.IMAGE)
 
 _CUSTOM_TASK: Final = "CustomTask"
+_CUSTOM_CLASSES: Final = (
+    *("alibaba", "altcha", "Basilisk", "Castle", "DataDome"),
+    *("friendly", "HUNT", "Imperva", "Temu", "tspd"),
+)
 
 #: The service's task types (its documentation, 2026), without the "Proxyless" that any of them may
 #: end in, the known classes of ``CustomTask``, and the kinds, which are types too. Lifetimes come
 #: from the pages of those who issue the captchas; images and the rest have no general figure.
 TASK_TYPES: Final[Mapping[str, TaskType]] = {
-    "ImageToTextTask": _IMAGE,
-    "ComplexImageTask": _IMAGE,
-    "RecaptchaV2Task": _RECAPTCHA,
-    "RecaptchaV2EnterpriseTask": _RECAPTCHA,
-    "RecaptchaV3Task": _RECAPTCHA,
-    "RecaptchaV3EnterpriseTask": _RECAPTCHA,
-    "NoCaptchaTask": _RECAPTCHA,
+    **dict.fromkeys(("ImageToTextTask", "ComplexImageTask", "image"), TaskType(Kind.IMAGE)),
+    **dict.fromkeys(("RecaptchaV2Task", "RecaptchaV2EnterpriseTask", "NoCaptchaTask"), _RECAPTCHA),
+    **dict.fromkeys(("RecaptchaV3Task", "RecaptchaV3EnterpriseTask"), _RECAPTCHA),
+    "recaptcha": TaskType(Kind.RECAPTCHA, _RECAPTCHA.lifetime),
     "TurnstileTask": TaskType(Kind.TOKEN, 300.0),  # Cloudflare, server-side validation
     "GeeTestTask": TaskType(Kind.TOKEN, 600.0),  # GeeTest's glossary: the v3 challenge
     "AmazonTask": TaskType(Kind.TOKEN, 300.0),  # AWS WAF's default immunity time
     "ProsopoTask": TaskType(Kind.TOKEN, 120.0),  # Prosopo's default; a site may set 1 to 600
-    "FunCaptchaTask": _TOKEN,
-    "HCaptchaTask": _TOKEN,
-    "BinanceTask": _TOKEN,
-    "MTCaptchaTask": _TOKEN,
-    "YidunTask": _TOKEN,
-    _CUSTOM_TASK: _TOKEN,
-    "CustomTask/DataDome": _TOKEN,
     "CustomTask/TenDI": TaskType(Kind.TOKEN, 300.0),  # Tencent's SDK documentation
-    "CustomTask/Basilisk": _TOKEN,
-    "CustomTask/Imperva": _TOKEN,
-    "CustomTask/Temu": _TOKEN,
-    "CustomTask/altcha": _TOKEN,
-    "CustomTask/Castle": _TOKEN,
-    "CustomTask/tspd": _TOKEN,
-    "CustomTask/HUNT": _TOKEN,
-    "CustomTask/alibaba": _TOKEN,
-    "CustomTask/friendly": _TOKEN,
-    "image": _IMAGE,
-    "token": _TOKEN,
-    "recaptcha": TaskType(Kind.RECAPTCHA, _RECAPTCHA.lifetime),
+    **dict.fromkeys(("BinanceTask", "FunCaptchaTask", "HCaptchaTask"), _TOKEN),
+    **dict.fromkeys(("MTCaptchaTask", "YidunTask", _CUSTOM_TASK, "token"), _TOKEN),
+    **{f"{_CUSTOM_TASK}/{name}": _TOKEN for name in _CUSTOM_CLASSES},
 }
 _NAMES: Final[Mapping[str, str]] = {name.lower(): name for name in TASK_TYPES}
 
@@ -190,9 +175,7 @@ def task_type(name: object) -> TaskType | None:
 
 def closest_task_type(name: str) -> str | None:
     """The known task type or kind whose name is most like *name*, as the service spells it."""
-    written = name[:_MAX_NAME].strip().lower().removesuffix("proxyless")
-    matches = get_close_matches(written, _NAMES, n=1)
-    return _NAMES[matches[0]] if matches else None
+    return closest_match(name[:_MAX_NAME].strip().lower().removesuffix("proxyless"), TASK_TYPES)
 
 
 def read_task(

@@ -30,8 +30,8 @@ def main(dist: Path) -> None:
 def check_contents(wheel: Path) -> None:
     names = {name for name in ZipFile(wheel).namelist() if ".dist-info/" not in name}
     modules = {path.relative_to(ROOT).as_posix() for path in PACKAGE.rglob("*.py")}
-    data = {f"{PACKAGE.name}/py.typed", f"{PACKAGE.name}/insight/page.html"}
-    wanted = modules | data
+    data = {"py.typed", "insight/page.html", "ledger/redis.lua", "simulator/solutions.json"}
+    wanted = modules | {f"{PACKAGE.name}/{name}" for name in data}
     assert names == wanted, f"too much: {names - wanted}, missing: {wanted - names}"
 
 
@@ -47,7 +47,7 @@ def try_out(wheel: Path, folder: Path) -> None:
     requirements = (example / "requirements.txt").read_text(encoding="utf-8").splitlines()
     others = [line for line in requirements if line and not line.startswith(("#", "."))]
     run(python, "-m", "pip", "install", "-q", f"{wheel}[redis,summary]", *others, at=folder)
-    run(python, "-m", "scrapy", "capmonster", "check", "--list-presets", at=folder)
+    run(python, "-m", "scrapy", "capmonster", "check", "--help", at=folder)
     run(python, example / "run.py", at=folder)
     run(
         python,

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 
 from scrapy_capmonster_report.clock import SteadyClock
-from scrapy_capmonster_report.ledger.journal import JournalLedger
-from scrapy_capmonster_report.ledger.sqlite import SQLiteHome, _open
+from scrapy_capmonster_report.ledger.buffered import BufferedLedger
+from scrapy_capmonster_report.ledger.sqlite import SQLiteBackend
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from twisted.internet.task import Clock
-
-    from scrapy_capmonster_report.ledger.entries import Entry
-    from scrapy_capmonster_report.outcome import Outcome
 
 
 class Disk:
@@ -27,67 +25,88 @@ class Disk:
         self.database = sqlite3.connect(":memory:", isolation_level=None)
         self.running: set[str] = set()
 
-    def fates(self) -> dict[str, int]:
-        return dict(
-            self.database.execute(
-                "SELECT status, sum(tasks) FROM total GROUP BY status HAVING sum(tasks) > 0"
+    def statuses(self) -> dict[str, int]:
+        """How many tasks have each status; the same by the hour and by the period."""
+        by_period, by_hour = (
+            dict(
+                self.database.execute(
+                    "SELECT status, sum(tasks) FROM total WHERE seconds = ? GROUP BY status"
+                    " HAVING sum(tasks) > 0",
+                    (seconds,),
+                )
             )
+            for seconds in (300, 3600)
         )
+        assert by_period == by_hour
+        return by_hour
 
 
-class ClockedHome(SQLiteHome):
+class ClockedBackend(SQLiteBackend):
     """Does its work *delay* seconds after it was asked to.
 
-    Args:
-        fails: asked before each work; what it raises, the work fails with.
+    ``fails`` is called before each work; what it raises, the work fails with.
     """
 
     def __init__(self, disk: Disk, clock: Clock) -> None:
-        super().__init__("ledger.sqlite", reactor=None, report_reused=False)
+        super().__init__(Path("ledger.sqlite"), reactor=None, report_reused=False)
         self.delay = 0.01
         self.hangs = False
         self.fails: Callable[[], None] = lambda: None
-        self.batches: list[int] = []
+        self.batches: list[list[str]] = []
         self._disk = disk
         self._clock = clock
         self._dead = False
+        self._locks = self
 
-    def open(self, now: float) -> Any:
-        self._disk.running.add(self._run)
-        return self._later(_open, now)
+    # what it asks of its locks
+    run_id = property(lambda self: str(id(self)))
 
-    def take_over(self, now: float) -> Any:
-        return self._later(self._take_over, now)
+    def hold(self) -> None:
+        self._disk.running.add(self.run_id)
 
-    def write(self, entries: Sequence[Entry]) -> Deferred[list[Outcome | None]]:
-        self.batches.append(len(entries))
-        return self._later(self._write, entries)
+    def has_ended(self, run_id: str) -> bool:
+        return run_id not in self._disk.running
 
-    def close(self) -> Deferred[None]:
-        return self._later(lambda _: self._disk.running.discard(self._run))
+    def find_old(self, pending: Any) -> None:
+        pass
+
+    def forget_ended(self, *, remove: bool) -> None:
+        pass
+
+    def release(self, *, remove: bool) -> None:
+        self._disk.running.discard(self.run_id)
+
+    def _connect(self) -> sqlite3.Connection:
+        return self._disk.database
+
+    def _disconnect(self) -> None:
+        if self._disk.database.in_transaction:
+            self._disk.database.rollback()
+
+    def write(self, events: Any) -> Any:
+        self.batches.append([type(event).__name__ for event in events])
+        return super().write(events)
 
     def die(self) -> None:
         """``kill -9``: what is not yet written never is."""
         self._dead = True
-        self._disk.running.discard(self._run)
+        self._disk.running.discard(self.run_id)
 
-    def _is_running(self, run: str) -> bool:
-        return run in self._disk.running
-
-    def _later(self, work: Callable[..., Any], *args: Any) -> Deferred[Any]:
+    def _in_thread(self, work: Callable[..., Any], *args: Any) -> Deferred[Any]:
         done: Deferred[Any] = Deferred()
         if not self.hangs:
             self._clock.callLater(self.delay, self._do, done, work, args)
         return done
+
+    def _stop_thread(self, result: Any) -> Any:
+        return result
 
     def _do(self, done: Deferred[Any], work: Callable[..., Any], args: tuple[Any, ...]) -> None:
         if self._dead:
             return
         try:
             self.fails()
-            result = work(self._disk.database, *args)
-            if self._disk.database.in_transaction:
-                self._disk.database.commit()
+            result = work(*args)
         except Exception:
             done.errback()
         else:
@@ -96,16 +115,16 @@ class ClockedHome(SQLiteHome):
 
 def clocked_ledger(
     disk: Disk, clock: Clock, on_unavailable: Callable[[], None] = lambda: None
-) -> tuple[JournalLedger, ClockedHome]:
-    """A run's ledger on *disk*, and its home."""
-    home = ClockedHome(disk, clock)
-    ledger = JournalLedger(
-        home,
+) -> tuple[BufferedLedger, ClockedBackend]:
+    """A run's ledger on *disk*, and its backend."""
+    backend = ClockedBackend(disk, clock)
+    ledger = BufferedLedger(
+        backend,
         clock=SteadyClock(clock.seconds, clock.seconds),
-        timer=clock,
+        reactor=clock,
         max_age=300.0,
         spider="spider",
         on_unavailable=on_unavailable,
         log_extra={},
     )
-    return ledger, home
+    return ledger, backend

@@ -30,10 +30,13 @@ class RedisServer:
         options: more of its command line.
     """
 
-    def __init__(self, folder: Path, *options: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+    def __init__(self, folder: Path, *options: str, port: int | None = None) -> None:
+        if port is None:
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                port = probe.getsockname()[1]
+        self.port: int = port
+        self._command = folder, *options
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._process = subprocess.Popen(
             [
@@ -43,6 +46,10 @@ class RedisServer:
             stdout=subprocess.DEVNULL,
         )
         self.client = redis.Redis(port=self.port)
+
+    async def start_again(self) -> RedisServer:
+        """Another one at the same place."""
+        return await RedisServer(*self._command, port=self.port).started()
 
     async def started(self) -> RedisServer:
         await until(self._answers)
@@ -59,7 +66,7 @@ class RedisServer:
             return bool(self.client.ping())
         except redis.AuthenticationError:
             return True
-        except redis.ConnectionError:
+        except (redis.ConnectionError, redis.exceptions.BusyLoadingError):
             return False
 
 

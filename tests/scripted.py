@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from scrapy_capmonster_report.delivery import Delivery
-from scrapy_capmonster_report.delivery.answer import Answer, Verdict, read_answer
+from scrapy_capmonster_report.delivery.answer import ReportAnswer, Verdict, read_answer
 from scrapy_capmonster_report.ledger import MemoryLedger
 from scrapy_capmonster_report.outcome import Report
 from scrapy_capmonster_report.task import Kind, Task
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
     from scrapy_capmonster_report.outcome import Outcome
 
-OK = Answer(Verdict.ACCEPTED)
-LOST = Answer(Verdict.RETRY, reason="connection lost")
+OK = ReportAnswer(Verdict.ACCEPTED)
+LOST = ReportAnswer(Verdict.RETRY, reason="connection lost")
 HANG = None
 """In a script: no answer, ever."""
 
 
-def coded(code: str) -> Answer:
+def coded(code: str) -> ReportAnswer:
     """The answer that carries an ``errorCode``."""
     body = f'{{"errorId": 1, "errorCode": "{code}"}}'.encode()
     return read_answer(200, body, retry_after=None, wall_now=0.0, secret="secret")
 
 
-def throttled(retry_after: str | None, wall_now: float = 0.0) -> Answer:
+def throttled(retry_after: str | None, wall_now: float = 0.0) -> ReportAnswer:
     return read_answer(429, b"", retry_after=retry_after, wall_now=wall_now, secret="secret")
 
 
@@ -42,7 +42,7 @@ class ScriptedApi:
         script: the answer to a task, from its id and how many requests came before.
     """
 
-    def __init__(self, clock: Clock, script: Callable[[int, int], Answer | None]) -> None:
+    def __init__(self, clock: Clock, script: Callable[[int, int], ReportAnswer | None]) -> None:
         self.script = script
         self.delay = 0.1
         self.sent: list[tuple[float, int]] = []
@@ -51,19 +51,19 @@ class ScriptedApi:
         self.most_in_flight = 0
         self._clock = clock
 
-    def send(self, task: Task) -> Deferred[Answer]:
+    def send(self, task: Task) -> Deferred[ReportAnswer]:
         earlier = len(self.sent)
         self.sent.append((self._clock.seconds(), task.id))
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
-        answered: Deferred[Answer] = Deferred(lambda _: self._answer(answered, task, LOST))
+        answered: Deferred[ReportAnswer] = Deferred(lambda _: self._answer(answered, task, LOST))
         answer = self.script(task.id, earlier)
         if answer is not HANG:
             call = self._clock.callLater(self.delay, self._answer, answered, task, answer)
             answered.addBoth(lambda result: (call.active() and call.cancel(), result)[1])
         return answered
 
-    def _answer(self, answered: Deferred[Answer], task: Task, answer: Answer) -> None:
+    def _answer(self, answered: Deferred[ReportAnswer], task: Task, answer: ReportAnswer) -> None:
         self.in_flight -= 1
         if answer.verdict is Verdict.ACCEPTED:
             self.accepted.append(task.id)
@@ -92,11 +92,12 @@ class Desk:
         clock: a reactor, where time is not told by hand.
         api: sends for real, where the network is not a script.
         ledger: one that other desks share.
+        answered: whether the service has answered a report before.
     """
 
     def __init__(
         self,
-        script: Callable[[int, int], Answer | None] = lambda task_id, earlier: OK,
+        script: Callable[[int, int], ReportAnswer | None] = lambda task_id, earlier: OK,
         *,
         concurrency: int = 4,
         queue_size: int = 1000,
@@ -107,6 +108,7 @@ class Desk:
         clock: Any = None,
         api: Any = None,
         ledger: Any = None,
+        answered: bool = True,
     ) -> None:
         self.clock = clock or Clock()
         self.now = now or self.clock.seconds
@@ -132,6 +134,8 @@ class Desk:
             on_retry=self._sent_again,
             log_extra={},
         )
+        if answered:
+            self.delivery._pacing.learn(OK, self.now(), is_probe=False)
 
     def reject(self, *task_ids: int, age: float = 0.0) -> None:
         """The answers of these tasks, solved *age* seconds ago, were refused."""

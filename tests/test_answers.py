@@ -12,27 +12,29 @@ from support import CLIENT_KEY
 
 from scrapy_capmonster_report.delivery.answer import (
     ERROR_CODES,
-    Answer,
     Reaction,
+    ReportAnswer,
     Verdict,
     parse_retry_after,
     presentable,
     read_answer,
 )
 
-ACCEPTED = Answer(Verdict.ACCEPTED)
-UNREADABLE = Answer(Verdict.RETRY, reason="an answer that is not the documented JSON")
+ACCEPTED = ReportAnswer(Verdict.ACCEPTED)
+UNREADABLE = ReportAnswer(Verdict.RETRY, reason="an answer that is not the documented JSON")
 NOW = 784111777.0
 """RFC 9110's own example of a date: Sun, 06 Nov 1994 08:49:37 GMT."""
 
 
-def read(status: int, body: Any, retry_after: str | None = None) -> Answer:
+def read(status: int, body: Any, retry_after: str | None = None) -> ReportAnswer:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return read_answer(status, content, retry_after=retry_after, wall_now=NOW, secret=CLIENT_KEY)
+    answer = read_answer(status, content, retry_after=retry_after, wall_now=NOW, secret=CLIENT_KEY)
+    assert bool(answer.advice) == (answer.verdict is Verdict.REFUSED)
+    return answer._replace(advice="")
 
 
-def refused(code: str, reaction: Reaction = Reaction.NONE) -> Answer:
-    return Answer(Verdict.REFUSED, code, reaction)
+def refused(code: str, reaction: Reaction = Reaction.NONE) -> ReportAnswer:
+    return ReportAnswer(Verdict.REFUSED, code, reaction)
 
 
 def error(code: Any, error_id: Any = 1) -> dict[str, Any]:
@@ -79,19 +81,38 @@ def error(code: Any, error_id: Any = 1) -> dict[str, Any]:
         (304, {"errorId": 0, "status": "success"}, refused("http_3xx")),
         (307, error("ERROR_NEW"), refused("http_3xx")),
         (400, b"", refused("http_4xx")),
-        (401, {"errorId": 0, "status": "success"}, refused("http_4xx")),
+        (401, {"errorId": 0, "status": "success"}, refused("http_4xx", Reaction.STRIKE)),
+        (402, b"", refused("http_4xx", Reaction.STRIKE)),
+        (403, b"<html>", refused("http_4xx", Reaction.STRIKE)),
+        (403, error("ERROR_NEW"), refused("ERROR_NEW")),
         (404, b"<html>", refused("http_4xx")),
-        (500, b"", Answer(Verdict.RETRY, reason="HTTP 500")),
-        (502, error("ERROR_NEW"), Answer(Verdict.RETRY, reason="HTTP 502")),
-        (504, {"errorId": 0, "status": "success"}, Answer(Verdict.RETRY, reason="HTTP 504")),
+        (500, b"", ReportAnswer(Verdict.RETRY, reason="HTTP 500")),
+        (502, error("ERROR_NEW"), ReportAnswer(Verdict.RETRY, reason="HTTP 502")),
+        (504, {"errorId": 0, "status": "success"}, ReportAnswer(Verdict.RETRY, reason="HTTP 504")),
     ],
 )
-def test_read_answer(status: int, body: Any, expected: Answer) -> None:
+def test_read_answer(status: int, body: Any, expected: ReportAnswer) -> None:
     assert read(status, body) == expected
 
 
+FINAL = [
+    code
+    for code, (reaction, _) in ERROR_CODES.items()
+    if reaction not in (Reaction.THROTTLE, Reaction.RETRY)
+]
+
+
+@pytest.mark.parametrize("status", [200, 400, 403, 500, 503])
+@pytest.mark.parametrize("code", ["ERROR_SERVICE_NOT_AVAILABLE", "ERROR_NO_SLOT_AVAILABLE"])
+def test_a_service_in_trouble_is_asked_again(status: int, code: str) -> None:
+    """Row 32."""
+    assert read(status, error(code)) == ReportAnswer(Verdict.RETRY, reason=code)
+    told = read(status, error(code), "5")
+    assert (told.reaction, told.wait) == (Reaction.THROTTLE, 5.0)
+
+
 @pytest.mark.parametrize("status", [200, 307, 400, 401, 403, 429, 500, 503])
-@pytest.mark.parametrize("code", [code for code in ERROR_CODES if "TOO_MUCH" not in code])
+@pytest.mark.parametrize("code", FINAL)
 def test_a_documented_code_counts_whatever_the_http_status(status: int, code: str) -> None:
     assert read(status, error(code), "5") == refused(code, ERROR_CODES[code].reaction)
 
@@ -99,7 +120,7 @@ def test_a_documented_code_counts_whatever_the_http_status(status: int, code: st
 @pytest.mark.parametrize("status", [200, 400, 429, 503])
 def test_too_much_requests_makes_all_wait(status: int) -> None:
     answer = read(status, error("ERROR_TOO_MUCH_REQUESTS"), "5")
-    assert answer == Answer(
+    assert answer == ReportAnswer(
         Verdict.RETRY, reaction=Reaction.THROTTLE, wait=5.0, reason="too many requests"
     )
 

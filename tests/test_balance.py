@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from scripted import HANG, LOST, OK, Desk, coded, throttled
 
-from scrapy_capmonster_report.delivery.answer import Answer, Verdict
+from scrapy_capmonster_report.delivery.answer import ReportAnswer, Verdict
 from scrapy_capmonster_report.outcome import Outcome
 
 if TYPE_CHECKING:
     from scrapy_capmonster_report.outcome import Report
 
-ANSWERS: dict[str, Answer | None] = {
+ANSWERS: dict[str, ReportAnswer | None] = {
     "accepted": OK,
-    "refused": Answer(Verdict.REFUSED, "ERROR_NEW"),
+    "refused": ReportAnswer(Verdict.REFUSED, "ERROR_NEW"),
     "lost": LOST,
     "hang": HANG,
     "throttled": throttled(None),
@@ -60,7 +60,7 @@ class DeliveryMachine(RuleBasedStateMachine):
             random=lambda: jitter,
         )
 
-    def _answer(self, task_id: int, earlier: int) -> Answer | None:
+    def _answer(self, task_id: int, earlier: int) -> ReportAnswer | None:
         return ANSWERS[self.behaviour[earlier % len(self.behaviour)]]
 
     @rule(behaviour=st.lists(st.sampled_from(sorted(ANSWERS)), min_size=1, max_size=3))

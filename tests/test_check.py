@@ -187,6 +187,7 @@ def test_a_page_of_which_nothing_else_is_known(
     told = run(capfd, "check", path, "--rules", rules)
     said = {True: "rejected (rule 1)", False: "no rule matches", None: "cannot be told"}[rejected]
     assert told.out.splitlines()[0] == f"{path}: {said}"
+    assert ("Say what is not known: --url" in told.out) is (rejected is None)
 
 
 TOLD = {
@@ -341,11 +342,11 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "meta that is no object": (["list.html", "--preset", "phpbb"], "list.meta.json is not a JSON"),
     "meta of a wrong type": (
         ["wrong.html", "--preset", "phpbb"],
-        "wrong.meta.json: 'status' is '200': it must be int",
+        "wrong.meta.json: 'status' is '200': it must be an int",
     ),
     "a status that is none": (
         ["status.html", "--preset", "phpbb"],
-        "status.meta.json: 'status' is 99999: it must be from 100 to 999",
+        "status.meta.json: 'status' is 99999: it must be an int from 100 to 999",
     ),
     "a URL that is none": (["nourl.html", "--preset", "phpbb"], "nourl.meta.json: 'url' is 'shop'"),
     "headers that are none": (
@@ -357,10 +358,13 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
         "key.meta.json: there is no key 'satus'. Allowed: url, status, method, headers, redirects,",
     ),
     "a key that was meant": (["key.html", "--preset", "phpbb"], "Did you mean 'status'?"),
-    "a URL on the command line": (["page.html", "--url", "shop"], "--url: 'shop' is not a URL"),
+    "a URL on the command line": (
+        ["page.html", "--url", "shop", "--preset", "phpbb"],
+        "the options: 'url' is 'shop': it must",
+    ),
     "a status on the command line": (
         ["page.html", "--status", "4xx"],
-        "--status: '4xx' is not a number from 100 to 999",
+        "argument --status: invalid int value: '4xx'",
     ),
     "a header on the command line": (
         ["page.html", "--header", "Server"],

@@ -12,7 +12,7 @@ from scrapy.utils.test import get_crawler
 from support import crawl
 from wired import WRONG, Refused
 
-from scrapy_capmonster_report import CapMonsterReportMiddleware, captcha_meta
+from scrapy_capmonster_report import accept, captcha_meta, reject
 from scrapy_capmonster_report.insight import ClosingHints
 from scrapy_capmonster_report.stats import Stats
 
@@ -168,6 +168,7 @@ async def test_the_rules_are_for_other_sites(
         ("www.shop.example", True),
         ("myshop.example", False),
         ("example", False),
+        ("[::1", True),  # not a URL: nothing is known of it
     ],
 )
 def test_a_domain_covers_its_subdomains(
@@ -231,13 +232,18 @@ async def test_a_rule_that_matches_everything_is_noticed_by_the_third_short_craw
     assert f"127.0.0.1 rejected each of the last {3 * size} captcha answers." in caplog.text
 
 
-class OnlyRejects(scrapy.Spider):
-    """Submits each answer inside a browser, say, and sees in its callback what became of it."""
+class Callbacks(scrapy.Spider):
+    """Submits each answer inside a browser, say, and sees in its callback what became of it.
 
-    name = "only_rejects"
-    custom_settings = {"CAPMONSTER_REPORT_RULES": ["turnstile"]}
+    Args:
+        accepts: whether it says so of answers that were accepted, too.
+    """
+
+    name = "callbacks"
+    custom_settings = {"CAPMONSTER_REPORT_RULES": ["callbacks"]}
     site: str
     tasks: range
+    accepts: bool
 
     async def start(self) -> Any:
         for task_id in self.tasks:
@@ -246,22 +252,30 @@ class OnlyRejects(scrapy.Spider):
     def parse(self, response: Any, task_id: int) -> None:
         response.meta.update(captcha_meta(task_id, "TurnstileTask"))
         if task_id % 100 < 42:
-            reporter = self.crawler.get_downloader_middleware(CapMonsterReportMiddleware)
-            reporter.reject(response.request)
+            reject(self.crawler, response.request, reason="the browser shows the error")
+        elif self.accepts:
+            accept(self.crawler, response.request)
 
 
+@pytest.mark.parametrize("accepts", [False, True], ids=["only reject()", "accept() as well"])
 @pytest_twisted.ensureDeferred
-async def test_a_spider_that_only_rejects_gets_no_rate_and_no_warning(
-    serve: Any, api: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+async def test_only_a_site_of_which_both_are_heard_has_a_rate(
+    accepts: bool, serve: Any, api: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Over several crawls on one ledger; rejections come first, 41 of 99."""
     settings = {
         "CAPMONSTER_API_URL": api().url,
         "CAPMONSTER_REPORT_LEDGER": f"sqlite:{tmp_path / 'ledger.sqlite'}",
+        "CONCURRENT_REQUESTS": 1,
     }
     site = serve(pages).url
     for number in range(3):
         tasks = range(100 * number, 100 * number + 100)
-        stats = await crawl(OnlyRejects, settings, site=site, tasks=tasks[1:])
+        stats = await crawl(Callbacks, settings, site=site, tasks=tasks[1:], accepts=accepts)
         assert stats["rejected"] == stats["sent/accepted"] == 41
-    assert warnings(caplog) == []
-    assert "127.0.0.1       41        41      -" in caplog.text
+    assert ("alert/127.0.0.1" in stats) is accepts
+    assert bool(warnings(caplog)) is accepts
+    row = (
+        "127.0.0.1       99        41   41 %" if accepts else "127.0.0.1       41        41      -"
+    )
+    assert row in caplog.text

@@ -18,7 +18,7 @@ from workbench import run, run_scrapy, save
 
 import scrapy_capmonster_report
 from scrapy_capmonster_report.commands.simulate import planned
-from scrapy_capmonster_report.simulator import IMAGE_REPORT, TOKEN_REPORT, Answer
+from scrapy_capmonster_report.simulator import IMAGE_REPORT, TOKEN_REPORT, SimulatedAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +60,7 @@ print([name for name in sys.modules if name.startswith("scrapy_capmonster_report
     )
     foreign, ours = map(ast.literal_eval, done.stdout.splitlines())
     assert foreign == []
-    assert sorted(ours) == ["scrapy_capmonster_report", "scrapy_capmonster_report.commands"]
+    assert {name.partition(".")[2] for name in ours} == {"", "commands", "text"}
 
 
 def test_what_the_package_exports_is_there_and_nothing_else_is() -> None:
@@ -156,10 +156,10 @@ class StandIn:
         return json.loads(await response.content())
 
     async def stop(self) -> str:
-        """End it as Ctrl-C does; what it says at the end."""
+        """End it as Ctrl-C does; what it said after its URL."""
         self.process.terminate()
-        _, err = await deferToThread(self.process.communicate, timeout=60)
-        return str(err)
+        out, _ = await deferToThread(self.process.communicate, timeout=60)
+        return str(out)
 
 
 @pytest.fixture
@@ -196,7 +196,10 @@ async def test_a_stand_in_that_fails_as_it_was_told(stand_ins: Any) -> None:
     for _ in range(3):
         answer = await stand_in.call(TOKEN_REPORT, taskId=task_id)
         assert answer["errorCode"] == "WRONG_CAPTCHA_ID"
-    assert "Reports: 0 accepted, 7 not." in await stand_in.stop()
+    *lines, totals = (await stand_in.stop()).splitlines()
+    assert totals == "Tasks: 1, answered wrong: 0. Reports: 7, accepted: 0."
+    assert [line.partition(" to /")[0] for line in lines[1:]] == [f"report on task {task_id}"] * 7
+    assert lines[0].startswith(f"task {task_id} TurnstileTask: 'token-")
 
 
 @pytest_twisted.ensureDeferred
@@ -217,13 +220,13 @@ async def test_a_stand_in_that_forgets_at_once(stand_ins: Any) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("hang", (Answer.hang(), None)),
-        ("stall:3", (Answer.stall(), 3)),
-        ("reset", (Answer.reset(), None)),
-        ("http-429:10", (Answer.http(429), 10)),
-        ("ERROR_ZERO_BALANCE", (Answer.error("ERROR_ZERO_BALANCE"), None)),
+        ("hang", (SimulatedAnswer("hang"), None)),
+        ("stall:3", (SimulatedAnswer("stall"), 3)),
+        ("reset", (SimulatedAnswer("reset"), None)),
+        ("http-429:10", (SimulatedAnswer.http(429), 10)),
+        ("ERROR_ZERO_BALANCE", (SimulatedAnswer.error("ERROR_ZERO_BALANCE"), None)),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_an_answer_on_demand(text: str, expected: tuple[Answer, int | None]) -> None:
+def test_an_answer_on_demand(text: str, expected: tuple[SimulatedAnswer, int | None]) -> None:
     assert planned(text) == expected

@@ -19,7 +19,7 @@ from scrapy_capmonster_report.addon import MIDDLEWARE_ORDER
 from scrapy_capmonster_report.clients import solve_captcha
 from scrapy_capmonster_report.commands import subcommands
 from scrapy_capmonster_report.delivery.answer import ERROR_CODES
-from scrapy_capmonster_report.delivery.api import ENDPOINTS
+from scrapy_capmonster_report.delivery.client import ENDPOINTS
 from scrapy_capmonster_report.insight import watch
 from scrapy_capmonster_report.outcome import Outcome
 from scrapy_capmonster_report.rules.compile import _LABELS
@@ -40,6 +40,7 @@ DELIVERY: Final = document("docs/delivery.md")
 SCRAPYS_META: Final = {
     *("retry_times", "redirect_urls", "redirect_times", "redirect_ttl", "dont_redirect"),
     *("download_latency", "allow_offsite", "handle_httpstatus_list", "handle_httpstatus_all"),
+    "download_slot",
 }
 
 TIMES: Final = {"second": 1, "minute": 60, "hour": 3600, "day": 24 * 3600}
@@ -208,7 +209,7 @@ def test_rows_of_error_codes_that_ask_for_the_same_say_the_same() -> None:
 
 
 def test_every_kind_has_its_endpoint() -> None:
-    rows = DELIVERY.sections()["From the refusal to the answer"].rows()
+    rows = DELIVERY.sections()["From the rejection to the answer"].rows()
     assert {codes(kind)[0]: codes(endpoint)[0] for kind, endpoint, _ in rows} == {
         kind.value: endpoint for kind, endpoint in ENDPOINTS.items()
     }
@@ -272,6 +273,7 @@ def _texts() -> dict[str, str]:
         )
         for node in assigned
         if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        if ast.unparse(node).partition("=")[0].partition(":")[0].strip().isupper()
     }
 
 

@@ -20,7 +20,7 @@ from twisted.internet.defer import Deferred
 from twisted.web.server import NOT_DONE_YET
 from wired import until
 
-from scrapy_capmonster_report.ledger import PENDING, read_history
+from scrapy_capmonster_report.ledger import PENDING, dry_run_ledger, read_history
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +33,7 @@ RULES = {"CAPMONSTER_REPORT_RULES": [{"name": "wrong", "text": "Wrong"}]}
 
 @pytest.fixture(params=LEDGERS)
 def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The value of ``CAPMONSTER_REPORT_LEDGER`` for each home that outlives a crawl."""
+    """The value of ``CAPMONSTER_REPORT_LEDGER`` for each backend that outlives a crawl."""
     if request.param == "sqlite":
         return f"sqlite:{tmp_path / 'ledger.sqlite'}"
     return request.getfixturevalue("redis_server").url
@@ -47,7 +47,7 @@ def takes(request: Any) -> str:
     return "<p>Welcome</p>"
 
 
-def fates(ledger: str) -> Counter[str]:
+def statuses(ledger: str) -> Counter[str]:
     """What the history in *ledger* says became of the tasks."""
     found: Counter[str] = Counter()
     for count in read_history(ledger).counts:
@@ -69,7 +69,7 @@ async def until_written(ledger: str, **expected: int) -> None:
 
     def is_written() -> bool:
         try:
-            return fates(ledger) == expected
+            return statuses(ledger) == expected
         except ValueError:  # there is no ledger yet
             return False
 
@@ -108,7 +108,7 @@ async def test_what_a_killed_crawl_had_not_sent_the_next_one_sends_once(
     assert sorted(ids(cloud.reports)) == sorted({*range(1, 61)} - {*ids(silent.reports)[:10]})
     assert stats["resumed"] == stats["resumed/sent/accepted"] == 50
     assert stats["rejected"] == stats["withheld/duplicate"] == 60
-    assert fates(ledger) == {"sent/accepted": 60}
+    assert statuses(ledger) == {"sent/accepted": 60}
 
 
 @pytest_twisted.ensureDeferred
@@ -132,7 +132,7 @@ async def test_what_a_killed_crawl_left_for_too_long_is_marked_as_expired(
     stats = await crawl(Submits, settings, site=site.url, task_ids=[])
     assert cloud.reports == []
     assert stats == {"resumed": 30, "resumed/dropped/expired": 30}
-    assert fates(ledger) == {"dropped/expired": 30}
+    assert statuses(ledger) == {"dropped/expired": 30}
 
 
 @pytest_twisted.ensureDeferred
@@ -238,7 +238,7 @@ async def test_a_task_that_passed_in_an_earlier_crawl_is_not_reported_by_a_later
     stats = await crawl(Submits, settings, site=serve(refuses).url, task_ids=[2, 3])
     assert ids(cloud.reports) == [3]
     assert stats["withheld/reused"] == 1
-    assert fates(ledger) == {"passed": 2, "sent/accepted": 1}
+    assert statuses(ledger) == {"passed": 2, "sent/accepted": 1}
 
 
 @pytest_twisted.ensureDeferred
@@ -252,7 +252,7 @@ async def test_a_crawl_with_a_job_dir_keeps_its_ledger_there(
     stats = await crawl(Submits, settings, site=f"{site.url}/again", task_ids=[1, 2])
     assert sorted(ids(cloud.reports)) == [1, 2]
     assert stats["withheld/duplicate"] == 1
-    assert fates(str(tmp_path / "job" / "capmonster_report.sqlite")) == {"sent/accepted": 2}
+    assert statuses(str(tmp_path / "job" / "capmonster_report.sqlite")) == {"sent/accepted": 2}
 
 
 @pytest_twisted.ensureDeferred
@@ -264,8 +264,11 @@ async def test_a_dry_run_leaves_nothing_that_would_keep_a_later_crawl_from_repor
     dry = {**settings, "CAPMONSTER_REPORT_DRY_RUN": True}
     stats = await crawl(Submits, dry, site=site.url, task_ids=[1])
     assert stats["withheld/dry_run"] == 1
+    assert statuses(dry_run_ledger(ledger)) == {"withheld/dry_run": 1}
     await crawl(Submits, settings, site=site.url, task_ids=[1])
     assert ids(cloud.reports) == [1]
+    assert statuses(ledger) == {"sent/accepted": 1}
+    assert statuses(dry_run_ledger(ledger)) == {"withheld/dry_run": 1}
 
 
 class Waits(Submits):
@@ -293,7 +296,7 @@ async def test_two_crawls_on_one_ledger_report_each_task_once(
     assert sorted(ids(cloud.reports)) == [*range(1, 151)]
     assert sum(stats.get("sent/accepted", 0) for stats in both) == 150
     assert sum(stats.get("withheld/duplicate", 0) for stats in both) == 150
-    assert fates(ledger) == {"sent/accepted": 150}
+    assert statuses(ledger) == {"sent/accepted": 150}
 
 
 @pytest_twisted.ensureDeferred
@@ -310,7 +313,7 @@ async def test_a_crawl_sends_what_another_one_left_that_died_beside_it(
     dies = child_crawl(site.url, range(1, 31), {**settings, "CAPMONSTER_API_URL": silent.url})
     await until_written(ledger, **{PENDING: 30})
     # It begins beside the living one, and looks again before long.
-    monkeypatch.setattr("scrapy_capmonster_report.ledger.journal.LOOK_EVERY_SECONDS", 0.05)
+    monkeypatch.setattr("scrapy_capmonster_report.ledger.buffered.RECOVER_SECONDS", 1)
     settings["CAPMONSTER_API_URL"] = cloud.url
     may_end: Deferred[None] = Deferred()
     outlives = start_crawl(Waits, settings, site=site.url, task_ids=[31], may_end=may_end)

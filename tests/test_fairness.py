@@ -1,4 +1,4 @@
-"""When a rejection is not reported, and which of several reasons is given."""
+"""When a report is withheld, and which of several reasons is given."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
-from scrapy_capmonster_report.fairness import Circumstances, objection
-from scrapy_capmonster_report.outcome import Outcome
+from scrapy_capmonster_report.fairness import withhold_reason
+from scrapy_capmonster_report.outcome import Outcome, Report
 from scrapy_capmonster_report.task import Kind, Task
 
 SOLVED_AT = 1_700_000_000.0
 MAX_AGE = 300.0
-INNOCENT = {"cached": False, "claimed": False, "used_before": False}
+FAIR = {"cached": False, "claimed": False, "is_first": True}
 # In the order in which they are given: the first that holds hides those after it.
 REASONS: dict[str, Outcome] = {
     "cached": Outcome.CACHED,
     "claimed": Outcome.DUPLICATE,
-    "used_before": Outcome.REUSED,
+    "reused": Outcome.REUSED,
     "stale": Outcome.STALE,
 }
 
@@ -29,20 +29,20 @@ def found(
     sent_after: float = 1.0,
     seen_after: float | None = None,
     max_age: float = MAX_AGE,
-    report_reused: bool = False,
     **circumstances: Any,
 ) -> Outcome | None:
-    """The objection to the refusal of an answer sent and seen so many seconds after solving."""
-    evidence = Circumstances(
+    """The reason to withhold a rejection sent and seen so many seconds after solving."""
+    report = Report(
         Task(7, Kind.TOKEN, None, SOLVED_AT, lifetime),
-        **{**INNOCENT, **circumstances},
+        attempt=1,
+        expires_at=SOLVED_AT + max_age,
         sent_at=SOLVED_AT + sent_after,
-        now=SOLVED_AT + (sent_after if seen_after is None else seen_after),
     )
-    return objection(evidence, max_age=max_age, report_reused=report_reused)
+    now = SOLVED_AT + (sent_after if seen_after is None else seen_after)
+    return withhold_reason(report, **{**FAIR, **circumstances}, now=now)
 
 
-def test_a_fresh_answer_used_once_is_reported() -> None:
+def test_a_fresh_answer_that_was_sent_once_is_reported() -> None:
     assert found() is None
     assert found(lifetime=120) is None
 
@@ -51,7 +51,11 @@ def test_a_fresh_answer_used_once_is_reported() -> None:
     "holding", [names for size in (1, 2, 3, 4) for names in combinations(REASONS, size)]
 )
 def test_the_first_reason_that_holds_is_given(holding: tuple[str, ...]) -> None:
-    circumstances = {name: name in holding for name in INNOCENT}
+    circumstances = {
+        "cached": "cached" in holding,
+        "claimed": "claimed" in holding,
+        "is_first": "reused" not in holding,
+    }
     sent_after = MAX_AGE + 1 if "stale" in holding else 1.0
     assert found(sent_after=sent_after, **circumstances) is REASONS[holding[0]]
 
@@ -87,7 +91,7 @@ def test_an_answer_that_had_expired_when_it_was_sent_is_stale(
         (600, 300, Outcome.STALE),  # good for longer than the service remembers its task
     ],
 )
-def test_a_refusal_that_comes_when_the_service_has_forgotten_the_task_is_stale(
+def test_a_rejection_that_comes_when_the_service_has_forgotten_the_task_is_stale(
     lifetime: float | None, seen_after: float, expected: Outcome | None
 ) -> None:
     assert found(lifetime=lifetime, seen_after=seen_after) is expected
@@ -106,18 +110,3 @@ def test_how_long_the_service_remembers_is_the_users_choice(
     max_age: float, seen_after: float, expected: Outcome | None
 ) -> None:
     assert found(max_age=max_age, sent_after=0, seen_after=seen_after) is expected
-
-
-@pytest.mark.parametrize(
-    ("circumstances", "expected"),
-    [
-        ({"used_before": True}, None),
-        ({"used_before": True, "claimed": True}, Outcome.DUPLICATE),
-        ({"used_before": True, "cached": True}, Outcome.CACHED),
-        ({"used_before": True, "sent_after": 121.0, "lifetime": 120.0}, Outcome.STALE),
-    ],
-)
-def test_a_user_may_have_reused_answers_reported_but_nothing_else(
-    circumstances: dict[str, Any], expected: Outcome | None
-) -> None:
-    assert found(report_reused=True, **circumstances) is expected

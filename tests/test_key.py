@@ -84,7 +84,7 @@ async def test_a_service_that_echoes_the_key_does_not_make_it_public(
     assert stats["rejected"] == 2
     assert {arrival.client_key for arrival in server.arrivals} == {KEY}
     gc.collect()  # a Deferred whose failure nobody handled tells its story when it goes
-    assert {"twisted", "scrapy_capmonster_report.middleware"} <= {
+    assert {"twisted", "scrapy_capmonster_report.reporter"} <= {
         record.name for record in caplog.records
     }
     reporter = crawler.get_downloader_middleware(CapMonsterReportMiddleware)

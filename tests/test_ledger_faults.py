@@ -18,8 +18,6 @@ from support import accepted, crawl, start_crawl
 from twisted.internet.defer import Deferred
 from wired import until
 
-from scrapy_capmonster_report.ledger import journal
-
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -50,6 +48,7 @@ async def crawl_with(ledger: str, serve: Any, cloud: Any, **settings: Any) -> di
             **RULES,
             "CAPMONSTER_API_URL": cloud.url,
             "CAPMONSTER_REPORT_LEDGER": ledger,
+            "CAPMONSTER_REPORT_CLOSE_TIMEOUT": 2,
             **settings,
         },
         site=serve(refuses).url,
@@ -64,7 +63,7 @@ def assert_went_on_in_memory(
     assert stats["sent/accepted"] == 30
     assert stats["ledger_fallback"] == 1
     (warning,) = warnings_of(caplog)
-    assert "goes on with a ledger in memory" in warning
+    assert "Continuing in memory and retrying" in warning
     for part in said:
         assert part in warning
 
@@ -74,7 +73,7 @@ def assert_went_on_in_memory(
 
 def is_a_folder(path: Path) -> str:
     path.mkdir()
-    return "unable to open database file"
+    return "Is a directory"
 
 
 def is_no_database(path: Path) -> str:
@@ -103,7 +102,7 @@ def is_of_a_later_release(path: Path) -> str:
     with sqlite3.connect(path) as database:
         database.execute("PRAGMA user_version = 99")
     database.close()
-    return "its schema has version 99, this release reads version 1"
+    return "its schema has version 99, this release reads version 2"
 
 
 def is_in_a_file(path: Path) -> str:
@@ -196,6 +195,7 @@ async def test_a_disk_that_is_full(
     settings = {
         "CAPMONSTER_API_URL": cloud.url,
         "CAPMONSTER_REPORT_LEDGER": f"sqlite:{tmp_path / 'ledger.sqlite'}",
+        "CAPMONSTER_REPORT_CLOSE_TIMEOUT": 5,
         "LOG_LEVEL": "WARNING",
     }
     most = 100_000
@@ -209,7 +209,7 @@ async def test_a_disk_that_is_full(
     assert stats["sent/accepted"] == 1000
     assert sorted(task_id for _, task_id in cloud.reports) == [*range(1, 1001)]
     assert stats["ledger_fallback"] == 1
-    assert child.log.count("goes on with a ledger in memory") == 1
+    assert child.log.count("Continuing in memory and retrying") == 1
 
 
 # -- Redis -----------------------------------------------------------------------------------------
@@ -246,7 +246,7 @@ async def test_a_redis_that_never_answers(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(journal, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr("scrapy_capmonster_report.ledger.redis.RedisBackend.patience", 0.1)
     silent, cloud = misbehave(deaf=True), api()
     stats = await crawl_with(f"redis://127.0.0.1:{silent.port}/0", serve, cloud)
     assert_went_on_in_memory(stats, cloud, caplog, "TimeoutError")

@@ -426,7 +426,6 @@ def test_callables(callback: object, problem: str) -> None:
     [
         lambda response, request: True,
         lambda page, request: True,
-        lambda request, page: True,  # its author may have named them otherwise
         lambda *args: True,
         lambda response, request, *, request_again=None: True,
     ],

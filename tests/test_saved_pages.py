@@ -74,8 +74,8 @@ async def test_pages_of_every_kind_are_judged_as_they_were(
     ("meta", "said"),
     [
         ({"class": "PdfResponse"}, "'class' is 'PdfResponse': it must be one of Response, Text"),
-        ({"class": 7}, "'class' is 7: it must be str"),
-        ({"class": "TextResponse", "encoding": 8}, "'encoding' is 8: it must be str"),
+        ({"class": 7}, "'class' is 7: it must be one of Response"),
+        ({"class": "TextResponse", "encoding": 8}, "'encoding' is 8: it must be a str"),
     ],
 )
 def test_what_is_known_of_a_page_was_edited_badly(

@@ -111,6 +111,37 @@ async def test_only_their_owner_can_read_the_pages(serve: Any, tmp_path: Path) -
     assert [stat.S_IMODE(file.stat().st_mode) for file in files] == [0o600, 0o600]
 
 
+@pytest.mark.parametrize(
+    ("url", "body"),
+    [
+        ("http://shop.example/" + "x" * 1_000_000, b""),
+        ("http://shop.example/" + "x1" * 500_000, b""),
+        ("http://shop.example/", b"<title" * 300_000),
+        ("http://shop.example/", b"<title>" + b"1" * MAX_PAGE_BYTES),
+        ("http://shop.example/\x01é", b"<title>\xff\0</title>"),
+        ("http://[::1/login", b"<title>Log in</title>"),
+    ],
+    ids=[
+        *("long path", "long path of ids", "titles without end", "long title"),
+        *("odd characters", "not a URL"),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_page_that_is_made_to_be_slow_is_not(url: str, body: bytes, tmp_path: Path) -> None:
+    """With the patterns that first come to mind, each of these takes minutes."""
+    folder = Folder(tmp_path / "kept")
+    for _ in range(PAGES_PER_LEVEL):
+        folder.saved.judged(
+            scrapy.Request("http://shop.example/"),
+            HtmlResponse(url, body=body),
+            site="shop.example",
+            redirects=(),
+            rule=None,
+        )
+    await folder.saved.close(30.0)
+    assert len(pages(tmp_path)) == (PAGES_PER_LEVEL if len(body) <= MAX_PAGE_BYTES else 0)
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_page_that_is_too_big_is_left_out(serve: Any, tmp_path: Path) -> None:
     sizes = {"big": MAX_PAGE_BYTES + 1, "full": MAX_PAGE_BYTES}
@@ -292,13 +323,16 @@ async def test_a_folder_that_cannot_be_written_is_told_of_once_and_the_crawl_goe
 @pytest_twisted.ensureDeferred
 async def test_a_page_is_there_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
     """The page's own name is taken by a folder: only what was written of it is taken back."""
+    elsewhere = Folder(tmp_path / "elsewhere")
+    elsewhere.judge(1, b"Wrong captcha")
+    await elsewhere.saved.close(30.0)
+    (page,) = pages(tmp_path / "elsewhere")
     folder = Folder(tmp_path / "kept")
-    name = "200-4-68ab0a5a-13-5f3a9c010000.html"
-    taken = tmp_path / "kept/rejected/s1.example/wrong" / name / "full"
+    taken = tmp_path / "kept" / page.relative_to(tmp_path / "elsewhere") / "full"
     taken.mkdir(parents=True)
     folder.judge(1, b"Wrong captcha")
     await folder.saved.close(30.0)
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert [path for path in (tmp_path / "kept").rglob("*") if path.is_file()] == []
     assert taken.is_dir()
 
 

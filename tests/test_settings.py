@@ -22,6 +22,7 @@ RULES = [{"text": "Wrong captcha"}]
 NEEDED = {"CAPMONSTER_CLIENT_KEY": CLIENT_KEY, "CAPMONSTER_REPORT_RULES": RULES}
 FIELDS = {
     "CAPMONSTER_API_URL": "api_url",
+    "CAPMONSTER_REPORT_PROXY": "proxy",
     "CAPMONSTER_REPORT_DRY_RUN": "dry_run",
     "CAPMONSTER_REPORT_CONCURRENCY": "concurrency",
     "CAPMONSTER_REPORT_QUEUE_SIZE": "queue_size",
@@ -60,6 +61,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
         "client_key": CLIENT_KEY,
         "rules": RULES,
         "api_url": "https://api.capmonster.cloud",
+        "proxy": "",
         "dry_run": False,
         "concurrency": 16,
         "queue_size": 10_000,
@@ -90,6 +92,14 @@ def test_none_means_the_default(name: str) -> None:
         ("CAPMONSTER_REPORT_LEDGER", "", ""),
         ("CAPMONSTER_REPORT_LEDGER", " sqlite:a b.db ", "sqlite:a b.db"),
         ("CAPMONSTER_REPORT_LEDGER", "redis://h/0?x=1=2", "redis://h/0?x=1=2"),
+        *(
+            ("CAPMONSTER_REPORT_PROXY", text, text.strip())
+            for text in (
+                *("", "none", "http://proxy.example", " http://proxy.example:3128/ "),
+                *("http://user:p%40ss@10.0.0.1:3128", "http://user@[::1]:3128"),
+            )
+        ),
+        ("CAPMONSTER_REPORT_PROXY", "None", "none"),
         ("CAPMONSTER_REPORT_SAVE_REJECTED", " a b/c ", "a b/c"),
     ],
 )
@@ -158,6 +168,15 @@ WRONG: list[tuple[str, list[Any], str]] = [
     (CLOSE_TIMEOUT, NO_SECONDS, ZERO_OR_MORE),
     ("CAPMONSTER_REPORT_LEDGER", [0, 1, False, True, b"", [], {}, ...], STR),
     ("CAPMONSTER_REPORT_SAVE_REJECTED", [0, True, b"pages", ["pages"], ...], STR),
+    (
+        "CAPMONSTER_REPORT_PROXY",
+        [
+            *("proxy.example:3128", "https://proxy.example", "socks5://proxy.example", "direct"),
+            *("http://", "http://:3128", "http://a:b", "http://a:p/w@b", "http://a:p#w@b"),
+            *("http://a/b", "http://a?b", "http://a b", "http://u:p@w@b"),
+        ],
+        "It must be '' (as the environment says), 'none', or a URL like",
+    ),
     (
         API_URL,
         [
@@ -316,6 +335,7 @@ def test_a_dry_run_keeps_the_key_it_has_out_of_its_files() -> None:
         ("CAPMONSTER_REPORT_CLIENT_KEY", "CAPMONSTER_CLIENT_KEY"),
         ("CAPMONSTER_REPORT_API_URL", "CAPMONSTER_API_URL"),
         ("CAPMONSTER_REPORT_MAXAGE", "CAPMONSTER_REPORT_MAX_AGE"),
+        ("CAPMONSTER_PROXY", "CAPMONSTER_REPORT_PROXY"),
         ("CAPMONSTER_TIMEOUT", "CAPMONSTER_REPORT_TIMEOUT"),
         ("CAPMONSTER_", None),
         ("CAPMONSTER_REPORT_", None),

@@ -16,10 +16,12 @@ import scrapy
 from scrapy.settings import Settings
 from scrapy.utils.reactor import is_asyncio_reactor_installed
 from support import Reply, accepted, crawl, refused
+from workbench import run as run_command
 
 from scrapy_capmonster_report.commands import Command
 from scrapy_capmonster_report.commands.summary import since_when
 from scrapy_capmonster_report.insight import Figures, interval, percent
+from scrapy_capmonster_report.ledger import Count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -93,17 +95,19 @@ class Customer(scrapy.Spider):
         pass
 
 
-def figures(passed: int = 0, **rejected: int) -> dict[str, Any]:
+def figures(passed: int = 0, *, rule: str = "wrong", **rejected: int) -> dict[str, Any]:
     """What is to be expected; by hand and not by the code that is tested."""
-    pending = rejected.pop("pending", 0)
-    total = sum(rejected.values()) + pending
+    total = sum(rejected.values())
+    parts = ("withheld", "accepted_reports", "refused_reports", "dropped", "waiting")
     return {
         "tasks": passed + total,
         "passed": passed,
         "rejected": total,
-        **dict.fromkeys(("withheld", "accepted_reports", "refused_reports", "dropped"), 0),
+        **dict.fromkeys(parts, 0),
         **rejected,
         "rejection_rate": total / (passed + total),
+        "rules": {rule: total} if total else {},
+        "withheld_reasons": {"stale": rejected["withheld"]} if "withheld" in rejected else {},
     }
 
 
@@ -217,6 +221,79 @@ async def test_a_jobdir_is_a_ledger(sites: Any, serve: Any, api: Any, tmp_path: 
 
 
 @pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("dry_run", [False, True])
+async def test_without_a_name_the_projects_ledger_is_read(
+    dry_run: bool,
+    serve: Any,
+    api: Any,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("CAPMONSTER_CLIENT_KEY", raising=False)
+    settings = {
+        "CAPMONSTER_API_URL": api().url,
+        "CAPMONSTER_REPORT_LEDGER": f"sqlite:{tmp_path / 'ledger.sqlite'}",
+        "CAPMONSTER_REPORT_DRY_RUN": dry_run,
+        **RULES,
+    }
+    visits = [(task, IMAGE, f"{serve(verdicts).url}/wrong", {}) for task in (1, 2)]
+    await crawl(Customer, settings, visits=visits)
+    argv = ("summary", "--json")
+    (site,) = run_command(capfd, *argv, settings=settings).answer["sites"]
+    assert site["withheld_reasons"] == ({"dry_run": 2} if dry_run else {})
+    job = {**settings, "CAPMONSTER_REPORT_LEDGER": "", "JOBDIR": str(tmp_path / "job")}
+    await crawl(Customer, job, visits=visits)
+    (site,) = run_command(capfd, *argv, settings=job).answer["sites"]
+    assert site["tasks"] == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, "this project has no ledger: set CAPMONSTER_REPORT_LEDGER, or name one"),
+        ({"CAPMONSTER_REPORT_LEDGER": 7}, "CAPMONSTER_REPORT_LEDGER setting (7) is invalid"),
+        ({"ADDONS": {"no.such.Addon": 1}}, "the addons cannot be loaded"),
+    ],
+)
+def test_a_project_without_a_ledger(
+    settings: dict[str, Any], said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert said in run_command(capfd, "summary", settings=settings).complaint
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_table_at_80_columns_with_rules_and_reasons(
+    summary: Any, serve: Any, api: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    ledger = f"sqlite:{tmp_path / 'ledger.sqlite'}"
+    settings = {
+        "CAPMONSTER_API_URL": api(service).url,
+        "CAPMONSTER_REPORT_LEDGER": ledger,
+        **RULES,
+    }
+    url = serve(verdicts).url
+    stale = {"taskSolvedAt": time.time() - 1000}
+    visits = [
+        (1, TURNSTILE, f"{url}/wrong", {}),
+        (2, TURNSTILE, f"{url}/wrong", stale),
+        (3, "CustomTask/DataDome", f"{url}/fine", {}),
+        (NOT_KNOWN, IMAGE, f"{url}/wrong", {}),
+    ]
+    await crawl(Customer, settings, visits=visits)
+    _, out, _ = summary(ledger)
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert max(map(len, out.splitlines())) <= 80
+    assert "127.0.0.1 4 1 3 75 % 30-95 1 2" in lines
+    assert "TurnstileTask 2 0 2 100 % 34-100 1 1" in lines
+    assert "CustomTask/DataDome 1 1 0 0 % 0-79 0 0" in lines
+    assert any("wrong 3 " in line for line in lines)
+    for outcome in ("accepted 1", "refused 1", "withheld: stale 1"):
+        assert outcome in " ".join(lines)
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_rise_is_told_in_the_log_the_stats_a_signal_and_the_summary(
     ledger: str, summary: Any, serve: Any, api: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -246,7 +323,7 @@ async def test_a_rise_is_told_in_the_log_the_stats_a_signal_and_the_summary(
     assert time.time() - 60 < alert.pop("at") < time.time()
     assert alert == Hears.heard[0]
     _, out, _ = summary(ledger)
-    assert "127.0.0.1: refusals rose from 0 % to 33 % (over 12 answers)" in out
+    assert "127.0.0.1: rejections rose from 0 % to 33 % (over 12 answers)" in out
     for elsewhere in (["--site", "other.example"], ["--spider", "nobody"]):
         _, out, _ = summary(ledger, "--json", *elsewhere)
         assert json.loads(out) == {"sites": [], "alerts": []}
@@ -366,8 +443,8 @@ async def test_a_verdict_revised_by_a_callback_counts_once(
         visits=[(1, IMAGE, f"{url}/empty", {}), (2, IMAGE, url, {}), (3, IMAGE, url, {})],
     )
     assert sites(ledger)["127.0.0.1"] == {
-        **figures(passed=2, accepted_reports=1),
-        "types": {IMAGE: figures(passed=2, accepted_reports=1)},
+        **figures(passed=2, accepted_reports=1, rule="reject()"),
+        "types": {IMAGE: figures(passed=2, accepted_reports=1, rule="reject()")},
     }
     table = next(r.getMessage() for r in caplog.records if "by site" in r.getMessage())
     assert table.splitlines()[2] == "127.0.0.1        3         1   33 %"
@@ -388,12 +465,12 @@ def test_what_cannot_be_read_is_said_in_one_line(
         str(missing): f"there is no ledger {missing}",
         f"sqlite:{missing}": f"there is no ledger {missing}",
         str(tmp_path): f"there is no ledger {tmp_path / 'capmonster_report.sqlite'}",
-        str(text): f"{text} is no ledger that can be read: file is not a database",
-        str(later): f"{later} cannot be read: its schema has version 99, this release reads",
-        str(empty): f"{empty} is no ledger that can be read: no such table: total",
+        str(text): f"{text} is not a ledger that can be read: file is not a database",
+        str(later): f"{later} is not a ledger that can be read: its schema has version 99",
+        str(empty): f"{empty} is not a ledger that can be read: no such table: total",
         "redis://127.0.0.1:1/0": "redis://127.0.0.1:1/0 cannot be read: ",
         "redis://user:secret@127.0.0.1:1/0": "redis://127.0.0.1:1/0 cannot be read: ",
-        "redis://:1/0": "redis://localhost:1/0 cannot be read: ",
+        "redis://:1/0": "It must be a URL like 'redis://USER:PASSWORD@HOST:PORT/DB'.",
     }.items():
         code, out, err = summary(ledger)
         assert (code, out) == (2, "")
@@ -456,11 +533,11 @@ def test_the_parts_of_what_was_rejected_add_up() -> None:
         *("passed", "pending", "kept", "withheld/stale", "sent/accepted", "sent/refused"),
         "dropped/breaker",
     ):
-        found.add(fate, 2)
+        rule = "" if fate == "passed" else "wrong"
+        found.add(Count(0, "shop.example", "spider", IMAGE, 0, rule, fate, "", 2))
     assert found.as_dict() == figures(
-        passed=2, withheld=2, accepted_reports=2, refused_reports=2, dropped=2, pending=4
+        passed=2, withheld=2, accepted_reports=2, refused_reports=2, dropped=2, waiting=4
     )
-    assert found.pending == 4
 
 
 @pytest.mark.parametrize(

@@ -42,11 +42,18 @@ class WiredDesk(Desk):
     Args:
         url: where the service is.
         timeout: seconds for one attempt.
+        proxy: the value of ``CAPMONSTER_REPORT_PROXY``.
         options: as for :class:`~scripted.Desk`.
     """
 
     def __init__(
-        self, url: str, *, timeout: float = 20.0, concurrency: int = 4, **options: Any
+        self,
+        url: str,
+        *,
+        timeout: float = 20.0,
+        concurrency: int = 4,
+        proxy: str = "none",
+        **options: Any,
     ) -> None:
         from twisted.internet import reactor
 
@@ -58,6 +65,7 @@ class WiredDesk(Desk):
             connections=concurrency,
             timeout=timeout,
             wall=clock.wall,
+            proxy=proxy,
         )
         super().__init__(clock=reactor, now=clock.now, api=api, concurrency=concurrency, **options)
 

@@ -30,7 +30,7 @@ class Answer(NamedTuple):
         meta: for the request that submits it.
     """
 
-    solution: dict[str, str]
+    solution: dict[str, Any]
     meta: dict[str, Any]
 
 
@@ -60,7 +60,8 @@ class CapMonster:
             await sleep(self._poll_interval)
             result = await self._call("getTaskResult", taskId=created["taskId"])
             if result["status"] == "ready":
-                meta = captcha_meta(created["taskId"], task["type"], solved_at=time.time())
+                task_type = "/".join(task[key] for key in ("type", "class") if key in task)
+                meta = captcha_meta(created["taskId"], task_type, solved_at=time.time())
                 return Answer(result["solution"], meta)
 
     async def _call(self, method: str, **arguments: Any) -> dict[str, Any]:

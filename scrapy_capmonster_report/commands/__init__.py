@@ -6,15 +6,19 @@ import argparse
 import os
 import sys
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, cast
 
 from scrapy.commands import ScrapyCommand
 from scrapy.exceptions import UsageError
+
+from ..text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _PROG = "scrapy capmonster"
+_NAMES = ("doctor", "check", "replay", "suggest", "summary", "simulate")
 
 _NOBODY_READS = 128 + 13
 """The exit code that a shell shows for a program ended by SIGPIPE."""
@@ -38,16 +42,7 @@ class Subcommand(Protocol):
 def subcommands() -> Mapping[str, Subcommand]:
     """Every command by its name."""
     # Imported here because Scrapy loads this module for each `scrapy` command there is.
-    from . import check, doctor, replay, simulate, suggest, summary
-
-    return {
-        "doctor": doctor,
-        "check": check,
-        "replay": replay,
-        "suggest": suggest,
-        "simulate": simulate,
-        "summary": summary,
-    }
+    return {name: cast("Subcommand", import_module(f".{name}", __name__)) for name in _NAMES}
 
 
 class Command(ScrapyCommand):
@@ -90,8 +85,6 @@ class Command(ScrapyCommand):
         self.settings.set("LOG_STDOUT", False, priority="cmdline")
 
     def run(self, args: list[str], opts: argparse.Namespace) -> None:
-        from ..text import one_line
-
         try:
             if args:
                 raise UsageError(f"unrecognized arguments: {' '.join(args)}")
@@ -108,8 +101,6 @@ class Command(ScrapyCommand):
 
 def _complain(parser: argparse.ArgumentParser, message: str) -> NoReturn:
     """Say in one line what is wrong, without the usage text that would push it out of sight."""
-    from ..text import one_line
-
     parser.exit(2, one_line(f"{parser.prog}: {message}") + "\n")
 
 

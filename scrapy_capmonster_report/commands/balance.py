@@ -16,14 +16,16 @@ _MAX_BYTES: Final = 64 * 1024
 
 
 class ServiceError(Exception):
-    """The service cannot be reached, or it is something else that answers.
+    """The service cannot be reached, or something else answers.
 
     Args:
         problem: what is wrong.
         advice: what to do about it.
     """
 
-    def __init__(self, problem: str, advice: str) -> None:
+    def __init__(
+        self, problem: str, advice: str = "Check the network, the proxy and CAPMONSTER_API_URL."
+    ) -> None:
         super().__init__(problem)
         self.advice = advice
 
@@ -41,13 +43,13 @@ def ask_service(settings: ReportSettings) -> dict[str, Any]:
     Raises:
         ServiceError: nothing came that the service would send.
     """
-    body = json.dumps({"clientKey": settings.client_key}).encode() if settings.client_key else None
-    request = Request(
-        settings.api_url + ("/getBalance" if body else "/"),
-        body,
-        {"Content-Type": "application/json"},
-    )
-    opener = build_opener(_NoRedirects, *_proxies(getattr(settings, "proxy", "")))
+    key = settings.client_key
+    body = json.dumps({"clientKey": key}).encode() if key else None
+    url = settings.api_url + ("/getBalance" if key else "/")
+    proxy = settings.proxy  # "": as the environment says
+    proxies = {} if proxy == "none" else {"http": proxy, "https": proxy}
+    opener = build_opener(_NoRedirects, *([ProxyHandler(proxies)] if proxy else []))
+    request = Request(url, body, {"Content-Type": "application/json"})
     try:
         with opener.open(request, timeout=settings.timeout) as response:
             content = response.read(_MAX_BYTES)
@@ -58,25 +60,13 @@ def ask_service(settings: ReportSettings) -> dict[str, Any]:
             raise ServiceError(f"it answers HTTP {error.code}", "Try again later.") from None
     except (OSError, HTTPException) as error:
         raise _explained(error) from error
-    if body is None:
-        return {}
     try:
-        answer = json.loads(content)
+        answer = json.loads(content) if key else {}
     except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
-        raise ServiceError(
-            "what answers is not the service: it sends no JSON object",
-            "Check CAPMONSTER_API_URL and the proxy.",
-        )
+        raise ServiceError("what answers is not the service: it sends no JSON object")
     return answer
-
-
-def _proxies(proxy: str) -> list[ProxyHandler]:
-    """What ``CAPMONSTER_REPORT_PROXY`` asks for; ``""`` is what the environment says."""
-    if not proxy:
-        return []
-    return [ProxyHandler({} if proxy == "none" else {"http": proxy, "https": proxy})]
 
 
 def _explained(error: Exception) -> ServiceError:
@@ -86,9 +76,4 @@ def _explained(error: Exception) -> ServiceError:
             f"its certificate is not trusted ({reason.verify_message})",
             "If a proxy opens TLS here, name its certificate in the variable SSL_CERT_FILE.",
         )
-    if isinstance(reason, ssl.SSLError):
-        return ServiceError(f"no TLS connection ({reason.reason})", "Check CAPMONSTER_API_URL.")
-    return ServiceError(
-        f"it cannot be reached ({reason or type(reason).__name__})",
-        "Check the network, the proxy and CAPMONSTER_API_URL.",
-    )
+    return ServiceError(f"it cannot be reached ({reason or type(reason).__name__})")

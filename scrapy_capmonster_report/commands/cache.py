@@ -28,7 +28,7 @@ from w3lib.http import headers_raw_to_dict
 from .files import read_capped, read_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from typing import IO
 
     from scrapy.http import Response
@@ -73,22 +73,14 @@ def read_entry(folder: str) -> tuple[Request, Response]:
         UsageError: it cannot be read.
     """
     try:
-        meta = read_file(Path(folder, "meta"))
-        zipped = meta.startswith(_GZIP_MAGIC)  # HTTPCACHE_GZIP
-        known = ast.literal_eval((_unzip(meta) if zipped else meta).decode())
-        headers, body = (
-            _unzip(content) if zipped else content
-            for content in (
-                read_file(Path(folder, name)) for name in ("response_headers", "response_body")
-            )
+        meta, raw_headers, body = (
+            read_file(Path(folder, name)) for name in ("meta", "response_headers", "response_body")
         )
-        return _answer(
-            known["response_url"],
-            known["status"],
-            headers_raw_to_dict(headers) or {},
-            body,
-            known["method"],
-        )
+        if meta.startswith(_GZIP_MAGIC):  # HTTPCACHE_GZIP
+            meta, raw_headers, body = map(_unzip, (meta, raw_headers, body))
+        known = ast.literal_eval(meta.decode())
+        headers = headers_raw_to_dict(raw_headers) or {}
+        return _answer(known["response_url"], known["status"], headers, body, known["method"])
     except UsageError:
         raise
     except Exception as error:  # a stranger's file may have anything in it
@@ -107,7 +99,7 @@ def read_database(path: Path, module: str) -> Iterator[tuple[str, Callable[[], b
     """
     try:
         with closing(import_module(module).open(str(path), "r")) as database:
-            for key in _keys(database):
+            for key in database.keys():  # noqa: SIM118 -- not each dbm can be iterated
                 name = key.decode("ascii", "replace")
                 if name.endswith(_DATA):
                     yield f"{path}#{name.removesuffix(_DATA)}", partial(database.__getitem__, key)
@@ -147,17 +139,6 @@ def _answer(
 
 def _unzip(content: bytes) -> bytes:
     return read_capped(cast("IO[bytes]", gzip.open(io.BytesIO(content))))
-
-
-def _keys(database: Any) -> Iterator[bytes]:
-    if not hasattr(database, "firstkey"):
-        keys: Iterable[bytes] = database.keys()
-        yield from keys
-        return
-    key = database.firstkey()  # GNU dbm: one at a time
-    while key is not None:
-        yield key
-        key = database.nextkey(key)
 
 
 def _unreadable(source: str, error: Exception) -> UsageError:

@@ -12,16 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.table import Table
 from scrapy.exceptions import UsageError
 
-from .cli import (
-    add_page_arguments,
-    add_rule_arguments,
-    cell,
-    not_empty,
-    output,
-    print_line,
-    rules_and_settings,
-    shortened,
-)
+from . import cli
 from .fetch import fetch
 from .pages import PageReader
 
@@ -45,18 +36,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "sources",
         metavar="SOURCE",
         nargs="+",
-        type=not_empty,
+        type=cli.not_empty,
         help="saved page (.html, .htm, .xhtml, .json, .txt; NAME.meta.json beside it may say "
         "more), or URL, which is fetched with the project's settings",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
-    add_rule_arguments(parser)
-    add_page_arguments(parser)
+    cli.add_rule_arguments(parser)
+    cli.add_page_arguments(parser)
 
 
 def run(command: Command, args: argparse.Namespace) -> int:
-    rules, settings = rules_and_settings(command, args)
-    console = output()
+    rules, settings = cli.rules_and_settings(command, args)
+    console = cli.output()
     for page in _read(args, settings):
         explanations = rules.explain(
             page.response, page.request, redirects=page.redirects, unknown=page.unknown
@@ -69,7 +60,7 @@ def run(command: Command, args: argparse.Namespace) -> int:
 
 
 def _read(args: argparse.Namespace, settings: Settings) -> list[SavedPage]:
-    """All pages, before anything is printed: one that cannot be read spoils no output."""
+    """All pages, before anything is printed: one that cannot be read spoils no cli.output."""
     read_page = PageReader(settings, args)
     urls = [source for source in args.sources if re.match("https?://", source, re.IGNORECASE)]
     pages = {}
@@ -98,17 +89,19 @@ def _verdict(page: SavedPage, explanations: list[Explanation]) -> dict[str, Any]
 
 def _show(console: Console, verdict: dict[str, Any], explanations: list[Explanation]) -> None:
     said = {True: f"rejected ({verdict['rule']})", False: "no rule matches", None: "cannot be told"}
-    print_line(console, f"{verdict['source']}: {said[verdict['rejected']]}", "bold")
+    cli.print_line(console, f"{verdict['source']}: {said[verdict['rejected']]}", "bold")
+    if verdict["rejected"] is None:
+        cli.print_line(console, "Say what is not known: --url, --status, --method, --header.")
     table = Table("rule", "condition", "value", "holds", "found")
     for explanation in explanations:
         name = explanation.name + (": matches" if explanation.matched else "")
         for finding in explanation.conditions:
             table.add_row(
-                cell(name, "green" if explanation.matched else ""),
-                cell(finding.key),
-                cell(shortened(finding.value)),
-                cell(*_HOLDS[finding.holds]),
-                cell(_in_words(finding)),
+                cli.cell(name, "green" if explanation.matched else ""),
+                cli.cell(finding.key),
+                cli.cell(cli.shortened(finding.value)),
+                cli.cell(*_HOLDS[finding.holds]),
+                cli.cell(_in_words(finding)),
             )
             name = ""
         table.add_section()

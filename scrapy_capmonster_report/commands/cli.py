@@ -6,22 +6,24 @@ import argparse
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from rich.console import Console
 from rich.text import Text
-from scrapy import Request, Spider
+from scrapy import Spider
 from scrapy.crawler import Crawler
-from scrapy.exceptions import UsageError
+from scrapy.exceptions import NotConfigured, UsageError
 from scrapy.utils.misc import load_object
 
 from ..rules import SETTING, RuleError, Rules, compile_rules, read_rules
 from ..rules.snippets import cut
+from ..settings import CLIENT_KEY, RULES, ReportSettings
 from ..text import one_line
 
 if TYPE_CHECKING:
-    from scrapy.settings import Settings
+    from scrapy.settings import BaseSettings, Settings
 
     from . import Command
 
@@ -59,9 +61,9 @@ def add_spider_argument(parser: argparse.ArgumentParser) -> None:
 def add_page_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that say what saved pages do not say themselves."""
     group = parser.add_argument_group("what saved pages do not say (else it is unknown)")
-    group.add_argument("--url", type=_url, help="the URL of the response")
-    group.add_argument("--status", metavar="N", type=_status, help="its status")
-    group.add_argument("--method", metavar="NAME", type=not_empty, help="the request's method")
+    group.add_argument("--url", help="the URL of the response")
+    group.add_argument("--status", metavar="N", type=int, help="its status")
+    group.add_argument("--method", metavar="NAME", help="the request's method")
     group.add_argument(
         "--header",
         metavar="NAME:VALUE",
@@ -82,19 +84,6 @@ def not_empty(text: str) -> str:
 def a_path(text: str) -> Path:
     """The path that *text* names, for ``argparse``; ``Path("")`` would be the current folder."""
     return Path(not_empty(text))
-
-
-def _url(text: str) -> str:
-    try:
-        return str(Request(text).url)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a URL: {error}") from error
-
-
-def _status(text: str) -> int:
-    if not re.fullmatch("[1-9][0-9][0-9]", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 100 to 999")
-    return int(text)
 
 
 def _header(text: str) -> tuple[str, str]:
@@ -178,6 +167,22 @@ def load_addons(crawler: Crawler) -> None:
         crawler.addons.load_settings(crawler.settings)
     except Exception as error:  # addons may do anything
         raise UsageError(_failed("the addons cannot be loaded", error)) from error
+
+
+def report_settings(settings: BaseSettings) -> ReportSettings:
+    """Our *settings*, but for the rules; the key is ``""`` where there is none.
+
+    Raises:
+        NotConfigured: switched off.
+        ValueError: a value is wrong.
+    """
+    enough = settings.copy()
+    enough.set(RULES, ["callbacks"], priority="cmdline")
+    try:
+        return ReportSettings.from_settings(enough)
+    except NotConfigured:
+        enough.set(CLIENT_KEY, "none", priority="cmdline")
+        return replace(ReportSettings.from_settings(enough), client_key="")
 
 
 def _read(value: object, spider: Spider | None, where: str) -> Rules:

@@ -6,61 +6,48 @@ import json
 import os
 import sqlite3
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from rich.table import Table
 from scrapy.exceptions import NotConfigured, UsageError
 
+from .. import ledger as ledgers
 from ..delivery.answer import ERROR_CODES
-from ..ledger import Query, read_history
-from ..ledger.choose import JOBDIR_FILE
 from ..rules import compile_rules
-from ..settings import (
-    API_URL,
-    CLIENT_KEY,
-    DEFAULTS,
-    DRY_RUN,
-    LEDGER,
-    RULES,
-    ReportSettings,
-    unknown_settings,
-    without_secrets,
-)
+from ..settings import API_URL, CLIENT_KEY, DEFAULTS, RULES, unknown_settings, without_secrets
+from . import cli, neighbours
 from .balance import ServiceError, ask_service
-from .cli import add_spider_argument, cell, crawler_of, load_addons, output, spider_of
-from .neighbours import clash_of_pins, is_supported, others_above, solving_clients, why_absent
 
 if TYPE_CHECKING:
     import argparse
+    from pathlib import Path
 
     from scrapy import Spider
     from scrapy.settings import BaseSettings
 
+    from ..settings import ReportSettings
     from . import Command
 
 SUMMARY = "Say whether reporting will work here, and what to do if it will not"
 
 _OK: Final = {True: ("ok", "green"), False: ("wrong", "bold red"), None: ("?", "yellow")}
-_LEDGERS: Final = "'' (memory), 'sqlite:PATH' or 'redis://HOST:PORT/DB'"
 
 
-@dataclass(frozen=True)
-class Check:
-    """What one check found.
+class Finding(NamedTuple):
+    """What a check found.
 
     Args:
-        name: of the check.
         ok: whether it is well; ``None`` if that cannot be told.
         found: what was found.
         advice: what to do about it; ``""`` for nothing.
     """
 
-    name: str
     ok: bool | None
     found: str
     advice: str = ""
+
+
+_NOT_CHECKED: Final = Finding(None, "Not checked: the settings are not valid.")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,160 +55,143 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--offline", action="store_true", help="leave out the checks that need the service"
     )
-    add_spider_argument(parser)
+    cli.add_spider_argument(parser)
 
 
 def run(command: Command, args: argparse.Namespace) -> int:
-    crawler = crawler_of(command, args.spider)
-    spider, wrong, read = None, "", None
-    with suppress(UsageError):  # a spider that wants arguments has settings all the same
-        spider = spider_of(crawler) if args.spider else None
-    try:
-        load_addons(crawler)
-        read = _read(crawler.settings)
-    except (UsageError, NotConfigured, ValueError) as error:
-        wrong = str(error)
-    settings = crawler.settings
-    checks = [
-        _check_settings(settings, wrong),
-        *_check_service(read, offline=args.offline),
-        _check_rules(settings, spider),
-        _check_ledger(read, settings.get("JOBDIR")),
-        _check_middlewares(settings),
-        _check_clients(),
-    ]
+    checks = _check_all(command, args)
     if args.json:
-        print(json.dumps({"checks": [asdict(check) for check in checks]}))
+        named = [{"name": name, **finding._asdict()} for name, finding in checks.items()]
+        print(json.dumps({"checks": named}))
     else:
-        _show(checks)
-    return 1 if any(check.ok is False for check in checks) else 0
+        table = Table("check", "", "what was found, and what to do", show_lines=True)
+        for name, (ok, found, advice) in checks.items():
+            table.add_row(name, cli.cell(*_OK[ok]), cli.cell(f"{found} {advice}".strip()))
+        cli.output().print(table)
+    return 1 if any(finding.ok is False for finding in checks.values()) else 0
 
 
-def _show(checks: list[Check]) -> None:
-    table = Table("check", "", "what was found, and what to do", show_lines=True)
-    for check in checks:
-        sentences = [check.found, check.advice] if check.advice else [check.found]
-        table.add_row(check.name, cell(*_OK[check.ok]), cell(" ".join(sentences)))
-    output().print(table)
-
-
-def _read(settings: BaseSettings) -> ReportSettings:
-    """The settings, but for the rules; the key is ``""`` where there is none."""
-    enough = settings.copy()
-    enough.set(RULES, ["callbacks"], priority="cmdline")
+def _check_all(command: Command, args: argparse.Namespace) -> dict[str, Finding]:
+    crawler = cli.crawler_of(command, args.spider)
+    spider, ours, mistake = None, None, ""
+    with suppress(UsageError):  # a spider that wants arguments has settings all the same
+        spider = cli.spider_of(crawler) if args.spider else None
     try:
-        return ReportSettings.from_settings(enough)
-    except NotConfigured:
-        enough.set(CLIENT_KEY, "none", priority="cmdline")
-        return replace(ReportSettings.from_settings(enough), client_key="")
+        cli.load_addons(crawler)
+        ours = cli.report_settings(crawler.settings)
+    except (UsageError, NotConfigured, ValueError) as error:
+        mistake = str(error)
+    settings = crawler.settings
+    key = _check_key(ours) if ours else _NOT_CHECKED
+    service = _NOT_CHECKED
+    if ours:
+        key, service = _check_service(ours, key, offline=args.offline)
+    return {
+        "settings": _check_settings(settings, mistake),
+        "key": key,
+        "service": service,
+        "rules": _check_rules(settings, spider),
+        "ledger": _check_ledger(ours, settings.get("JOBDIR")) if ours else _NOT_CHECKED,
+        "middlewares": _check_middlewares(settings),
+        "clients": _check_clients(),
+    }
 
 
-def _check_settings(settings: BaseSettings, wrong: str) -> Check:
-    if wrong:
-        return Check("settings", False, wrong)
+def _check_settings(settings: BaseSettings, mistake: str) -> Finding:
+    if mistake:
+        return Finding(False, mistake)
     if unknown := unknown_settings(settings):
-        return Check("settings", False, " ".join(unknown), "Correct or remove it.")
-    for name in DEFAULTS:
-        if name in os.environ and name not in (CLIENT_KEY, API_URL) and settings.get(name) is None:
+        return Finding(False, " ".join(unknown), "Correct or remove it.")
+    for name in os.environ.keys() & DEFAULTS.keys() - {CLIENT_KEY, API_URL}:
+        if settings.get(name) is None:
             found = f"{name} stands in the environment, from where it is not read."
-            return Check("settings", False, found, f"Use settings.py, or -s {name}=…")
+            return Finding(False, found, f"Use settings.py, or -s {name}=…")
     if not settings.getbool("TWISTED_REACTOR_ENABLED", True):
         found = "TWISTED_REACTOR_ENABLED is False, but reports are sent through Twisted."
-        return Check("settings", False, found, "Remove this setting.")
-    return Check("settings", True, "No unknown name, no invalid value.")
+        return Finding(False, found, "Remove this setting.")
+    return Finding(True, "No unknown name, no invalid value.")
 
 
-def _check_service(settings: ReportSettings | None, *, offline: bool) -> tuple[Check, Check]:
-    """The checks of the key and of the service; one request serves both."""
-    if settings is None:
-        unknown = "The settings are not valid."
-        return Check("key", None, unknown), Check("service", None, unknown)
-    if settings.client_key:
-        key = Check("key", None, "There is a key; whether it is valid was not asked.")
-    elif settings.dry_run:
-        key = Check("key", True, "There is no key, and a dry run needs none.")
-    else:
-        advice = f"Set {CLIENT_KEY} in the settings or in the environment, or {DRY_RUN} = True."
-        key = Check("key", False, "There is no account key.", advice)
+def _check_key(ours: ReportSettings) -> Finding:
+    if ours.client_key:
+        return Finding(None, "There is a key; whether it is valid was not asked.")
+    if ours.dry_run:
+        return Finding(True, "There is no key, and a dry run needs none.")
+    advice = f"Set {CLIENT_KEY} in the settings or in the environment."
+    return Finding(False, "There is no account key.", advice)
+
+
+def _check_service(ours: ReportSettings, key: Finding, *, offline: bool) -> tuple[Finding, Finding]:
+    """What is found of the key and of the service; one request serves both."""
     if offline:
-        return key, Check("service", None, f"{settings.api_url} was not asked (--offline).")
+        return key, Finding(None, f"{ours.api_url} was not asked (--offline).")
     try:
-        answer = ask_service(settings)
+        answer = ask_service(ours)
     except ServiceError as error:
-        return key, Check("service", False, f"{settings.api_url}: {error}.", error.advice)
-    if settings.client_key:
-        key = _judge_key(answer, settings)
-    return key, Check("service", True, f"{settings.api_url} answers.")
+        return key, Finding(False, f"{ours.api_url}: {error}.", error.advice)
+    service = Finding(True, f"{ours.api_url} answers.")
+    return _judge_key(answer, ours.client_key) if ours.client_key else key, service
 
 
-def _judge_key(answer: dict[str, Any], settings: ReportSettings) -> Check:
+def _judge_key(answer: dict[str, Any], client_key: str) -> Finding:
     """What the answer to ``getBalance`` says of the key."""
-    code = str(answer.get("errorCode") or "")
-    if not code and isinstance(answer.get("balance"), (int, float)):
-        advice = (
-            "" if answer["balance"] > 0 else "Top up the account: without funds nothing is solved."
-        )
-        return Check("key", True, f"The key is valid; the balance is {answer['balance']}.", advice)
-    shown = (code or "neither errorCode nor balance").replace(settings.client_key, "***")
-    known = ERROR_CODES.get(code)
-    advice = f"{known.advice[0].upper()}{known.advice[1:]}." if known and known.advice else ""
-    return Check("key", False, f"getBalance answered {shown[:100]}.", advice)
+    code, balance = str(answer.get("errorCode") or ""), answer.get("balance")
+    if not code and isinstance(balance, (int, float)):
+        advice = "" if balance > 0 else "Top up the account: nothing is solved without funds."
+        return Finding(True, f"The key is valid; the balance is {balance}.", advice)
+    shown = (code or "neither errorCode nor balance").replace(client_key, "***")[:100]
+    advice = ERROR_CODES[code].advice if code in ERROR_CODES else ""
+    return Finding(False, f"getBalance answered {shown}.", advice and f"That is: {advice}.")
 
 
-def _check_rules(settings: BaseSettings, spider: Spider | None) -> Check:
+def _check_rules(settings: BaseSettings, spider: Spider | None) -> Finding:
     try:
         rules = compile_rules(settings.get(RULES), spider=spider)
     except ValueError as error:
-        needs_spider = spider is None and "a spider is needed" in str(error)
-        advice = "Give --spider NAME." if needs_spider else ""
-        return Check("rules", None if needs_spider else False, str(error), advice)
+        if spider is None and "a spider is needed" in str(error):
+            return Finding(None, str(error), "Give --spider NAME.")
+        return Finding(False, str(error))
     if not rules and rules.judges:
-        advice = "Write a rule, or name a preset; `scrapy capmonster suggest` helps."
-        return Check("rules", False, f"{RULES} is empty.", advice)
-    named = ", ".join(dict.fromkeys(rule.name for rule in rules)) or "only accept() and reject()"
-    return Check("rules", True, f"{named}.")
+        advice = "Write a rule, or name a preset; scrapy capmonster suggest helps."
+        return Finding(False, f"{RULES} is empty.", advice)
+    names = dict.fromkeys(rule.name for rule in rules)
+    return Finding(True, f"{', '.join(names) or 'Only accept() and reject()'}.")
 
 
-def _check_ledger(settings: ReportSettings | None, job_dir: str | None) -> Check:
-    if settings is None:
-        return Check("ledger", None, "The settings are not valid.")
-    ledger = settings.ledger
-    if not ledger and job_dir:
-        ledger = f"sqlite:{Path(job_dir, JOBDIR_FILE)}"
-    scheme, _, place = ledger.partition(":")
-    shown = without_secrets(ledger)
+def _check_ledger(ours: ReportSettings, job_dir: str | None) -> Finding:
+    name = ledgers.ledger_name(ours, job_dir)
+    if not name:
+        return Finding(True, "In memory: nothing is kept for later crawls.")
+    shown = without_secrets(name)
     try:
-        if not ledger:
-            return Check("ledger", True, "In memory: nothing is kept for later crawls.")
-        if scheme == "sqlite" and place not in ("", ":memory:"):
-            _try_sqlite(Path(place).expanduser())
-        elif scheme in ("redis", "rediss"):
-            _try_redis(ledger)
+        if path := ledgers.sqlite_path(name):
+            _try_sqlite(path)
+        elif ledgers.is_redis(name):
+            _try_redis(ledgers.RedisName.parse(name).url)
         else:
-            return Check("ledger", False, f"{LEDGER} is {shown!r}.", f"It must be {_LEDGERS}.")
+            raise ValueError("it must be '' (memory), 'sqlite:PATH' or 'redis://HOST:PORT/DB'")
     except ImportError:
         advice = "pip install scrapy-capmonster-report[redis]"
-        return Check("ledger", False, f"{shown} needs redis-py.", advice)
+        return Finding(False, f"{shown} needs redis-py.", advice)
     except Exception as error:  # each backend has errors of its own
         advice = "Another process holds it: end that one." if "locked" in str(error) else ""
-        return Check(
-            "ledger", False, f"{shown} cannot be used: {without_secrets(str(error))}.", advice
-        )
-    return Check("ledger", True, f"{shown} can be written.")
+        why = without_secrets(str(error)).rstrip(".")
+        return Finding(False, f"{shown} cannot be used: {why}.", advice)
+    return Finding(True, f"{shown} can be written.")
 
 
 def _try_sqlite(path: Path) -> None:
     """Raise what a crawl would run into; a file that is not there yet is not made."""
-    if not path.exists():
-        place = next(parent for parent in path.absolute().parents if parent.exists())
-        if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-            raise PermissionError(f"no file can be made in {place}")
+    if path.exists():
+        ledgers.read_history(f"sqlite:{path}", ledgers.Query(keys=("site",)))
+        uri = f"{path.absolute().as_uri()}?mode=rw"
+        with closing(sqlite3.connect(uri, uri=True, timeout=1, isolation_level=None)) as database:
+            database.execute("BEGIN IMMEDIATE")
+            database.execute("ROLLBACK")
         return
-    read_history(f"sqlite:{path}", Query(keys=("site",)))
-    uri = f"{path.absolute().as_uri()}?mode=rw"
-    with closing(sqlite3.connect(uri, uri=True, timeout=1, isolation_level=None)) as database:
-        database.execute("BEGIN IMMEDIATE")
-        database.execute("ROLLBACK")
+    place = next(parent for parent in path.absolute().parents if parent.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise PermissionError(f"no file can be made in {place}")
 
 
 def _try_redis(url: str) -> None:
@@ -234,32 +204,37 @@ def _try_redis(url: str) -> None:
         server.delete(probe)
 
 
-def _check_middlewares(settings: BaseSettings) -> Check:
-    if absent := why_absent(settings):
-        found, advice = absent
-        return Check("middlewares", False, found, advice)
-    above = others_above(settings)
-    if not above:
-        return Check("middlewares", True, "None of a project's own stands above ours.")
-    found = "; ".join(f"{name} at {order}: {why}" for name, order, why, _ in above)
-    hides = any(certain for *_, certain in above)
-    advice = "Give it an order below ours (585): we do not see what it drops or retries."
-    return Check("middlewares", False if hides else None, f"{found}.", advice)
-
-
-def _check_clients() -> Check:
-    found, wrong = [], []
-    for name, version in solving_clients().items():
-        found.append(f"{name} {version}")
-        if not is_supported(name, version):
-            wrong.append(f"solve_captcha() does not know this release of {name}.")
-        wrong += clash_of_pins(name)
-    if not found:
-        advice = "Any way of solving will do: give the task's id to captcha_meta()."
-        return Check("clients", None, "No client of CapMonster Cloud is installed.", advice)
-    listed = ", ".join(found)
-    if wrong:
-        return Check(
-            "clients", False, f"{listed}. {' '.join(wrong)}", "Install a release that fits."
+def _check_middlewares(settings: BaseSettings) -> Finding:
+    order = neighbours.order_of_ours(settings)
+    if order is None:
+        return Finding(
+            False,
+            "Our middleware is not enabled.",
+            'Set ADDONS = {"scrapy_capmonster_report.Addon": 500}, and look for an ADDONS = {} '
+            "further down in settings.py: Scrapy's template ends with one, and the last one wins.",
         )
-    return Check("clients", True, f"{listed}; solve_captcha() gives the ids of its tasks.")
+    if not neighbours.is_good(order):
+        advice = "Put it at 585: above RetryMiddleware, below HttpCompressionMiddleware."
+        return Finding(False, f"Our middleware stands at {order}.", advice)
+    above = neighbours.above_ours(settings)
+    if not above:
+        return Finding(True, "None of a project's own stands above ours.")
+    advice = "Give it an order below 585: what it drops or retries above ours is not seen."
+    hides = any(certain for _, certain in above)
+    return Finding(False if hides else None, " ".join(sentence for sentence, _ in above), advice)
+
+
+def _check_clients() -> Finding:
+    clients = neighbours.solving_clients()
+    if not clients:
+        advice = "Any way of solving will do: give the task's id to captcha_meta()."
+        return Finding(None, "No client of CapMonster Cloud is installed.", advice)
+    listed = ", ".join(f"{name} {version}" for name, version in clients.items())
+    wrong = []
+    for name, version in clients.items():
+        if not neighbours.is_supported(name, version):
+            wrong.append(f"solve_captcha() does not know this release of {name}.")
+        wrong += neighbours.clash_of_pins(name)
+    if wrong:
+        return Finding(False, f"{listed}. {' '.join(wrong)}", "Install releases that fit.")
+    return Finding(True, f"{listed}; solve_captcha() gives the ids of its tasks.")

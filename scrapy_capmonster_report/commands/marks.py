@@ -18,116 +18,101 @@ if TYPE_CHECKING:
 
     from .pages import SavedPage
 
+    Ranked = tuple[int, dict[str, Any]]
+
 STRONG: Final = 2
 """Marks up to this rank say that an answer is wrong; the others may only go along with it."""
 
 _ERROR: Final = r"error|invalid|alert|danger|warn|fail|feedback|flash|\bred\b"
 """What classes, ids and roles of elements that show an error have in them."""
 
-_CAPTCHA: Final = r"captcha|challenge|robot|human|verif|code|characters|token|security|turnstile"
-_WRONG: Final = r"wrong|incorrect|invalid|mismatch|not match|not valid|denied|" + _ERROR
+_CAPTCHA: Final = "captcha|challenge|robot|human|verif|code|characters|token|security"
+_WRONG: Final = "wrong|incorrect|invalid|mismatch|not match|not valid|denied|success|" + _ERROR
 _WORD: Final = r"[^\W\d_]+(?:['_.-][^\W\d_]+)*"
 _MAX_WORDS: Final = 6
 _MAX_MESSAGE: Final = 300
+_MAX_ELEMENTS: Final = 200
 
 _ERROR_ELEMENT: Final = f'//*[re:test(concat(@class, " ", @id, " ", @role), "{_ERROR}", "i")]'
-_CAPTCHA_NAMES: Final = "//*/@id | //*/@class | //*/@name"
-_FILLED_IN: Final = "//input/@value | //textarea/text()"
 
 
 def marks_of(saved: SavedPage) -> dict[str, int]:
     """The marks of a page as JSON, each with its rank: the lower, the more it says."""
-    page = Page(saved.response, saved.request, saved.redirects, saved.unknown)
+    page = Page(saved.response, saved.request, saved.redirects, unknown=saved.unknown)
     ranked = [*_of_answer(page), *_of_json(page), *_of_elements(page)]
     return {json.dumps(rule): rank for rank, rule in sorted(ranked, key=lambda item: -item[0])}
 
 
-_Ranked = tuple[int, dict[str, Any]]
-
-
-def _of_answer(page: Page) -> Iterator[_Ranked]:
+def _of_answer(page: Page) -> Iterator[Ranked]:
     if "status" not in page.unknown:
         yield 3, {"status": page.status}
         if page.status >= 400:
             yield 4, {"status": f"{page.status // 100}xx"}
     for url in page.redirects:
-        parts = urlsplit(url)
-        for name, _ in parse_qsl(parts.query, keep_blank_values=True):
+        for name, _ in parse_qsl(urlsplit(url).query, keep_blank_values=True):
             if re.fullmatch(_WORD, name):
                 yield (1 if _speaks(name) else 5), {"redirect": f"[?&]{_regex(name)}="}
-        for name in parts.path.split("/"):
-            if re.fullmatch(_WORD, name) and _speaks(name):
-                yield 2, {"redirect": f"/{_regex(name)}"}
 
 
-def _of_json(page: Page) -> Iterator[_Ranked]:
-    if page.json is NOT_JSON:
-        return
-    for key, value in _members(page.json):
+def _of_json(page: Page) -> Iterator[Ranked]:
+    for key, value in () if page.json is NOT_JSON else _members(page.json):
+        regexes = []
         if isinstance(value, str):
+            if _speaks(f"{key} {value}"):
+                regexes = [(rank, f"(?i){phrase}") for rank, phrase in _phrases(value)]
             if re.fullmatch(_WORD, value):
-                rank = 1 if _speaks(value) else 5
-                yield rank, _in_json(f'"{_regex(value)}"')
-                yield rank, _in_json(rf'\[\s*"{_regex(value)}"\s*\]')
-            yield from ((rank, _in_json(f"(?i){phrase}")) for rank, phrase in _phrases(value))
-        elif _speaks(key) and (not value or value is True or abs(value) < 1000):
-            yield 2, _in_json(rf'"{_regex(key)}"\s*:\s*{json.dumps(value)}\b')
-        if re.fullmatch(_WORD, key) and _speaks(key):
-            yield 3, _in_json(rf'"{_regex(key)}"\s*:')
+                regexes.append((1 if _speaks(value) else 5, f'"{_regex(value)}"'))
+        elif _speaks(key) and (not value or abs(value) < 1000):
+            regexes = [(2, rf'"{_regex(key)}"\s*:\s*{json.dumps(value)}\b')]
+        yield from ((rank, {"jmespath": "@", "text": regex}) for rank, regex in regexes)
 
 
-def _in_json(regex: str) -> dict[str, Any]:
-    return {"jmespath": "@", "text": regex}
+def _members(document: Any) -> Iterator[tuple[str, Any]]:
+    """Every value in *document* that is not a dict or a list, with its key."""
+    left = [("", document)]
+    while left:
+        key, value = left.pop()
+        if isinstance(value, dict):
+            left += value.items()
+        elif isinstance(value, list):
+            left += ((key, item) for item in value)
+        else:
+            yield key, value
 
 
-def _members(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value in *value* that is no dict or list, with its key."""
-    if isinstance(value, dict):
-        for name, item in value.items():
-            yield from _members(item, name)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _members(item, key)
-    else:
-        yield key, value
-
-
-def _of_elements(page: Page) -> Iterator[_Ranked]:
+def _of_elements(page: Page) -> Iterator[Ranked]:
     if page.selector is None:
         return
-    filled_in = page.selector.xpath(_FILLED_IN).getall()
-    own = {word.lower() for text in filled_in for word in re.findall(_WORD, text)}
-    for element in page.selector.xpath(_ERROR_ELEMENT):
+    filled_in = page.selector.xpath("//input/@value | //textarea/text()").getall()
+    own = set(re.findall(_WORD, " ".join(filled_in).lower()))
+    for element in page.selector.xpath(_ERROR_ELEMENT)[:_MAX_ELEMENTS]:
         message = element.xpath("normalize-space()").get("")
         for name in element.attrib.get("class", "").split() if message else ():
             if re.fullmatch(_WORD, name) and re.search(_ERROR, name, re.I):
                 yield (1 if re.search(_CAPTCHA, name, re.I) else 4), {"css": f".{name}"}
-        for rank, phrase in _phrases(message, own) if len(message) <= _MAX_MESSAGE else ():
+        for rank, phrase in _phrases(message, own):
             yield rank, {"xpath": f'{_ERROR_ELEMENT}[re:test(normalize-space(), "{phrase}", "i")]'}
-    for name in {
-        name for names in page.selector.xpath(_CAPTCHA_NAMES) for name in names.get().split()
-    }:
+    for name in page.selector.xpath("//@id | //@name").getall():
         if re.fullmatch(_WORD, name) and re.search(_CAPTCHA, name, re.I):
-            yield 5, {"xpath": f'//*[@id="{name}" or @name="{name}" or has-class("{name}")]'}
+            yield 5, {"xpath": f'//*[@id="{name}" or @name="{name}"]'}
 
 
 def _phrases(message: str, own: Collection[str] = ()) -> Iterator[tuple[int, str]]:
     """Parts of a *message* as regexes, none with a word of a user's *own*."""
-    words = [word.strip('.,:;!?()[]"“”„»«').lower() for word in message.split()]
+    if len(message) > _MAX_MESSAGE:  # an article, not a message
+        return
+    words = [word.strip('.,:;!?()[]"“”„»«') for word in message.lower().split()]
     for count in range(1, _MAX_WORDS + 1):
         for start in range(len(words) - count + 1):
             part = words[start : start + count]
             phrase = " ".join(part)
             if not all(re.fullmatch(_WORD, word) and word not in own for word in part):
                 continue
-            if re.search(_CAPTCHA, phrase) and re.search(_WRONG, phrase):
-                rank = 0
-            elif re.search(_CAPTCHA, phrase) and re.search("[._-]", phrase):
-                rank = 1
-            elif count > 1 and _speaks(phrase):
+            of_captcha = re.search(_CAPTCHA, phrase)
+            if of_captcha and (re.search(_WRONG, phrase) or re.search("[._-]", phrase)):
+                rank = 0 if count > 1 else 1
+            elif count > 1 and (count > 3 or _speaks(phrase)):
                 rank = 5
-            elif count > 3:
-                rank = 6
             else:
                 continue
             yield rank, r"\W+".join(map(_regex, part))
@@ -135,7 +120,7 @@ def _phrases(message: str, own: Collection[str] = ()) -> Iterator[tuple[int, str
 
 def _speaks(text: str) -> bool:
     """Whether *text* speaks of a captcha or of something that is wrong."""
-    return re.search(f"{_CAPTCHA}|{_WRONG}|success|result|status", text, re.IGNORECASE) is not None
+    return re.search(f"{_CAPTCHA}|{_WRONG}|result|status", text, re.IGNORECASE) is not None
 
 
 def _regex(word: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import json
 import os
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,10 +14,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 from scrapy import Request
 from scrapy.downloadermiddlewares.httpcompression import HttpCompressionMiddleware
 from scrapy.exceptions import NotConfigured, UsageError
-from scrapy.http import Headers, Response, TextResponse
+from scrapy.http import Response, TextResponse
 from scrapy.responsetypes import responsetypes
 from scrapy.signalmanager import SignalManager
-from scrapy.utils.project import data_path
 
 from ..saved_pages import META_SUFFIX, RESPONSE_CLASSES
 from ..text import closest_match
@@ -32,23 +30,15 @@ if TYPE_CHECKING:
     from scrapy.crawler import Crawler
     from scrapy.settings import BaseSettings
 
+    from ..rules import Rule, Rules
+    from ..rules.rule import OnError
+
     Reader: TypeAlias = Callable[[], "SavedPage"]
     """Reads one page; raises ``NotAPageError``, or another ``UsageError`` if it cannot."""
 
 SUFFIXES: Final = (".html", ".htm", ".xhtml", ".json", ".txt")
 
 _UNKNOWN_URL: Final = "about:blank"
-
-_META_TYPES: Final[Mapping[str, type]] = {
-    "url": str,
-    "status": int,
-    "method": str,
-    "headers": dict,
-    "redirects": list,
-    "class": str,
-    "encoding": str,
-}
-"""What may stand in ``NAME.meta.json``; the last two are written by a crawl that saves pages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +58,16 @@ class SavedPage:
     request: Request
     redirects: tuple[str, ...] = ()
     unknown: frozenset[str] = frozenset()
+
+    def match(self, rules: Rules, on_error: OnError) -> tuple[Rule | None, list[str]]:
+        """What ``Rules.match_known`` says of the page."""
+        return rules.match_known(
+            self.response,
+            self.request,
+            redirects=self.redirects,
+            unknown=self.unknown,
+            on_error=on_error,
+        )
 
 
 class Decompressor:
@@ -105,20 +105,21 @@ class PageReader:
     Args:
         settings: those of the project, for its way with compression.
         args: the options of ``cli.add_page_arguments``: what pages do not say themselves.
+
+    Raises:
+        UsageError: one of these cannot be.
     """
 
     def __init__(self, settings: BaseSettings, args: argparse.Namespace | None = None) -> None:
         self.decompress = Decompressor(settings)
-        self._told = {
+        self._told: dict[str, Any] = {
             key: value
             for key in ("url", "status", "method")
             if (value := getattr(args, key, None)) is not None
         }
-        headers: dict[str, list[str]] = {}
         for name, value in getattr(args, "headers", None) or ():
-            headers.setdefault(name, []).append(value)
-        if headers:
-            self._told["headers"] = headers
+            self._told.setdefault("headers", {}).setdefault(name, []).append(value)
+        _check_meta(self._told, "the options")
 
     def __call__(self, path: Path) -> SavedPage:
         """The saved page *path*, with what ``NAME.meta.json`` beside it says.
@@ -127,32 +128,106 @@ class PageReader:
             NotAPageError: one of the two is not a file, or one without end.
             UsageError: one of the two files cannot be read.
         """
-        meta = _Meta(path.with_suffix(META_SUFFIX), self._told)
-        body, redirects, headers = read_file(path), meta.redirects(), meta.headers()
-        status = meta.status()
-        try:
-            request = Request(
-                meta.values.get("url", _UNKNOWN_URL),
-                method=meta.values.get("method", "GET"),
-                meta={"redirect_urls": redirects} if redirects else None,
-            )
-        except ValueError as error:
-            raise meta.mistake("url", str(error)) from error
-        raw = Response(request.url, status=status, headers=headers, body=body)
-        if kind := meta.response_class():  # a crawl saved it, as the rules saw it
-            encoding = meta.values.get("encoding")
+        known = {**self._told, **_read_meta(path.with_suffix(META_SUFFIX))}
+        redirects = known.get("redirects", [])
+        request = Request(
+            known.get("url", _UNKNOWN_URL),
+            method=known.get("method", "GET"),
+            meta={"redirect_urls": redirects} if redirects else None,
+        )
+        response = Response(
+            request.url,
+            status=known.get("status", 200),
+            headers=known.get("headers", {}),
+            body=read_file(path),
+        )
+        if kind := RESPONSE_CLASSES.get(known.get("class", "")):
+            # A crawl saved it, as the rules saw it.
+            encoding = known.get("encoding")
             more: Any = {"encoding": encoding} if issubclass(kind, TextResponse) else {}
-            response = raw.replace(cls=kind, **more)
+            response = response.replace(cls=kind, **more)
         else:
-            response = self.decompress(request, raw)
+            raw, response = response, self.decompress(request, response)
             if response is raw:
                 # A browser or a crawl that saved the body had decompressed it.
                 response.headers.pop("Content-Encoding", None)
-            kind = responsetypes.from_args(
-                headers=response.headers, filename=path.name, body=response.body
+            response = response.replace(
+                cls=responsetypes.from_args(
+                    headers=response.headers, filename=path.name, body=response.body
+                )
             )
-            response = response.replace(cls=kind)
-        return SavedPage(str(path), response, request, tuple(redirects), meta.unknown())
+        if "url" in known:
+            # Where it is said from which URL a page is, it is from there and not from elsewhere.
+            known["redirects"] = redirects
+        unknown = frozenset({"url", "status", "method", "headers", "redirects"} - known.keys())
+        return SavedPage(str(path), response, request, tuple(redirects), unknown)
+
+
+def _read_meta(path: Path) -> dict[str, Any]:
+    """What ``NAME.meta.json`` says; nothing if there is none.
+
+    Raises:
+        UsageError: it cannot be read, or is not what it should be.
+    """
+    if not os.path.lexists(path):
+        return {}
+    try:
+        known = json.loads(read_file(path))
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path} is not JSON: {error}") from error
+    if not isinstance(known, dict):
+        raise UsageError(f"{path} is not a JSON object")
+    _check_meta(known, str(path))
+    return known
+
+
+def _check_meta(known: Mapping[str, Any], where: str) -> None:
+    for key, value in known.items():
+        if key not in _META:
+            match = closest_match(key, _META)
+            question = f" Did you mean {match!r}?" if match else ""
+            allowed = ", ".join(_META)
+            raise UsageError(f"{where}: there is no key {key!r}. Allowed: {allowed}.{question}")
+        is_right, allowed = _META[key]
+        if not is_right(value):
+            raise UsageError(f"{where}: {key!r} is {value!r}: it must be {allowed}")
+
+
+def _is_status(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 100 <= value <= 999
+
+
+def _is_url(value: object) -> bool:
+    try:
+        return isinstance(value, str) and bool(Request(value))
+    except ValueError:
+        return False
+
+
+def _is_str(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _are_strs(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_str, value))
+
+
+def _are_headers(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        _is_str(item) or _are_strs(item) for item in value.values()
+    )
+
+
+_META: Final[Mapping[str, tuple[Callable[[object], bool], str]]] = {
+    "url": (_is_url, "a URL"),
+    "status": (_is_status, "an int from 100 to 999"),
+    "method": (_is_str, "a str"),
+    "headers": (_are_headers, "a dict of str to str or lists of them"),
+    "redirects": (_are_strs, "a list of str"),
+    "class": ([*RESPONSE_CLASSES].__contains__, f"one of {', '.join(RESPONSE_CLASSES)}"),
+    "encoding": (_is_str, "a str"),
+}
+"""What may stand in ``NAME.meta.json``; the last two are written by a crawl that saves pages."""
 
 
 class Source:
@@ -161,8 +236,7 @@ class Source:
     A folder is read as a cache only if there is nothing else in it.
 
     Args:
-        path: the file or the folder; where there is none, the name of a cache as the setting
-            ``HTTPCACHE_DIR`` gives it, below the project's ``.scrapy``.
+        path: the file or the folder.
         settings: those of the project, for its way with caches.
         read_page: reads a saved page.
 
@@ -177,18 +251,17 @@ class Source:
     def __init__(self, path: Path, settings: BaseSettings, read_page: PageReader) -> None:
         self._read_page = read_page
         self._dbm_module: str = settings.get("HTTPCACHE_DBM_MODULE", "dbm")
-        found = next(filter(_is_there, _places(path)), None)
-        if found is None:
+        if not path.exists() and database_of(path) is None:
             raise UsageError(f"there is no {path}")
-        self.path = found
+        self.path = path
         self.skipped: list[str] = []
-        files = list(_files(found)) if found.is_dir() else [found]
+        files = list(_files(path)) if path.is_dir() else [path]
         self._entries = list(dict.fromkeys(filter(None, map(entry_of, files))))
         self._databases = sorted({database for file in files if (database := database_of(file))})
         self._pages: list[Path] = []
         if not all(entry_of(file) or database_of(file) for file in files):
             self._entries, self._databases = [], []
-            self._pages = [file for file in files if is_page(file)] if found.is_dir() else files
+            self._pages = [file for file in files if is_page(file)] if path.is_dir() else files
             meta = {page.with_suffix(META_SUFFIX) for page in self._pages}
             self.skipped = [str(file) for file in files if file not in {*self._pages, *meta}]
 
@@ -212,85 +285,11 @@ def is_page(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.endswith(META_SUFFIX)
 
 
-class _Meta:
-    """What ``NAME.meta.json`` says, and what the command line *told* where it says nothing."""
-
-    def __init__(self, path: Path, told: Mapping[str, Any]) -> None:
-        self._path = path
-        self.values: dict[str, Any] = dict(told)
-        if os.path.lexists(path):
-            self._read()
-
-    def _read(self) -> None:
-        try:
-            values = json.loads(read_file(self._path))
-        except (ValueError, RecursionError) as error:
-            raise UsageError(f"{self._path} is not JSON: {error}") from error
-        if not isinstance(values, dict):
-            raise UsageError(f"{self._path} is not a JSON object")
-        self.values.update(values)
-        for key, value in values.items():
-            if key not in _META_TYPES:
-                match = closest_match(key, _META_TYPES)
-                question = f" Did you mean {match!r}?" if match else ""
-                allowed = ", ".join(_META_TYPES)
-                raise UsageError(
-                    f"{self._path}: there is no key {key!r}. Allowed: {allowed}.{question}"
-                )
-            if not isinstance(value, _META_TYPES[key]) or isinstance(value, bool):
-                raise self.mistake(key, f"it must be {_META_TYPES[key].__name__}")
-
-    def mistake(self, key: str, allowed: str) -> UsageError:
-        return UsageError(f"{self._path}: {key!r} is {self.values.get(key)!r}: {allowed}")
-
-    def status(self) -> int:
-        status: int = self.values.get("status", 200)
-        if not 100 <= status <= 999:
-            raise self.mistake("status", "it must be from 100 to 999")
-        return status
-
-    def redirects(self) -> list[str]:
-        urls: list[str] = self.values.get("redirects", [])
-        if not all(isinstance(url, str) for url in urls):
-            raise self.mistake("redirects", "it must be a list of str")
-        return urls
-
-    def headers(self) -> Headers:
-        listed = {
-            name: value if isinstance(value, list) else [value]
-            for name, value in self.values.get("headers", {}).items()
-        }
-        if not all(isinstance(item, str) for values in listed.values() for item in values):
-            raise self.mistake("headers", "a value must be a str or a list of them")
-        return Headers(listed)
-
-    def response_class(self) -> type[Response] | None:
-        name = self.values.get("class")
-        if name is not None and name not in RESPONSE_CLASSES:
-            raise self.mistake("class", f"it must be one of {', '.join(RESPONSE_CLASSES)}")
-        return None if name is None else RESPONSE_CLASSES[name]
-
-    def unknown(self) -> frozenset[str]:
-        # Where it is said from which URL a page is, it is from there and not from elsewhere.
-        known = {*self.values, *(["redirects"] if "url" in self.values else [])}
-        return frozenset({"url", "status", "method", "headers", "redirects"} - known)
-
-
 def _files(folder: Path) -> Iterator[Path]:
     """Every file below *folder*, in the order of names; but for hidden ones, as ``.gitkeep``."""
     for place, subfolders, names in os.walk(folder, onerror=_cannot_read):
         subfolders.sort()
         yield from (Path(place, name) for name in sorted(names) if not name.startswith("."))
-
-
-def _places(path: Path) -> Iterator[Path]:
-    yield path
-    with suppress(NotConfigured):  # a project without scrapy.cfg has no folder for its data
-        yield Path(data_path(str(path)))
-
-
-def _is_there(path: Path) -> bool:
-    return os.path.exists(path) or database_of(path) is not None
 
 
 def _cannot_read(error: OSError) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
+from contextlib import suppress
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final
 
 from scrapy.exceptions import UsageError
 from twisted.internet.error import CannotListenError
 
-from scrapy_capmonster_report.simulator import DEFAULT_CLIENT_KEY, Answer, Simulator
+from scrapy_capmonster_report.simulator import SimulatedAnswer, Simulator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,62 +20,37 @@ if TYPE_CHECKING:
 
 SUMMARY = "Serve a local stand-in for CapMonster Cloud until Ctrl-C; the first line is its URL"
 
-_ANSWERS: Final[dict[str, Callable[..., Answer]]] = {
-    "hang": Answer.hang,
-    "stall": Answer.stall,
-    "reset": Answer.reset,
-    "http-([2-5][0-9]{2})": lambda status: Answer.http(int(status)),
+_ANSWERS: Final[dict[str, Callable[[str], SimulatedAnswer]]] = {
+    "(hang|stall|reset)": SimulatedAnswer,
+    "http-([2-5][0-9]{2})": lambda status: SimulatedAnswer.http(int(status)),
     # The documented codes start with one of these.
-    "((?:ERROR|WRONG)_[A-Z0-9_]+)": Answer.error,
+    "((?:ERROR|WRONG)_[A-Z0-9_]+)": SimulatedAnswer.error,
 }
 """What ``--answer`` may ask for: patterns, and how to make the answer from what they find."""
 
 
+_OPTIONS: Final[tuple[tuple[str, type, str | None, str], ...]] = (
+    ("port", int, None, "port on 127.0.0.1; 0: any free one"),
+    ("client_key", str, "KEY", "the only clientKey it accepts"),
+    ("wrong", float, "SHARE", "share of wrong answers, from 0 to 1"),
+    ("delay", float, "SECONDS", "how long solving takes"),
+    ("seed", int, "N", "the same seed makes the same answers wrong"),
+    ("retention", float, "SECONDS", "how long a task is known after its creation"),
+    ("balance", float, "N", "what getBalance says; with 0 no task is created"),
+)
+"""The arguments of ``Simulator`` that are options here, too."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--port", type=int, default=0, help="port on 127.0.0.1 (default: any free one)"
-    )
-    parser.add_argument(
-        "--client-key",
-        metavar="KEY",
-        default=DEFAULT_CLIENT_KEY,
-        help="the only clientKey it accepts (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--wrong",
-        metavar="SHARE",
-        type=float,
-        default=0.0,
-        help="share of wrong answers, from 0 to 1 (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--delay",
-        metavar="SECONDS",
-        type=float,
-        default=0.0,
-        help="how long solving takes (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--seed",
-        metavar="N",
-        type=int,
-        default=0,
-        help="the same seed makes the same answers wrong (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--retention",
-        metavar="SECONDS",
-        type=float,
-        default=300.0,
-        help="how long a task is known after its creation (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--balance",
-        metavar="N",
-        type=float,
-        default=10.0,
-        help="what getBalance says; with 0 no task is created (default: %(default)s)",
-    )
+    defaults = {field.name: field.default for field in fields(Simulator)}
+    for name, kind, metavar, text in _OPTIONS:
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=kind,
+            metavar=metavar,
+            default=defaults[name],
+            help=f"{text} (default: %(default)s)",
+        )
     parser.add_argument(
         "--answer",
         metavar="WHAT[:N]",
@@ -86,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def planned(text: str) -> tuple[Answer, int | None]:
+def planned(text: str) -> tuple[SimulatedAnswer, int | None]:
     """What ``--answer`` asks for: the answer, and to how many reports; None: to all.
 
     Raises:
@@ -97,7 +73,7 @@ def planned(text: str) -> tuple[Answer, int | None]:
         raise argparse.ArgumentTypeError(f"{text!r}: after the colon must be a number, 1 or more")
     for pattern, make in _ANSWERS.items():
         if match := re.fullmatch(pattern, what):
-            return make(*match.groups()), int(times) if colon else None
+            return make(match[1]), int(times) if colon else None
     raise argparse.ArgumentTypeError(
         f"{text!r}: it must be an errorCode (ERROR_IP_BANNED), http-STATUS (http-503), hang, "
         "stall or reset, and may end in :N"
@@ -105,18 +81,12 @@ def planned(text: str) -> tuple[Answer, int | None]:
 
 
 def run(command: Command, args: argparse.Namespace) -> int:
+    # Before the simulator: it uses the reactor that is installed.
     from twisted.internet import reactor
 
     try:
-        simulator = Simulator(
-            port=args.port,
-            client_key=args.client_key,
-            wrong=args.wrong,
-            delay=args.delay,
-            seed=args.seed,
-            retention=args.retention,
-            balance=args.balance,
-        )
+        options = {name: getattr(args, name) for name, *_ in _OPTIONS}
+        simulator = Simulator(**options, log=_say)
         for answer, times in args.answer:
             simulator.answer_with(answer, times=times)
         simulator.start()
@@ -125,15 +95,21 @@ def run(command: Command, args: argparse.Namespace) -> int:
     except CannotListenError as error:
         raise UsageError(f"cannot listen on port {args.port}: {error.socketError}") from error
     _serve(simulator, reactor)
-    print(_totals(simulator), file=sys.stderr)
+    _say(_totals(simulator))
     return 0
 
 
 def _serve(simulator: Simulator, reactor: Any) -> None:
-    # Whoever reads the URL may send a signal at once: the handlers have to be in place by then.
-    reactor.callWhenRunning(print, simulator.url, flush=True)
+    # A reader of the URL may send a signal at once: the handlers have to be in place by then.
+    reactor.callWhenRunning(_say, simulator.url)
     reactor.addSystemEventTrigger("before", "shutdown", simulator.stop)
     reactor.run()
+
+
+def _say(line: str) -> None:
+    # A reader that closes the pipe after the URL does not end the stand-in.
+    with suppress(BrokenPipeError):
+        print(line, flush=True)
 
 
 def _totals(simulator: Simulator) -> str:
@@ -141,6 +117,6 @@ def _totals(simulator: Simulator) -> str:
     wrong = sum(task.wrong for task in tasks)
     accepted = sum(report.accepted for report in reports)
     return (
-        f"Tasks: {len(tasks)}, of them answered wrong: {wrong}. "
-        f"Reports: {accepted} accepted, {len(reports) - accepted} not."
+        f"Tasks: {len(tasks)}, answered wrong: {wrong}. "
+        f"Reports: {len(reports)}, accepted: {accepted}."
     )

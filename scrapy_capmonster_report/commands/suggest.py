@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from scrapy.exceptions import UsageError
 
 from ..rules import PRESETS, read_rules
-from ..text import one_line
-from .cli import a_path, output, print_line
+from . import cli
 from .marks import STRONG, marks_of
 from .pages import PageReader, Source
-from .replay import ACCEPTED, REFUSED, Expectations, no_pages, read_all
+from .replay import ACCEPTED, REFUSED, expectation, read_all
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable, Mapping
-    from pathlib import Path
+    from collections.abc import Iterable
 
     from scrapy.settings import BaseSettings
 
@@ -27,11 +25,11 @@ if TYPE_CHECKING:
 
 SUMMARY = "Suggest rules that tell pages under refused/ from pages under accepted/"
 
-MIN_PAGES = 2
+MIN_PAGES: Final = 2
 """Of each side: on fewer, everything looks like a difference."""
 
-_MAX_TRIED = 400
-"""Rules that are tried on all pages for one suggestion, the most promising first."""
+_COMMON: Final = frozenset({"again", "captcha", "error", "image", "json", "token"})
+"""What names of presets have in them that is not the name of a product."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,150 +37,106 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "folder",
         metavar="FOLDER",
         nargs="?",
-        type=a_path,
-        help="saved pages, those of rejected answers under refused/, others under accepted/",
+        type=cli.a_path,
+        help="saved pages: those of rejected answers under refused/, others under accepted/",
     )
-    parser.add_argument(
-        "--refused", metavar="FOLDER", type=a_path, help="a folder of the first kind alone"
-    )
-    parser.add_argument(
-        "--accepted", metavar="FOLDER", type=a_path, help="a folder of the second kind alone"
-    )
+    for side in (REFUSED, ACCEPTED):
+        text = f"a folder whose pages are all {side}"
+        parser.add_argument(f"--{side}", metavar="FOLDER", type=cli.a_path, help=text)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(command: Command, args: argparse.Namespace) -> int:
     assert command.settings is not None
-    refused, accepted = _read(args, command.settings)
-    suggestions = suggest(refused, accepted)
-    caught = sum(suggestion["new"] for suggestion in suggestions)
-    for suggestion in suggestions:
-        del suggestion["new"]
-    few = min(len(refused), len(accepted)) < MIN_PAGES
-    if few:
+    sides = _read(args, command.settings)
+    refused, accepted = sides[REFUSED], sides[ACCEPTED]
+    suggestions: list[dict[str, Any]] = []
+    if min(len(refused), len(accepted)) < MIN_PAGES:
         _say(f"Too few pages to suggest rules from: at least {MIN_PAGES} of each kind are needed.")
-    elif caught < len(refused):
-        _say(
-            f"{len(refused) - caught} of {len(refused)} rejected pages cannot be told from the "
-            "accepted ones."
-        )
+    else:
+        suggestions, left = suggest(refused, accepted)
+        if left:
+            _say(f"{left} of {len(refused)} rejected pages cannot be told from the accepted ones.")
     if args.json:
         answer = {"refused": len(refused), "accepted": len(accepted), "suggestions": suggestions}
         print(json.dumps(answer))
-    elif suggestions:
-        console = output()
-        for suggestion in suggestions:
-            print_line(console, f"# {suggestion['refused']} of {len(refused)} rejected pages")
-            print_line(console, f"{json.dumps(suggestion['rule'], ensure_ascii=False)},", "bold")
+        return 0 if suggestions else 1
+    console = cli.output()
+    for suggestion in suggestions:
+        cli.print_line(console, f"# {suggestion['refused']} of {len(refused)} rejected pages")
+        cli.print_line(console, json.dumps(suggestion["rule"], ensure_ascii=False) + ",", "bold")
     return 0 if suggestions else 1
 
 
 def suggest(
-    refused: list[SavedPage], accepted: list[SavedPage], presets: Iterable[str] = PRESETS
-) -> list[dict[str, Any]]:
-    """The rules, the best first: each catches rejected pages that those before it do not.
-
-    Args:
-        presets: names to be preferred to rules that catch no more: a preset knows more of what its
-            software says than some pages can show.
+    refused: list[SavedPage], accepted: list[SavedPage]
+) -> tuple[list[dict[str, Any]], int]:
+    """The rules, each catching rejected pages that those before it do not, most of them first.
 
     Returns:
-        For each the ``rule``; how many ``refused`` and ``accepted`` pages it matches; and how many
-        ``new`` ones.
+        For each the ``rule`` and how many ``refused`` and ``accepted`` pages it matches; and the
+        number of rejected pages that no rule tells from the accepted ones.
     """
-    if min(len(refused), len(accepted)) < MIN_PAGES:
-        return []
-    common = {mark for page in accepted for mark in marks_of(page)}
-    marks = {page.source: marks_of(page) for page in refused}
+    # A preset knows more of what its software says than some pages can show; the first are for one
+    # product, the last for any.
+    ranks = {
+        json.dumps(name): -place - len(PRESETS) * _mentions(name, refused)
+        for place, name in enumerate(reversed([*PRESETS]), 1)
+    }
+    found = {mark: _matched(mark, refused) for mark in ranks}
+    for page in refused:
+        for mark, rank in marks_of(page).items():
+            ranks[mark] = rank
+            found.setdefault(mark, set()).add(page.source)
+    for page in accepted:
+        for mark in marks_of(page):
+            found.pop(mark, None)
+
+    def worth(mark: str) -> tuple[int, int, int, str]:
+        caught = len(found[mark] & left)
+        return caught * (2 if ranks[mark] <= STRONG else 1), -ranks[mark], -len(mark), mark
+
     left = {page.source for page in refused}
-    known = {
-        name: caught
-        for name in sorted(presets, key=lambda name: -_mentions(name, refused))
-        if (caught := _matched(name, refused)) and not _matched(name, accepted)
-    }
     suggestions = []
-    while left:
-        candidates: list[tuple[Any, set[str]]] = [*known.items()]
-        if mark := _best_mark(marks, left, common, refused, accepted):
-            candidates.append(mark)
-        rule, caught = max(candidates, key=lambda item: len(item[1] & left), default=("", set()))
-        if not caught & left:
+    while left and found:
+        best = max(found, key=worth)
+        caught = found.pop(best) & left
+        if not caught:
             break
-        suggestions.append(
-            {"rule": rule, "refused": len(caught), "accepted": 0, "new": len(caught & left)}
-        )
-        left -= caught
-    return suggestions
+        if not _matched(best, accepted):
+            count = len(_matched(best, refused))
+            suggestions.append({"rule": json.loads(best), "refused": count, "accepted": 0})
+            left -= caught
+    return suggestions, len(left)
 
 
-def _best_mark(
-    marks: Mapping[str, Mapping[str, int]],
-    left: set[str],
-    common: set[str],
-    refused: list[SavedPage],
-    accepted: list[SavedPage],
-) -> tuple[dict[str, Any], set[str]] | None:
-    """The rule that catches most of what is *left*, and all that it catches."""
-    seen: dict[str, int] = {}
-    ranks: dict[str, int] = {}
-    for source in left:
-        for mark, rank in marks[source].items():
-            if mark not in common:
-                seen[mark] = seen.get(mark, 0) + 1
-                ranks[mark] = rank
-    weight = {mark: seen[mark] * (2 if ranks[mark] <= STRONG else 1) for mark in seen}
-    order = sorted(seen, key=lambda mark: (-weight[mark], ranks[mark], len(mark), mark))
-    for mark in order[:_MAX_TRIED]:
-        rule: dict[str, Any] = json.loads(mark)
-        if not _matched(rule, accepted):
-            return rule, _matched(rule, refused)
-    return None
+def _mentions(preset: str, pages: Iterable[SavedPage]) -> int:
+    """How much of the name of a *preset* stands on *pages*: many products use the same words."""
+    parts = [part.encode() for part in preset.split("-") if part not in _COMMON]
+    texts = [page.response.body.lower() for page in pages]
+    return sum(max((len(part) for part in parts if part in text), default=0) for text in texts)
 
 
-def _mentions(name: str, pages: Iterable[SavedPage]) -> int:
-    """How many *pages* name a preset: different services use the same codes."""
-    return sum(name in page.response.body.decode("latin-1").lower() for page in pages)
+def _matched(mark: str, pages: Iterable[SavedPage]) -> set[str]:
+    """The sources of the *pages* that a rule, as JSON, matches."""
+    rules = read_rules(f"[{mark}]")
+    return {page.source for page in pages if page.match(rules, lambda rule, error: None)[0]}
 
 
-def _matched(rule: Mapping[str, Any] | str, pages: Iterable[SavedPage]) -> set[str]:
-    rules = read_rules([rule])
-    return {
-        page.source
-        for page in pages
-        if rules.match_known(
-            page.response,
-            page.request,
-            redirects=page.redirects,
-            unknown=page.unknown,
-            on_error=lambda rule, error: None,
-        )[0]
-    }
-
-
-def _read(
-    args: argparse.Namespace, settings: BaseSettings
-) -> tuple[list[SavedPage], list[SavedPage]]:
-    if args.folder and (args.refused or args.accepted):
-        raise UsageError("give FOLDER, or --refused and --accepted, not both")
-    read_page = PageReader(settings)
-    if args.folder:
-        source = Source(args.folder, settings, read_page)
-        expected = Expectations(source.path)
-        pages = [(expected(page.source), page) for page in read_all(source, "reading")]
-        sides = tuple(
-            [page for side, page in pages if side == name] for name in (REFUSED, ACCEPTED)
-        )
-        if not any(sides):
-            raise UsageError(f"{no_pages(source)} under refused/ or accepted/")
-        return sides[0], sides[1]
-    if not (args.refused and args.accepted):
-        raise UsageError("say where the pages are: FOLDER, or --refused and --accepted")
-
-    def all_of(folder: Path) -> list[SavedPage]:
-        return list(read_all(Source(folder, settings, read_page), "reading"))
-
-    return all_of(args.refused), all_of(args.accepted)
+def _read(args: argparse.Namespace, settings: BaseSettings) -> dict[str, list[SavedPage]]:
+    """The pages of both sides."""
+    sides: dict[str, list[SavedPage]] = {REFUSED: [], ACCEPTED: []}
+    folders = {None: args.folder, REFUSED: args.refused, ACCEPTED: args.accepted}
+    for side, folder in folders.items():
+        if folder is not None:
+            source = Source(folder, settings, PageReader(settings))
+            for page in read_all(source):
+                if name := side or expectation(source.path, page.source):
+                    sides[name].append(page)
+    if not any(sides.values()):
+        raise UsageError("there are no pages: give FOLDER, or --refused and --accepted")
+    return sides
 
 
 def _say(sentence: str) -> None:
-    print(one_line(sentence), file=sys.stderr)
+    print(sentence, file=sys.stderr)

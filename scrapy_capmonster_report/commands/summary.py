@@ -1,4 +1,4 @@
-"""``scrapy capmonster summary``: which sites refuse the answers, and since when."""
+"""``scrapy capmonster summary``: which sites reject the answers, and since when."""
 
 from __future__ import annotations
 
@@ -10,33 +10,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from rich.table import Table
-from scrapy.exceptions import UsageError
+from rich.text import Text
+from scrapy.exceptions import NotConfigured, UsageError
 
-from scrapy_capmonster_report.insight import (
-    SITE_KEYS,
-    as_json,
-    by_site,
-    interval,
-    percent,
-    worst_first,
-)
-from scrapy_capmonster_report.ledger import Count, Query, read_history
-from scrapy_capmonster_report.ledger.choose import JOBDIR_FILE
-
-from .cli import a_path, cell, not_empty, output
+from .. import insight
+from .. import ledger as ledgers
+from ..settings import LEDGER, without_secrets
+from . import cli
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from rich.console import Console
 
-    from scrapy_capmonster_report.insight import Figures, SiteFigures
-    from scrapy_capmonster_report.ledger import Alert, History
-
+    from ..insight import Figures, SiteFigures
+    from ..ledger import Alert, History
     from . import Command
 
-SUMMARY = "Say which sites refuse the answers, with which captcha type, and since when"
+SUMMARY = "Say which sites reject the answers, by which rules, and what became of the reports"
 
 _UNITS: Final = {"m": 60, "h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
 
@@ -45,9 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "ledger",
         metavar="LEDGER",
-        type=not_empty,
+        nargs="?",
+        type=cli.not_empty,
         help="as CAPMONSTER_REPORT_LEDGER names it (sqlite:PATH, redis://…), a SQLite file, or a "
-        "JOBDIR",
+        "JOBDIR; without it the project's",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument(
@@ -59,27 +52,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--site", metavar="HOST", help="only this site")
     parser.add_argument("--spider", metavar="NAME", help="only this spider's answers")
     parser.add_argument(
-        "--html", metavar="FILE", type=a_path, help="write a page with charts; needs [summary]"
+        "--html", metavar="FILE", type=cli.a_path, help="write a page with charts; needs [summary]"
     )
 
 
 def run(command: Command, args: argparse.Namespace) -> int:
     now = time.time()
     page = _page() if args.html else None
-    query = Query(
+    query = ledgers.Query(
         since=since_when(args.since, now) if args.since else None,
         site=args.site,
         spider=args.spider,
-        keys=Count._fields if page else SITE_KEYS,
+        keys=ledgers.Count._fields if page else insight.SITE_KEYS,
     )
-    history = _read(args.ledger, query)
-    sites = by_site(history.counts)
+    ledger = args.ledger or _ledger_of_project(command, args.spider)
+    history = _read(ledger, query)
+    sites = insight.by_site(history.counts)
     if page:
-        _write(args.html, page(history, now=now))
+        chosen = {"--since": args.since, "--site": args.site, "--spider": args.spider}
+        filters = [f"{option} {value}" for option, value in chosen.items() if value]
+        shown = without_secrets(ledger)
+        _write(args.html, page(history, now=now, ledger=shown, filters=filters))
     if args.json:
-        print(json.dumps(as_json(sites, history.alerts)))
+        print(json.dumps(insight.as_json(sites, history.alerts)))
     else:
-        show(output(), sites, history.alerts)
+        show(cli.output(), sites, history.alerts)
     return 0
 
 
@@ -106,59 +103,96 @@ def show(console: Console, sites: dict[str, SiteFigures], alerts: list[Alert]) -
     if not sites:
         console.print("No tasks.")
         return
-    table = Table("site", "type")
-    for heading in ("tasks", "passed", "rejected", "rate", "95 %"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for heading in ("withheld", "accepted reports", "refused reports", "dropped"):
-        table.add_column(heading, justify="right")
-    for site, figures in sites.items():
-        types = worst_first(figures.types)
-        if len(types) == 1:
-            table.add_row(cell(site), cell(types[0][0]), *_cells(figures))
-        else:
-            table.add_row(cell(site), "", *_cells(figures))
-            for task_type, of_type in types:
-                table.add_row("", cell(task_type), *_cells(of_type))
-        table.add_section()
-    console.print(table)
+    _print_figures(console, sites)
+    _print_reports(console, sites)
     for alert in alerts:
         at = datetime.fromtimestamp(alert.at).astimezone().isoformat(" ", "minutes")
-        console.print(
-            cell(
-                f"{at}  {alert.site}: refusals rose from {percent(alert.before)} to "
-                f"{percent(alert.after)} (over {alert.answers} answers)",
-                "yellow",
-            )
+        cli.print_line(
+            console,
+            f"{at}  {alert.site}: rejections rose from {insight.percent(alert.before)} to "
+            f"{insight.percent(alert.after)} (over {alert.answers} answers)",
+            "yellow",
         )
 
 
+def _print_figures(console: Console, sites: dict[str, SiteFigures]) -> None:
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    table.add_column("site, type", overflow="fold")
+    for heading in ("tasks", "passed", "rejected", "rate", "95 %", "withheld", "reported"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for site, figures in sites.items():
+        types = insight.worst_first(figures.types)
+        if len(types) == 1:
+            table.add_row(
+                Text("\n  ").join([cli.cell(site), cli.cell(types[0][0])]), *_cells(figures)
+            )
+            continue
+        table.add_row(cli.cell(site), *_cells(figures))
+        for task_type, of_type in types:
+            table.add_row(cli.cell(f"  {task_type}"), *_cells(of_type))
+    console.print(table)
+
+
+def _print_reports(console: Console, sites: dict[str, SiteFigures]) -> None:
+    """Print which rules matched, and what became of the reports."""
+    table = Table("site", "rejected by", "reports", box=None, padding=(0, 1, 0, 0))
+    for site, figures in sites.items():
+        outcomes = {
+            "accepted": figures.accepted_reports,
+            "refused": figures.refused_reports,
+            **{f"withheld: {name}": tasks for name, tasks in figures.withheld_reasons.items()},
+            "dropped": figures.dropped,
+            "waiting": figures.waiting,
+        }
+        if figures.rejected:
+            table.add_row(
+                cli.cell(site), cli.cell(_counted(figures.rules)), cli.cell(_counted(outcomes))
+            )
+    if table.row_count:
+        console.print()
+        console.print(table)
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    """*counts* in words, the most frequent first: ``"wrong code 12, turnstile 3"``."""
+    order = sorted(counts.items(), key=lambda item: -item[1])
+    return ", ".join(f"{name} {count}" for name, count in order if count)
+
+
 def _cells(figures: Figures) -> list[str]:
-    low, high = interval(figures.rejected, figures.tasks)
-    return [
-        str(figures.tasks),
-        str(figures.passed),
-        str(figures.rejected),
-        percent(figures.rejection_rate),
-        f"{low * 100:.0f}-{high * 100:.0f}",
-        str(figures.withheld),
-        str(figures.accepted_reports),
-        str(figures.refused_reports),
-        str(figures.dropped),
-    ]
+    low, high = insight.interval(figures.rejected, figures.tasks)
+    between = "-" if figures.rejection_rate is None else f"{low * 100:.0f}-{high * 100:.0f}"
+    rate = [insight.percent(figures.rejection_rate), between]
+    reported = figures.accepted_reports + figures.refused_reports
+    seen = map(str, (figures.tasks, figures.passed, figures.rejected))
+    return [*seen, *rate, str(figures.withheld), str(reported)]
 
 
-def _read(ledger: str, query: Query) -> History:
+def _ledger_of_project(command: Command, spider: str | None) -> str:
+    crawler = cli.crawler_of(command, spider)
+    cli.load_addons(crawler)
+    settings = crawler.settings
+    try:
+        name = ledgers.ledger_name(cli.report_settings(settings), settings.get("JOBDIR"))
+    except (NotConfigured, ValueError) as error:
+        raise UsageError(str(error)) from error
+    if not name:
+        raise UsageError(f"this project has no ledger: set {LEDGER}, or name one: summary LEDGER")
+    return name
+
+
+def _read(ledger: str, query: ledgers.Query) -> History:
     try:
         if Path(ledger).is_dir():
-            ledger = str(Path(ledger, JOBDIR_FILE))
-        return read_history(ledger, query)
+            ledger = str(Path(ledger, ledgers.JOBDIR_FILE))
+        return ledgers.read_history(ledger, query)
     except (ValueError, OSError) as error:
         raise UsageError(str(error)) from error
 
 
 def _page() -> Callable[..., str]:
     try:
-        from scrapy_capmonster_report.insight.page import page
+        from ..insight.page import page
     except ImportError as error:
         raise UsageError(
             f"--html needs {error.name}: pip install scrapy-capmonster-report[summary]"

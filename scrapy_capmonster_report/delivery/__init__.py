@@ -1,8 +1,8 @@
-"""Getting reports to CapMonster Cloud: the queue and its senders, and the one POST."""
+"""Getting reports to CapMonster Cloud: the queue and its workers, and the one POST."""
 
 from __future__ import annotations
 
-from .api import ReportClient
-from .delivery import Delivery
+from .client import ReportClient
+from .queue import Delivery
 
 __all__ = ["Delivery", "ReportClient"]

@@ -33,6 +33,8 @@ class Reaction(Enum):
     """Several in a row would end in a ban: pause before that."""
     THROTTLE = "throttle"
     """Too fast: all wait."""
+    RETRY = "retry"
+    """The service is in trouble for a while, as with HTTP 503."""
 
 
 class ErrorCode(NamedTuple):
@@ -44,38 +46,49 @@ class ErrorCode(NamedTuple):
 
 _UNKNOWN_TASK = ErrorCode(
     Reaction.STRIKE,
-    "the service does not know these tasks: check that taskId is what createTask returned for "
-    "this account, and that reports are sent within five minutes of solving",
+    "It does not know these tasks: check that taskId is what createTask returned for this account, "
+    "and that reports are sent within five minutes of the task's creation.",
 )
 _BANNED = ErrorCode(
     Reaction.BAN,
-    "the service has banned this IP address for too many bad requests; the ban ends only if "
-    "nothing is sent, and solving is stopped by it too",
+    "It has banned this IP address for too many bad requests. The ban ends only if nothing is "
+    "sent, and it stops solving, too.",
 )
+
+_TEMPORARY = ErrorCode(Reaction.RETRY)
 
 # The vendor's list of errors and of what leads to a ban (2026); "CAPCHA" is its own spelling.
 ERROR_CODES: Final[Mapping[str, ErrorCode]] = {
     "ERROR_KEY_DOES_NOT_EXIST": ErrorCode(
-        Reaction.STOP, "the service does not know the account key: check CAPMONSTER_CLIENT_KEY"
+        Reaction.STOP, "It does not know the account key: check CAPMONSTER_CLIENT_KEY."
     ),
     "ERROR_IP_NOT_ALLOWED": ErrorCode(
         Reaction.STOP,
-        "the account key may not be used from this IP address: allow it in the account's settings",
+        "The account key may not be used from this IP address: allow it in the account's settings.",
     ),
     "ERROR_IP_BANNED": _BANNED,
     "ERROR_IP_BLOCKED": _BANNED,
-    "ERROR_ZERO_BALANCE": ErrorCode(Reaction.STRIKE, "the account has no funds: top it up"),
+    "ERROR_ZERO_BALANCE": ErrorCode(Reaction.STRIKE, "The account has no funds: top it up."),
     "ERROR_NO_SUCH_CAPCHA_ID": _UNKNOWN_TASK,
     "WRONG_CAPTCHA_ID": _UNKNOWN_TASK,
     "ERROR_WRONG_CAPTCHA_ID": _UNKNOWN_TASK,
     "ERROR_TOO_MUCH_REQUESTS": ErrorCode(Reaction.THROTTLE),
+    "ERROR_SERVICE_NOT_AVAILABLE": _TEMPORARY,
+    "ERROR_NO_SLOT_AVAILABLE": _TEMPORARY,
 }
+
+# Seen in public reports for a wrong key and for no funds; whether JSON comes with them is unknown.
+_UNAUTHORISED: Final = (401, 402, 403)
+_UNAUTHORISED_ADVICE: Final = "Check CAPMONSTER_CLIENT_KEY and the account's balance."
+_REFUSED_ADVICE: Final = (
+    "If it refuses every report, something is wrong with all of them, or with the account."
+)
 
 _NO_CODE: Final = "no_error_code"
 _MAX_CODE_LENGTH: Final = 64
 
 
-class Answer(NamedTuple):
+class ReportAnswer(NamedTuple):
     """What an answer means for its report and for the others.
 
     Args:
@@ -84,6 +97,7 @@ class Answer(NamedTuple):
         reaction: what the answer asks of all the reports to come.
         wait: seconds after which the service wants to hear from us again (``Retry-After``).
         reason: why it is to be retried, in words, for the log.
+        advice: what the user should do about a refusal that pauses reporting.
     """
 
     verdict: Verdict
@@ -91,11 +105,12 @@ class Answer(NamedTuple):
     reaction: Reaction = Reaction.NONE
     wait: float | None = None
     reason: str = ""
+    advice: str = ""
 
 
 def read_answer(
     status: int, body: bytes, *, retry_after: str | None, wall_now: float, secret: str
-) -> Answer:
+) -> ReportAnswer:
     """What the answer to a report means.
 
     Args:
@@ -109,26 +124,35 @@ def read_answer(
     code = _error_code(fields)
     known = ERROR_CODES.get(code) if code else None
     wait = parse_retry_after(retry_after, wall_now)
-    if known and known.reaction is not Reaction.THROTTLE:
+    if known and known.reaction not in (Reaction.THROTTLE, Reaction.RETRY):
         # Whatever the HTTP status: a ban may well come as a 429.
-        return Answer(Verdict.REFUSED, code, known.reaction)
-    if known or status == 429:
-        return Answer(
+        return ReportAnswer(Verdict.REFUSED, code, known.reaction, advice=known.advice)
+    if status == 429 or (known and known.reaction is Reaction.THROTTLE):
+        return ReportAnswer(
             Verdict.RETRY, reaction=Reaction.THROTTLE, wait=wait, reason="too many requests"
         )
     if 300 <= status < 400:
         # Not followed: the key goes to no other host. Retrying would find the same.
-        return Answer(Verdict.REFUSED, "http_3xx")
-    if status >= 500:
+        return _refused("http_3xx")
+    if status >= 500 or known:
         reaction = Reaction.NONE if wait is None else Reaction.THROTTLE
-        return Answer(Verdict.RETRY, reaction=reaction, wait=wait, reason=f"HTTP {status}")
+        reason = code if known and code else f"HTTP {status}"
+        return ReportAnswer(Verdict.RETRY, reaction=reaction, wait=wait, reason=reason)
     if code:
-        return Answer(Verdict.REFUSED, presentable(code, secret))
+        return _refused(presentable(code, secret))
+    if status in _UNAUTHORISED:
+        return ReportAnswer(
+            Verdict.REFUSED, "http_4xx", Reaction.STRIKE, advice=_UNAUTHORISED_ADVICE
+        )
     if status >= 400:
-        return Answer(Verdict.REFUSED, "http_4xx")
+        return _refused("http_4xx")
     if _is_success(fields):
-        return Answer(Verdict.ACCEPTED)
-    return Answer(Verdict.RETRY, reason="an answer that is not the documented JSON")
+        return ReportAnswer(Verdict.ACCEPTED)
+    return ReportAnswer(Verdict.RETRY, reason="an answer that is not the documented JSON")
+
+
+def _refused(code: str) -> ReportAnswer:
+    return ReportAnswer(Verdict.REFUSED, code, advice=_REFUSED_ADVICE)
 
 
 def presentable(code: str, secret: str) -> str:

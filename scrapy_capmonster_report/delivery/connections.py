@@ -1,4 +1,4 @@
-"""The connections to the service: opened with TLS verified, watched, and cut at the end."""
+"""The connections to the service: opened, watched, and cut at the end."""
 
 # mypy: allow-untyped-calls
 # (twisted.protocols.policies has no annotations)
@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.internet.ssl import optionsForClientTLS
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
+
+from .proxy import TunnelEndpoint
+from .tls import tls_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,17 +23,26 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IProtocol
     from twisted.web.client import URI
 
+    from .proxy import Proxy
+
+NEVER_SECONDS: Final = 3600.0
+
 MAX_RECEIVED_BYTES: Final = 256 * 1024
 """What may come in answer to one request: far more than an answer with its headers, over TLS."""
 
 
 @implementer(IAgentEndpointFactory)
 class Connections:
-    """Opens connections (TLS verified by the platform's trust store) and knows which are open."""
+    """Opens connections, and knows which are open.
 
-    def __init__(self, reactor: Any, timeout: float) -> None:
+    Args:
+        reactor: connects.
+        proxy: the proxy that connections go through, if any.
+    """
+
+    def __init__(self, reactor: Any, proxy: Proxy | None) -> None:
         self._reactor = reactor
-        self._timeout = timeout
+        self._proxy = proxy
         self._endpoints: dict[tuple[bytes, bytes, int], IStreamClientEndpoint] = {}
         self._open: set[_Watched] = set()
         self._all_lost: Deferred[None] | None = None
@@ -46,14 +57,20 @@ class Connections:
         return self._endpoints[key]
 
     def _endpoint(self, uri: URI) -> IStreamClientEndpoint:
-        host = uri.host.decode("ascii")
-        # Below TLS, because a goodbye over TLS takes as long as the server likes.
-        endpoint: IStreamClientEndpoint = _WatchedEndpoint(
-            HostnameEndpoint(self._reactor, host, uri.port, timeout=self._timeout), self
-        )
+        # Watched below TLS, because a goodbye over TLS takes as long as the server likes.
+        if self._proxy is None:
+            endpoint = self._watched(uri.host.decode("ascii"), uri.port)
+        else:
+            host, port, authorization = self._proxy
+            endpoint = TunnelEndpoint(self._watched(host, port), uri.host, uri.port, authorization)
         if uri.scheme == b"https":
-            endpoint = wrapClientTLS(optionsForClientTLS(host), endpoint)
+            endpoint = wrapClientTLS(tls_options(uri.host.decode("ascii")), endpoint)
         return endpoint
+
+    def _watched(self, host: str, port: int) -> IStreamClientEndpoint:
+        # The attempt has a deadline of its own, which knows when the reactor stood still.
+        endpoint = HostnameEndpoint(self._reactor, host, port, timeout=NEVER_SECONDS)
+        return _WatchedEndpoint(endpoint, self)
 
     def made(self, connection: _Watched) -> None:
         self._open.add(connection)

@@ -2,87 +2,132 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from math import sqrt
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from ..ledger import PASSED
-from ..outcome import Outcome
+from ..outcome import BY_CALLBACK, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from typing_extensions import Self  # typing has it since Python 3.11
 
     from ..ledger import Alert, Count
 
 UNKNOWN_TYPE: Final = "unknown"
 """The captcha type of tasks that came without a ``taskType``."""
 
-SITE_KEYS: Final = ("site", "type", "status")
+SITE_KEYS: Final = ("site", "type", "rule", "status")
 """The members of a ``Count`` that :func:`by_site` looks at."""
 
 _Z: Final = 1.96
 """Standard deviations on either side that make 95 %."""
 
 
+class Proportion(NamedTuple):
+    """How many of some tasks were rejected."""
+
+    rejected: int
+    tasks: int
+
+    @property
+    def rate(self) -> float:
+        return self.rejected / self.tasks
+
+
 @dataclass(slots=True)
 class Figures:
-    """How many tasks had which fate.
+    """How many tasks ended how.
 
-    ``tasks`` is ``passed + rejected``. ``rejected`` is the sum of the others, and of the reports
-    that have no outcome yet.
+    ``tasks`` is ``passed + rejected``. ``rejected`` is ``withheld + accepted_reports +
+    refused_reports + dropped + waiting``.
+
+    Args:
+        statuses: the number of tasks by status (see ``ledger.Count``).
+        rules: the number of rejected tasks by the name of the rule that matched.
+        codes: the number of reports that the service refused by ``errorCode``.
     """
 
-    tasks: int = 0
-    passed: int = 0
-    rejected: int = 0
-    withheld: int = 0
-    accepted_reports: int = 0
-    refused_reports: int = 0
-    dropped: int = 0
+    statuses: Counter[str] = field(default_factory=Counter)
+    rules: Counter[str] = field(default_factory=Counter)
+    codes: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def of(cls, counts: Iterable[Count]) -> Self:
+        figures = cls()
+        for count in counts:
+            figures.add(count)
+        return figures
+
+    def add(self, count: Count) -> None:
+        self.statuses[count.status] += count.tasks
+        if count.status != PASSED:
+            self.rules[count.rule] += count.tasks
+        if count.code:
+            self.codes[count.code] += count.tasks
 
     @property
-    def rejection_rate(self) -> float:
-        return self.rejected / self.tasks if self.tasks else 0.0
+    def tasks(self) -> int:
+        return self.statuses.total()
 
     @property
-    def pending(self) -> int:
-        """Reports that have no outcome yet: kept for the next crawl, or under way."""
-        return (
-            self.rejected
-            - self.withheld
-            - self.accepted_reports
-            - self.refused_reports
-            - self.dropped
+    def passed(self) -> int:
+        return self.statuses[PASSED]
+
+    @property
+    def rejected(self) -> int:
+        return self.tasks - self.passed
+
+    @property
+    def withheld_reasons(self) -> dict[str, int]:
+        """How many reports were withheld for each reason: ``{"stale": 3}``."""
+        return {
+            status.removeprefix("withheld/"): tasks
+            for status, tasks in self.statuses.items()
+            if status.startswith("withheld/")
+        }
+
+    @property
+    def withheld(self) -> int:
+        return sum(self.withheld_reasons.values())
+
+    @property
+    def dropped(self) -> int:
+        return sum(
+            tasks for status, tasks in self.statuses.items() if status.startswith("dropped/")
         )
 
-    def add(self, fate: str, tasks: int) -> None:
-        """Count *tasks* of this *fate* (see ``ledger.Count``)."""
-        self.tasks += tasks
-        if fate == PASSED:
-            self.passed += tasks
-            return
-        self.rejected += tasks
-        if fate == Outcome.ACCEPTED.value:
-            self.accepted_reports += tasks
-        elif fate == Outcome.REFUSED.value:
-            self.refused_reports += tasks
-        elif fate.startswith("withheld/"):
-            self.withheld += tasks
-        elif fate.startswith("dropped/"):
-            self.dropped += tasks
+    @property
+    def accepted_reports(self) -> int:
+        return self.statuses[Outcome.ACCEPTED.value]
+
+    @property
+    def refused_reports(self) -> int:
+        return self.statuses[Outcome.REFUSED.value]
+
+    @property
+    def waiting(self) -> int:
+        """Reports that have no outcome yet: in flight, or kept for the next crawl."""
+        reports = self.accepted_reports + self.refused_reports
+        return self.rejected - self.withheld - self.dropped - reports
+
+    @property
+    def rejection_rate(self) -> float | None:
+        """``None`` if only rejections by callbacks are known, and not which answers passed."""
+        if not self.passed and self.rules.keys() <= {BY_CALLBACK}:
+            return None
+        return self.rejected / self.tasks
 
     def as_dict(self) -> dict[str, Any]:
-        return {
-            "tasks": self.tasks,
-            "passed": self.passed,
-            "rejected": self.rejected,
-            "withheld": self.withheld,
-            "accepted_reports": self.accepted_reports,
-            "refused_reports": self.refused_reports,
-            "dropped": self.dropped,
-            "rejection_rate": self.rejection_rate,
-        }
+        """The figures as ``summary --json`` prints them."""
+        names = (
+            *("tasks", "passed", "rejected", "withheld", "accepted_reports", "refused_reports"),
+            *("dropped", "waiting", "rejection_rate", "withheld_reasons"),
+        )
+        return {**{name: getattr(self, name) for name in names}, "rules": dict(self.rules)}
 
 
 @dataclass(slots=True)
@@ -90,6 +135,10 @@ class SiteFigures(Figures):
     """A site's figures, and those of each captcha type on it."""
 
     types: defaultdict[str, Figures] = field(default_factory=lambda: defaultdict(Figures))
+
+    def add(self, count: Count) -> None:
+        Figures.add(self, count)
+        self.types[count.type or UNKNOWN_TYPE].add(count)
 
     def as_dict(self) -> dict[str, Any]:
         types = {name: figures.as_dict() for name, figures in worst_first(self.types)}
@@ -100,9 +149,7 @@ def by_site(counts: Iterable[Count]) -> dict[str, SiteFigures]:
     """The figures of each site, the worst first."""
     sites: defaultdict[str, SiteFigures] = defaultdict(SiteFigures)
     for count in counts:
-        site = sites[count.site]
-        site.add(count.status, count.tasks)
-        site.types[count.type or UNKNOWN_TYPE].add(count.status, count.tasks)
+        sites[count.site].add(count)
     return dict(worst_first(sites))
 
 
@@ -118,11 +165,14 @@ _Figures = TypeVar("_Figures", bound=Figures)
 
 
 def worst_first(figures: Mapping[str, _Figures]) -> list[tuple[str, _Figures]]:
-    """The items of a mapping of names to figures, the highest rejection rate first."""
-    return sorted(
-        figures.items(),
-        key=lambda item: (-item[1].rejection_rate, -item[1].rejected, item[0]),
-    )
+    """The items of a mapping of names to figures, the highest rejection rate first, none last."""
+
+    def key(item: tuple[str, _Figures]) -> tuple[float, int, str]:
+        name, found = item
+        rate = -1.0 if found.rejection_rate is None else found.rejection_rate
+        return -rate, -found.rejected, name
+
+    return sorted(figures.items(), key=key)
 
 
 def interval(rejected: int, tasks: int) -> tuple[float, float]:
@@ -139,6 +189,8 @@ def interval(rejected: int, tasks: int) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def percent(rate: float) -> str:
-    """*rate* to be read: ``"5 %"``; with a digit more where it is small."""
+def percent(rate: float | None) -> str:
+    """*rate* to be read: ``"5 %"``; with a digit more where it is small; ``"-"`` for none."""
+    if rate is None:
+        return "-"
     return f"{rate:.1%}".replace("%", " %") if 0 < rate < 0.02 else f"{rate:.0%}".replace("%", " %")

@@ -9,176 +9,179 @@ from typing import TYPE_CHECKING, Any, Final
 
 from jinja2 import Environment, StrictUndefined
 
-from ..ledger import AGES, PENDING
-from ..ledger.base import HOUR_SECONDS
-from ..outcome import Outcome
-from .charts import Share, by_age, course, top_of
-from .figures import UNKNOWN_TYPE, Figures, by_site, interval, percent, worst_first
+from ..ledger import AGES, PASSED, base
+from .charts import rate_by_age, rate_over_time, y_max
+from .figures import UNKNOWN_TYPE, Figures, Proportion, by_site, interval, percent, worst_first
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from ..ledger import Alert, Count, History
     from .figures import SiteFigures
 
 # So that the page stays small whatever the ledger holds.
-MOST_SITES: Final = 12
-MOST_COURSES: Final = 6
-MOST_TYPES: Final = 4
-MOST_CODES: Final = 10
-MOST_ALERTS: Final = 50
-MOST_ROWS: Final = 200
+MAX_SITES: Final = 12
+MAX_CHARTS: Final = 6
+MAX_TYPES: Final = 4
+MAX_REASONS: Final = 10
+MAX_ALERTS: Final = 5
+MAX_ROWS: Final = 200
 
-_SPANS: Final = tuple(hours * HOUR_SECONDS for hours in (1, 3, 6, 12, 24, 48, 7 * 24))
-_MOST_SPANS: Final = 48
+_SPANS: Final = (
+    *(periods * base.PERIOD_SECONDS for periods in (1, 3, 6)),
+    *(hours * base.HOUR_SECONDS for hours in (1, 3, 6, 12)),
+    *(days * base.DAY_SECONDS for days in (1, 2, 7)),
+)
+_MAX_SPANS: Final = 48
+
+_ALWAYS: Final = 0.85
+"""A site that surely rejects more than this share of the answers rejects them all."""
 
 
-def page(history: History, *, now: float) -> str:
+def page(history: History, *, now: float, ledger: str = "", filters: Iterable[str] = ()) -> str:
     """The page, as HTML text.
 
     Args:
         history: what to show.
         now: seconds since the epoch; times on the page are those of this machine's zone.
+        ledger: the name of the ledger, as it may be shown.
+        filters: the options that chose this part of it, for example ``"--since 24h"``.
     """
     sites = by_site(history.counts)
-    total = Figures()
-    fates: Counter[str] = Counter()
-    codes: Counter[str] = Counter()
-    for count in history.counts:
-        total.add(count.status, count.tasks)
-        fates[count.status] += count.tasks
-        if count.code:
-            codes[count.code] += count.tasks
+    total = Figures.of(history.counts)
+    unrated = {name for name, site in sites.items() if site.rejection_rate is None}
+    rated = [count for count in history.counts if count.site not in unrated]
+    # The last of each site; for older ones there is nothing left to do.
+    since = now - base.RECENT_DAYS * base.DAY_SECONDS
+    recent = {alert.site: alert for alert in history.alerts if alert.at > since}
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"percent": percent, "moment": _moment, "number": _number}
+    environment.filters |= {"percent": _percent, "moment": _moment, "number": "{:,}".format}
     template = files(__package__).joinpath("page.html").read_text(encoding="utf-8")
     return environment.from_string(template).render(
         now=now,
-        since=min((count.period for count in history.counts), default=None),
+        zone=datetime.fromtimestamp(now).astimezone().strftime("%Z (UTC%z)"),
+        ledger=ledger,
+        filters=list(filters),
+        spiders=sorted({count.spider for count in history.counts}),
+        periods=sorted({count.period for count in history.counts}),
         total=total,
+        judged=Figures.of(rated),
         sites=sites,
-        shown=dict(list(sites.items())[:MOST_SITES]),
+        shown=dict(list(sites.items())[:MAX_SITES]),
         interval=interval,
         worst_first=worst_first,
-        alerts=history.alerts[::-1][:MOST_ALERTS],
-        courses=_courses(history, sites, now),
-        ages=_ages(history.counts),
-        outcomes=_outcomes(fates),
-        codes=codes.most_common(MOST_CODES),
-        rows=_rows(sites),
-        most_rows=MOST_ROWS,
+        alerts=sorted(recent.values(), reverse=True),
+        max_alerts=MAX_ALERTS,
+        always=[
+            name
+            for name, site in sites.items()
+            if site.rejection_rate and interval(site.rejected, site.tasks)[0] > _ALWAYS
+        ],
+        unknown=sum(count.tasks for count in history.counts if not count.type),
+        charts=_over_time(rated, history.alerts, sites, now),
+        ages=_by_age(rated),
+        outcomes=[
+            (status, tasks) for status, tasks in total.statuses.most_common() if status != PASSED
+        ],
+        rules=[
+            (rule, tasks, [name for name, site in sites.items() if rule in site.rules])
+            for rule, tasks in total.rules.most_common(MAX_REASONS)
+        ],
+        codes=total.codes.most_common(MAX_REASONS),
+        rows=[
+            (name, task_type, figures)
+            for name, site in sites.items()
+            for task_type, figures in worst_first(site.types)
+        ][:MAX_ROWS],
+        max_rows=MAX_ROWS,
     )
 
 
-def _courses(history: History, sites: dict[str, SiteFigures], now: float) -> list[dict[str, Any]]:
-    """The charts over time, for sites with alerts first, then for those that refused most.
-
-    None if there is no course to show.
-    """
-    alerts: defaultdict[str, list[Alert]] = defaultdict(list)
-    for alert in history.alerts:
-        alerts[alert.site].append(alert)
-    names = [name for name in sites if sites[name].rejected]
-    names.sort(key=lambda name: (name not in alerts, -sites[name].rejected))
-    chosen = names[:MOST_COURSES]
-    if not chosen:
-        return []
-    hours = {count.period for count in history.counts}
-    if len(hours) == 1 and not alerts:
-        return []  # a single point is no course
-    seconds = max(hours) + HOUR_SECONDS - min(hours)
-    span = next((span for span in _SPANS if seconds / span <= _MOST_SPANS), _SPANS[-1])
-    shares = _over_time(history.counts, set(chosen), span, now)
-    middles = [at for name in chosen for at, _ in shares[name]]
-    between = min(middles) - span / 2, max(middles) + span / 2
-    top = top_of(share for name in chosen for _, share in shares[name])
-    return [
-        {
-            "site": name,
-            "alerts": alerts[name],
-            "svg": course(
-                shares[name],
-                [alert.at for alert in alerts[name]],
-                between=between,
-                top=top,
-            ),
-        }
-        for name in chosen
-    ]
-
-
 def _over_time(
-    counts: Iterable[Count], sites: set[str], span: int, now: float
-) -> dict[str, list[tuple[float, Share]]]:
-    """For each site what happened in each span of so many seconds, with the span's middle."""
+    counts: list[Count], alerts: list[Alert], sites: dict[str, SiteFigures], now: float
+) -> list[dict[str, Any]]:
+    """The charts over time, for sites with alerts first, then for those that rejected most.
+
+    None if all of it happened in one span of time.
+    """
+    span = _span(counts, now)
     # Days begin at midnight where the reader is.
     offset = datetime.fromtimestamp(now).astimezone().utcoffset()
     shift = offset.total_seconds() if offset else 0.0
-    sums: dict[str, defaultdict[int, Figures]] = {site: defaultdict(Figures) for site in sites}
-    for count in counts:
-        if count.site in sites:
-            sums[count.site][int((count.period + shift) // span)].add(count.status, count.tasks)
-    return {
-        site: [
-            ((number + 0.5) * span - shift, Share(figures.rejected, figures.tasks))
-            for number, figures in sorted(spans.items())
-        ]
-        for site, spans in sums.items()
-    }
 
+    def middle(count: Count) -> float:
+        return ((count.period + shift) // span + 0.5) * span - shift
 
-def _ages(counts: Iterable[Count]) -> list[dict[str, Any]]:
-    """The charts over the age of answers, for the types that were used most."""
-    types: defaultdict[str, defaultdict[int, Figures]] = defaultdict(lambda: defaultdict(Figures))
-    for count in counts:
-        types[count.type or UNKNOWN_TYPE][count.age].add(count.status, count.tasks)
-    tasks = {name: sum(figures.tasks for figures in ages.values()) for name, ages in types.items()}
-    chosen = sorted(types, key=lambda name: (-tasks[name], name))[:MOST_TYPES]
-    shares = {
-        name: {age: Share(figures.rejected, figures.tasks) for age, figures in types[name].items()}
-        for name in chosen
+    alerted = {alert.site for alert in alerts}
+    names = [name for name in sites if sites[name].rejection_rate]
+    names.sort(key=lambda name: (name not in alerted, -sites[name].rejected))
+    rates = {
+        name: _rates((count for count in counts if count.site == name), middle)
+        for name in names[:MAX_CHARTS]
     }
-    top = top_of(share for name in chosen for share in shares[name].values())
+    middles = {at for of_site in rates.values() for at in of_site}
+    if len(middles) < 2:
+        return []
+    between = min(middles) - span / 2, max(middles) + span / 2
+    highest = y_max(rate for of_site in rates.values() for rate in of_site.values())
     return [
         {
-            "type": name,
-            "svg": by_age([(age, shares[name].get(age)) for age in AGES], top=top),
+            "site": name,
+            "svg": rate_over_time(
+                sorted(of_site.items()),
+                [alert.at for alert in alerts if alert.site == name],
+                between=between,
+                y_max=highest,
+            ),
         }
+        for name, of_site in rates.items()
+    ]
+
+
+def _span(counts: Iterable[Count], now: float) -> int:
+    """How many seconds to show as one: as few as the ledger tells apart, if there is room."""
+    periods = {count.period for count in counts}
+    first, last = min(periods, default=0), max(periods, default=0)
+    finest = base.PERIOD_SECONDS if now - first < base.KEEP_PERIODS_SECONDS else base.HOUR_SECONDS
+    spans = [span for span in _SPANS if span >= finest]
+    return next((span for span in spans if last - first < span * _MAX_SPANS), spans[-1])
+
+
+def _by_age(counts: list[Count]) -> list[dict[str, Any]]:
+    """The charts over the age of answers, for the most used of the types of several ages."""
+    tasks = Counter[str]()
+    ages: defaultdict[str, set[int]] = defaultdict(set)
+    for count in counts:
+        tasks[count.type] += count.tasks
+        ages[count.type].add(count.age)
+    chosen = [name for name, _ in tasks.most_common() if len(ages[name]) > 1][:MAX_TYPES]
+    rates = {
+        name: _rates((count for count in counts if count.type == name), lambda count: count.age)
         for name in chosen
-    ]
-
-
-def _outcomes(fates: Counter[str]) -> list[tuple[str, int]]:
-    """What became of the refused answers, in the order of the enum, in words."""
-    words = {
-        Outcome.ACCEPTED.value: "reported, accepted",
-        Outcome.REFUSED.value: "reported, turned down",
-        **{
-            outcome.value: f"{words}: {outcome.reason.replace('_', ' ')}"
-            for outcome in Outcome
-            for words in ({"withheld": "not reported", "dropped": "lost"}.get(outcome.group),)
-            if words
-        },
-        PENDING: "waiting",
     }
-    return [(text, fates[fate]) for fate, text in words.items() if fates[fate]]
-
-
-def _rows(sites: dict[str, SiteFigures]) -> list[tuple[str, str, Figures]]:
-    """The rows of the table: each type on each site."""
-    rows = [
-        (site, task_type, of_type)
-        for site, figures in sites.items()
-        for task_type, of_type in worst_first(figures.types)
+    highest = y_max(rate for of_type in rates.values() for rate in of_type.values())
+    return [
+        {
+            "type": name or UNKNOWN_TYPE,
+            "svg": rate_by_age([(age, of_type.get(age)) for age in AGES], y_max=highest),
+        }
+        for name, of_type in rates.items()
     ]
-    return rows[:MOST_ROWS]
+
+
+def _rates(counts: Iterable[Count], key: Callable[[Count], float]) -> dict[float, Proportion]:
+    """The rejection rate of the tasks that have the same *key*."""
+    figures: defaultdict[float, Figures] = defaultdict(Figures)
+    for count in counts:
+        figures[key(count)].add(count)
+    return {value: Proportion(found.rejected, found.tasks) for value, found in figures.items()}
+
+
+def _percent(rate: float | None) -> str:
+    return percent(rate).replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _moment(at: float) -> str:
-    return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M")
-
-
-def _number(value: int) -> str:
-    return f"{value:,}"
+    return datetime.fromtimestamp(at).strftime("%Y-%m-%d %H:%M")

@@ -1,14 +1,16 @@
-"""What became of each task: one protocol, several homes."""
+"""What became of each task: one protocol, kept in memory, SQLite or Redis."""
 
 from __future__ import annotations
 
 from .base import AGES, PASSED, PENDING, Alert, Count, Ledger, Recovered
-from .choose import open_ledger
+from .choose import ledger_name, open_ledger
 from .history import History, Query, read_history
 from .memory import MemoryLedger
+from .names import JOBDIR_FILE, RedisName, dry_run_ledger, is_redis, sqlite_path
 
 __all__ = [
     "AGES",
+    "JOBDIR_FILE",
     "PASSED",
     "PENDING",
     "Alert",
@@ -18,6 +20,11 @@ __all__ = [
     "MemoryLedger",
     "Query",
     "Recovered",
+    "RedisName",
+    "dry_run_ledger",
+    "is_redis",
+    "ledger_name",
     "open_ledger",
     "read_history",
+    "sqlite_path",
 ]

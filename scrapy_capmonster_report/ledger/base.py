@@ -177,6 +177,55 @@ class Recovered(NamedTuple):
     sites: Mapping[str, tuple[int, int]] = MappingProxyType({})
 
 
+class Orphans(NamedTuple):
+    """The claims of crawls that ended: the fresh ones, now ours, and how many were too old."""
+
+    claims: Sequence[Claimed] = ()
+    expired: int = 0
+
+
+class LedgerBackend(Protocol):
+    """Where a ledger keeps its events: a file, a server. Its Deferreds may fail.
+
+    It is asked for one thing at a time, and again for the same thing if that failed, whether or
+    not it was done.
+    """
+
+    @property
+    def name(self) -> str:
+        """As ``Ledger.name``."""
+
+    @property
+    def patience(self) -> float:
+        """Seconds after which it is no longer waited for; what it is asked for can be cancelled
+        then. ``inf``: it cannot."""
+
+    @property
+    def lease(self) -> float:
+        """Seconds for which our claims are ours, since the last time that it was asked for
+        something. ``inf``: as long as the process lives."""
+
+    def open(self, now: float) -> Deferred[Mapping[str, tuple[int, int]]]:
+        """Get ready (*now* by the wall clock).
+
+        Gives how many answers each site accepted and rejected lately.
+        """
+
+    def write(self, events: Sequence[Event]) -> Deferred[list[Outcome | None]]:
+        """Write *events*, all or none of them.
+
+        Gives for each of them the outcome that forbids it: a :class:`Claimed` task that is claimed
+        already, or whose answer another attempt had used before. A claim that is there already and
+        is this very one is not forbidden.
+        """
+
+    def recover(self, now: float) -> Deferred[Orphans]:
+        """Take over the claims that ended crawls left, and let go of what is old."""
+
+    def close(self) -> Deferred[None]:
+        """Let go of it. If something is still being done, once that is done."""
+
+
 class Ledger(Protocol):
     """Knows which tasks were reported, and shares it with other workers and later crawls.
 
@@ -226,6 +275,9 @@ class Ledger(Protocol):
             that forbids sending it (another process reports it, or used the answer before), or of
             ``None``. It fires before :meth:`close` is done, at the latest.
         """
+
+    def hurry(self, seconds: float) -> None:
+        """Keep no claim waiting for longer than *seconds* from now: the crawl ends."""
 
     def is_ours(self, report: Report) -> bool:
         """Whether the claim of *report* is certainly still ours; if not, claim it again."""

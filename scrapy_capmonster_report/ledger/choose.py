@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from ..settings import LEDGER, invalid, without_secrets
-from .journal import JournalLedger
+from .buffered import BufferedLedger
 from .memory import MemoryLedger
-from .sqlite import SQLiteHome
+from .names import JOBDIR_FILE, RedisName, dry_run_ledger, is_redis, sqlite_path
+from .sqlite import SQLiteBackend
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..clock import SteadyClock
     from ..settings import ReportSettings
-    from .base import Ledger
-    from .journal import Home
+    from .base import Ledger, LedgerBackend
 
-JOBDIR_FILE: Final = "capmonster_report.sqlite"
+
+def ledger_name(settings: ReportSettings, job_dir: str | None) -> str:
+    """The name of the ledger of a crawl with *settings*; ``""`` if it is in memory."""
+    name = settings.ledger or (f"sqlite:{Path(job_dir, JOBDIR_FILE)}" if job_dir else "")
+    return dry_run_ledger(name) if name and settings.dry_run else name
 
 
 def open_ledger(
@@ -33,24 +37,24 @@ def open_ledger(
 ) -> Ledger:
     """The ledger that ``CAPMONSTER_REPORT_LEDGER`` asks for; it is yet to be opened.
 
-    A dry run gets one in memory: it must leave nothing that would keep a later crawl from
-    reporting.
+    A dry run gets another one of the same sort: it must leave nothing that would keep a later
+    crawl from reporting.
 
     Args:
         job_dir: where Scrapy keeps the state of a crawl that may be resumed, if it does.
         spider: the spider's name.
-        on_unavailable: called if the ledger's home fails, and the ledger goes on in memory.
+        on_unavailable: called with each warning that the ledger is unavailable.
 
     Raises:
         ValueError: there is no such ledger, or it cannot work here.
     """
-    home = _home(settings, job_dir, reactor)
-    if home is None or settings.dry_run:
+    name = ledger_name(settings, job_dir)
+    if not name:
         return MemoryLedger(clock.now)
-    return JournalLedger(
-        home,
+    return BufferedLedger(
+        _backend(name, settings.report_reused, reactor),
         clock=clock,
-        timer=reactor,
+        reactor=reactor,
         max_age=settings.max_age,
         spider=spider,
         on_unavailable=on_unavailable,
@@ -58,38 +62,33 @@ def open_ledger(
     )
 
 
-def _home(settings: ReportSettings, job_dir: str | None, reactor: Any) -> Home | None:
-    where = settings.ledger
-    scheme, _, path = where.partition(":")
-    if not where and job_dir:
-        scheme, path = "sqlite", str(Path(job_dir, JOBDIR_FILE))
-    if not where and not job_dir:
-        return None
-    if scheme == "sqlite" and path not in ("", ":memory:"):
-        return SQLiteHome(path, reactor=reactor, report_reused=settings.report_reused)
-    if scheme in ("redis", "rediss") and path.startswith("//"):
-        return _redis_home(settings, reactor)
-    shown = without_secrets(where)
-    raise invalid(LEDGER, shown, "It must be '' (memory), 'sqlite:PATH' or 'redis://HOST:PORT/DB'.")
+def _backend(name: str, report_reused: bool, reactor: Any) -> LedgerBackend:
+    path = sqlite_path(name)
+    if path is not None:
+        return SQLiteBackend(path, reactor=reactor, report_reused=report_reused)
+    if is_redis(name):
+        return _redis_backend(name, report_reused)
+    allowed = "It must be '' (memory), 'sqlite:PATH' or 'redis://HOST:PORT/DB'."
+    raise invalid(LEDGER, without_secrets(name), allowed)
 
 
-def _redis_home(settings: ReportSettings, reactor: Any) -> Home:
+def _redis_backend(name: str, report_reused: bool) -> LedgerBackend:
     from scrapy.utils.reactor import is_asyncio_reactor_installed
 
-    shown = without_secrets(settings.ledger)
-    if not is_asyncio_reactor_installed():
-        raise invalid(
-            LEDGER,
-            shown,
-            "A Redis ledger needs the asyncio reactor: set TWISTED_REACTOR to "
-            "'twisted.internet.asyncioreactor.AsyncioSelectorReactor' (Scrapy's default).",
-        )
+    shown = name.partition(":")[0] + "://…"
     try:
-        from .redis import RedisHome
+        where = RedisName.parse(name)
+        shown = where.shown
+        if not is_asyncio_reactor_installed():
+            raise ValueError(
+                "A Redis ledger needs the asyncio reactor: set TWISTED_REACTOR to "
+                "'twisted.internet.asyncioreactor.AsyncioSelectorReactor' (Scrapy's default)."
+            )
+        from .redis import RedisBackend
+
+        return RedisBackend(where, report_reused=report_reused)
     except ImportError as error:
         allowed = "A Redis ledger needs redis-py: pip install scrapy-capmonster-report[redis]"
         raise invalid(LEDGER, shown, allowed) from error
-    try:
-        return RedisHome(settings.ledger, reactor=reactor, report_reused=settings.report_reused)
     except ValueError as error:
-        raise invalid(LEDGER, shown, f"It must be a URL that redis-py reads: {error}.") from error
+        raise invalid(LEDGER, shown, str(error)) from None

@@ -63,6 +63,9 @@ class MemoryLedger:
         self._claimed.set(report.task.id, True)
         return None
 
+    def hurry(self, seconds: float) -> None:
+        """Nothing to do: no claim waits."""
+
     def is_ours(self, report: Report) -> bool:
         return True
 

@@ -103,8 +103,8 @@ def _check_arguments(value: object, function: Callable[..., Any]) -> None:
 
 
 def _is_swapped(names: Sequence[str]) -> bool:
-    """Whether the first two parameters are a request and a response, in this order.
+    """Whether the names say that the request comes first, or the response second.
 
     Called the other way round, such a callback compares the wrong objects and never matches.
     """
-    return names[0] in ("request", "req") and names[-1] in ("response", "resp", "res")
+    return names[0] in ("request", "req") or names[1:] in (["response"], ["resp"], ["res"])

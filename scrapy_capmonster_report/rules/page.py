@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from functools import cached_property
-from time import perf_counter
+from time import thread_time
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from urllib.parse import urljoin, urlsplit
 
@@ -66,7 +66,7 @@ class Page:
         request: Request,
         followed: Sequence[str] = (),
         unknown: frozenset[str] = frozenset(),
-        clock: Callable[[], float] = perf_counter,
+        clock: Callable[[], float] = thread_time,
     ) -> None:
         self.response = response
         self.request = request

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from time import perf_counter
+from time import thread_time
 from typing import TYPE_CHECKING, Any, Final
 
 from .conditions import Domains, Redirect, Status, all_hold
@@ -132,7 +132,7 @@ class Rules:
         *,
         judges: bool = True,
         spider: Spider | None = None,
-        clock: Callable[[], float] = perf_counter,
+        clock: Callable[[], float] = thread_time,
     ) -> None:
         self.judges = judges
         self._log_extra = {"spider": spider}
@@ -206,7 +206,7 @@ class Rules:
             The first rule that matches whatever that is, or ``None``; and, without one, what would
             have to be known to tell that none matches.
         """
-        page = Page(response, request, redirects, unknown)
+        page = Page(response, request, redirects, unknown=unknown)
         missing: set[str] = set()
         for rule in self._rules:
             try:
@@ -229,7 +229,7 @@ class Rules:
         unknown: frozenset[str] = frozenset(),
     ) -> list[Explanation]:
         """What every condition of every rule says of *response*, also after one did not hold."""
-        page = Page(response, request, redirects, unknown)
+        page = Page(response, request, redirects, unknown=unknown)
         explanations = []
         for rule in self._rules:
             findings = tuple(_finding(condition, page) for condition in rule.conditions)

@@ -1,8 +1,8 @@
-"""A CapMonster Cloud of one's own, on loopback, for demos and for tests.
+"""A stand-in for CapMonster Cloud on loopback, for demos and for tests.
 
-It speaks the service's wire format (``createTask``, ``getTaskResult``, ``getBalance`` and the
-three report calls), makes a known share of its answers wrong, keeps a record of everything that
-was asked of it, and misbehaves on demand. With ``pytest-twisted``:
+It speaks the service's wire format (``createTask``, ``getTaskResult``, ``getBalance``, the three
+report calls, and ``in.php``/``res.php``), makes a known share of its answers wrong, records every
+call, and misbehaves on demand. With ``pytest-twisted``:
 
 .. code-block:: python
 
@@ -22,24 +22,15 @@ was asked of it, and misbehaves on demand. With ``pytest-twisted``:
 
 This part imports nothing else of this package, and spells the service's paths and error codes
 out once more on purpose: a stand-in that took them from the reporter would agree with the
-reporter's mistakes. Their source is the service's public documentation ("How to report bad
-tokens", "Error types").
+reporter's mistakes. Their source is the service's public documentation.
 """
 
 from __future__ import annotations
 
-from .answer import Answer
-from .service import DEFAULT_CLIENT_KEY, Simulator
-from .task import IMAGE_REPORT, RECAPTCHA_REPORT, REPORTS, TOKEN_REPORT, Report, SimulatedTask
-
-__all__ = [
-    "DEFAULT_CLIENT_KEY",
-    "IMAGE_REPORT",
-    "RECAPTCHA_REPORT",
-    "REPORTS",
-    "TOKEN_REPORT",
-    "Answer",
-    "Report",
-    "SimulatedTask",
-    "Simulator",
-]
+from .answer import IMAGE_REPORT as IMAGE_REPORT
+from .answer import TOKEN_REPORT as TOKEN_REPORT
+from .answer import SimulatedAnswer as SimulatedAnswer
+from .answer import SimulatedReport as SimulatedReport
+from .service import DEFAULT_CLIENT_KEY as DEFAULT_CLIENT_KEY
+from .service import Simulator as Simulator
+from .tasks import SimulatedTask as SimulatedTask

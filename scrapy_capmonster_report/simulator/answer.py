@@ -1,77 +1,74 @@
-"""What the simulator can say to a call, the documented and the unspeakable."""
+"""What the stand-in answers to a call, and its record of the reports."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
-from enum import Enum
-from typing import TYPE_CHECKING
+from typing import Any, Final, NamedTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-
-class Ending(Enum):
-    """How an answer comes to its end, if it does."""
-
-    FINISH = "finish"
-    HANG = "hang"
-    STALL = "stall"
-    RESET = "reset"
+IMAGE_REPORT: Final = "/reportIncorrectImageCaptcha"
+TOKEN_REPORT: Final = "/reportIncorrectTokenCaptcha"
+RECAPTCHA_REPORT: Final = "/reportIncorrectRecaptcha"
+REPORTS: Final = (IMAGE_REPORT, TOKEN_REPORT, RECAPTCHA_REPORT)
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What the simulator says to one call.
-
-    Made with one of the class methods below and handed to ``Simulator.answer_with``.
+class SimulatedAnswer(NamedTuple):
+    """What the stand-in answers to one call; see ``Simulator.answer_with``.
 
     Args:
-        name: what ``Report.answer`` calls it: ``"success"``, the ``errorCode``, ``"http 503"``,
-            ``"raw"``, ``"hang"``, ``"stall"`` or ``"reset"``.
+        name: what ``SimulatedReport.answer`` calls it. Three names do something of their own:
+            ``"hang"`` (read the request and never answer), ``"stall"`` (send the headers and the
+            first byte of a body, and then nothing more) and ``"reset"`` (read the request, then
+            reset the connection).
+        status: the HTTP status.
+        headers: the HTTP headers.
+        body: the body, for example broken JSON.
     """
 
     name: str
     status: int = 200
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = {}
     body: bytes = b""
-    ending: Ending = Ending.FINISH
 
     @classmethod
-    def json(cls, content: Mapping[str, object]) -> Answer:
+    def json(cls, content: Any) -> SimulatedAnswer:
         """HTTP 200 with *content* as JSON."""
-        name = content.get("errorCode") or content.get("status") or "ok"
+        members = content if isinstance(content, dict) else {}
+        name = str(members.get("errorCode") or members.get("status") or "json")
         headers = {"Content-Type": "application/json"}
-        return cls(str(name), headers=headers, body=json.dumps(content).encode())
+        return cls(name, headers=headers, body=json.dumps(content).encode())
 
     @classmethod
-    def error(cls, code: str) -> Answer:
-        """The service's way to say no: HTTP 200, ``errorId`` 1 and *code*."""
-        return cls.json({"errorId": 1, "errorCode": code})
+    def error(cls, code: str) -> SimulatedAnswer:
+        """The service's way to refuse: HTTP 200, ``errorId`` 1, *code* and a description."""
+        return cls.json({"errorId": 1, "errorCode": code, "errorDescription": code})
 
     @classmethod
-    def http(cls, status: int, **headers: str) -> Answer:
-        """An empty HTTP answer, for example ``Answer.http(503, retry_after="5")``."""
+    def http(cls, status: int, **headers: str) -> SimulatedAnswer:
+        """An empty HTTP answer, for example ``SimulatedAnswer.http(503, retry_after="5")``."""
         titled = {name.replace("_", "-").title(): value for name, value in headers.items()}
         return cls(f"http {status}", status, titled)
 
-    @classmethod
-    def raw(cls, body: bytes) -> Answer:
-        """HTTP 200 with exactly these bytes, for example broken JSON."""
-        return cls("raw", body=body)
 
-    @classmethod
-    def hang(cls) -> Answer:
-        """Take the request and never say a word."""
-        return cls("hang", ending=Ending.HANG)
+class RefusedError(Exception):
+    """The service refuses a call, with this ``errorCode`` and ``errorDescription``."""
 
-    @classmethod
-    def stall(cls) -> Answer:
-        """Send the headers and the first byte of a body, and then nothing more."""
-        headers = {"Content-Type": "application/json", "Content-Length": "100"}
-        return cls("stall", headers=headers, body=b"{", ending=Ending.STALL)
 
-    @classmethod
-    def reset(cls) -> Answer:
-        """Read the request, then reset the connection."""
-        return cls("reset", ending=Ending.RESET)
+class SimulatedReport(NamedTuple):
+    """One call of a report endpoint.
+
+    Args:
+        endpoint: the path that was called, for example ``"/reportIncorrectImageCaptcha"``.
+        task_id: the ``taskId`` as it was sent, of any type; None if there was none.
+        at: when, in seconds of the simulator's clock.
+        answer: the name of the ``SimulatedAnswer`` that was given.
+    """
+
+    endpoint: str
+    task_id: object
+    at: float
+    answer: str
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the service accepted it: it accepts a second report on the same task, too."""
+        return self.answer == "success"

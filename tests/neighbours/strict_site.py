@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import scrapy
 from scrapy.utils.defer import maybe_deferred_to_future
 from support import Reply, crawl
+from twisted.web.server import NOT_DONE_YET
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -62,11 +63,14 @@ class StrictSite:
         fields = parse_qs(form)
         if "answer" not in fields:
             return FINE
-        answer = int(fields["answer"][0])
+        number = self.record(int(fields["answer"][0]), urlsplit(request.uri.decode()).path)
+        return FINE if self.submissions[number].accepted else WRONG
+
+    def record(self, answer: int, path: str = "") -> int:
+        """The number of the submission."""
         accepted = answer not in self.wrong and not self.accepted(answer)
-        path = urlsplit(request.uri.decode()).path
         self.submissions.append(Submission(answer, path, accepted))
-        return FINE if accepted else WRONG
+        return len(self.submissions) - 1
 
     def accepted(self, answer: int) -> bool:
         return any(known.answer == answer and known.accepted for known in self.submissions)
@@ -74,6 +78,39 @@ class StrictSite:
     def got(self, answer: int) -> list[bool]:
         """Whether it accepted the answer, each time it got it."""
         return [known.accepted for known in self.submissions if known.answer == answer]
+
+
+class HoldingSite(StrictSite):
+    """Holds what it says to requests for ``/held`` until it is told to let go."""
+
+    def __init__(self, wrong: set[int] | frozenset[int] = frozenset()) -> None:
+        super().__init__(wrong)
+        self._held: list[tuple[Any, str]] = []
+        self.on_held: Callable[[str], None] = lambda path: None
+
+    def respond(self, request: Any) -> Any:
+        said = super().respond(request)
+        path = self.paths[-1]
+        if not path.startswith("/held"):
+            return said
+        self._held.append((request, said))
+        self.on_held(path)
+        return NOT_DONE_YET
+
+    @property
+    def held(self) -> int:
+        """How many requests wait for their response."""
+        return len(self._held)
+
+    def let_go(self, path: str = "/held") -> None:
+        held, self._held = self._held, []
+        for request, said in held:
+            if request.path.decode() != path:
+                self._held.append((request, said))
+                continue
+            request.setHeader("Content-Type", "text/html")
+            request.write(said.encode())
+            request.finish()
 
 
 def submit(
@@ -155,9 +192,11 @@ def withheld(stats: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What this package warned of, or worse."""
+    """What this package warned of, or worse, but for what it says about sites."""
     return [
         record.getMessage()
         for record in caplog.get_records("call")
-        if record.levelno >= logging.WARNING and record.name.startswith("scrapy_capmonster_report")
+        if record.levelno >= logging.WARNING
+        and record.name.startswith("scrapy_capmonster_report")
+        and ".insight" not in record.name
     ]

@@ -8,12 +8,9 @@ from typing import Any
 import pytest
 import pytest_twisted
 from packages import neighbour
-from strict_site import RULES, StrictSite, assert_fair, send, submit, withheld
+from strict_site import RULES, StrictSite, Submits, send, submit, withheld
 from support import Reply
-from test_tls import LOOPBACK, certificate
-from twisted.internet.ssl import DefaultOpenSSLContextFactory
-from twisted.web.resource import Resource
-from twisted.web.server import Site
+from workbench import run
 
 REFUSES_CONNECTIONS = "http://127.0.0.1:9"
 
@@ -176,33 +173,44 @@ async def test_a_proxy_that_is_not_there_has_carried_no_answer(
     assert withheld(stats) == {}
 
 
+class TriesWithoutProxy(Submits):
+    """Posts to a plain address where the proxies fail."""
+
+    plain: str
+
+    def failed(self, failure: Any) -> None:
+        self.later(submit(self.plain, failure.request.meta["taskId"], {"proxies": [""]}))
+
+
 @pytest_twisted.ensureDeferred
-async def test_a_proxy_that_opens_no_tunnel_has_carried_no_answer(
-    serve: Any, api: Any, tmp_path: Any
-) -> None:
-    from twisted.internet import reactor
-
-    class Door(Resource):
-        isLeaf = True
-
-        def render(self, request: Any) -> bytes:
-            return site.respond(request).encode()
-
-    site, proxy = StrictSite(wrong={1}), RefusesTunnels()
-    proof = certificate(LOOPBACK, tmp_path)
-    port = reactor.listenSSL(
-        0, Site(Door()), DefaultOpenSSLContextFactory(proof, proof), interface="127.0.0.1"
-    )
-    url = f"https://127.0.0.1:{port.getHost().port}/"
-    cloud = api()
-    first = serve(proxy.respond).url
+async def test_a_proxy_that_opens_no_tunnel_has_carried_no_answer(serve: Any, api: Any) -> None:
+    site, proxy, cloud = StrictSite(wrong={1}), RefusesTunnels(), api()
+    proxies = {"proxies": [serve(proxy.respond).url]}
     stats = await send(
-        lambda spider: [submit(url, 1, {"proxies": [first, ""]})],
+        lambda spider: [submit("https://shop.example/", n, proxies) for n in (1, 2)],
         cloud,
+        type("Tries", (TriesWithoutProxy,), {"plain": serve(site.respond).url}),
         DOWNLOADER_MIDDLEWARES={NextProxy: 740},
+        RETRY_TIMES=1,
     )
-    await port.stopListening()
-    assert proxy.methods == [b"CONNECT"]
-    assert_fair(site, cloud)
+    assert proxy.methods == [b"CONNECT"] * 4
+    assert site.got(1) == [False]
+    assert site.got(2) == [True]
     assert [task_id for _, task_id in cloud.reports] == [1]
     assert withheld(stats) == {}
+
+
+def test_the_doctor_says_that_it_stands_above_ours(capfd: pytest.CaptureFixture[str]) -> None:
+    neighbour("rotating_proxies.middlewares")
+    settings = {
+        "ADDONS": {"scrapy_capmonster_report.Addon": 500},
+        "DOWNLOADER_MIDDLEWARES": {
+            "rotating_proxies.middlewares.RotatingProxyMiddleware": 610,
+            "rotating_proxies.middlewares.BanDetectionMiddleware": 620,
+        },
+    }
+    ran = run(capfd, "doctor", "--offline", "--json", settings=settings)
+    (check,) = (check for check in ran.answer["checks"] if check["name"] == "middlewares")
+    assert (ran.code, check["ok"]) == (1, False)
+    for order in ("610", "620"):
+        assert order in check["found"]

@@ -1,8 +1,10 @@
-"""What the homes of a ledger make of the entries that are written to them: all the same."""
+"""What the backends of a ledger make of the events that are written to them: all the same."""
 
 from __future__ import annotations
 
 import os
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,29 +13,33 @@ from filelock import FileLock
 from scrapy.utils.reactor import is_asyncio_reactor_installed
 
 from scrapy_capmonster_report.ledger import PASSED, PENDING, Alert, read_history
-from scrapy_capmonster_report.ledger.entries import (
-    Claim,
-    Finish,
-    Refusal,
-    Release,
-    Sighting,
-    Use,
+from scrapy_capmonster_report.ledger.base import (
+    Claimed,
+    Finished,
+    NotSent,
+    Passed,
+    Released,
+    Sent,
+    Submission,
+    Withheld,
     age_between,
     hour_of,
+    period_of,
 )
-from scrapy_capmonster_report.ledger.sqlite import SQLiteHome
+from scrapy_capmonster_report.ledger.names import RedisName
+from scrapy_capmonster_report.ledger.sqlite import SQLiteBackend
 from scrapy_capmonster_report.outcome import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from scrapy_capmonster_report.ledger.entries import Entry
+    from scrapy_capmonster_report.ledger.base import Event
 
 NOW = 1_800_000_000.0
 DAY = 24 * 3600.0
 
-HOMES = ["sqlite", *(["redis"] if is_asyncio_reactor_installed() else [])]
+BACKENDS = ["sqlite", *(["redis"] if is_asyncio_reactor_installed() else [])]
 
 
 class Ledgers:
@@ -41,40 +47,40 @@ class Ledgers:
 
     Args:
         url: the place, as ``CAPMONSTER_REPORT_LEDGER`` names it.
-        make: makes a home of it, from whether to report what was reused.
+        make: makes a backend of it, from whether to report what was reused.
     """
 
     def __init__(self, url: str, make: Callable[[bool], Any], kill: Callable[[Any], Any]) -> None:
         self.url = url
         self.kill = kill
         self._make = make
-        self._homes: list[Any] = []
+        self._backends: list[Any] = []
 
     async def run(self, *, report_reused: bool = False) -> Any:
-        """The home of a run that begins; what it heard is in ``usual``."""
-        home = self._make(report_reused)
-        self._homes.append(home)
-        self.usual = await home.open(NOW)
-        return home
+        """The backend of a run that begins; what it heard is in ``usual``."""
+        backend = self._make(report_reused)
+        self._backends.append(backend)
+        self.usual = await backend.open(NOW)
+        return backend
 
-    async def close(self, home: Any) -> None:
-        self._homes.remove(home)
-        await home.close()
+    async def close(self, backend: Any) -> None:
+        self._backends.remove(backend)
+        await backend.close()
 
     async def close_all(self) -> None:
-        for home in list(self._homes):
-            await self.close(home)
+        for backend in list(self._backends):
+            await self.close(backend)
 
     def counts(self) -> dict[tuple[Any, ...], int]:
         """What the history says: (site, type, age, rule, fate, code) → tasks."""
         history = read_history(self.url, now=lambda: NOW)
         return {(c.site, c.type, c.age, c.rule, c.status, c.code): c.tasks for c in history.counts}
 
-    def fates(self) -> dict[str, int]:
+    def statuses(self) -> dict[str, int]:
         return {key[4]: tasks for key, tasks in self.counts().items()}
 
 
-@pytest_twisted.async_yield_fixture(params=HOMES)
+@pytest_twisted.async_yield_fixture(params=BACKENDS)
 async def ledgers(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     from twisted.internet import reactor
 
@@ -82,30 +88,30 @@ async def ledgers(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
         """Stop the server, where there is one."""
 
     if request.param == "sqlite":
-        path = str(tmp_path / "ledger.sqlite")
+        path = tmp_path / "ledger.sqlite"
 
-        def release_lock(home: Any) -> None:
-            home._alive.release()
+        def release_lock(backend: Any) -> None:
+            backend._locks.release(remove=False)
 
         made = Ledgers(
             f"sqlite:{path}",
-            lambda reused: SQLiteHome(path, reactor=reactor, report_reused=reused),
+            lambda reused: SQLiteBackend(path, reactor=reactor, report_reused=reused),
             release_lock,
         )
     else:
         from redis_server import start_redis
 
-        from scrapy_capmonster_report.ledger.redis import RedisHome
+        from scrapy_capmonster_report.ledger.redis import RedisBackend
 
         server = await start_redis(tmp_path)
         stop = server.stop
 
-        def expire(home: Any) -> None:
-            server.client.delete(home._alive_key)
+        def expire(backend: Any) -> None:
+            server.client.delete(f"{backend._prefix}alive:{backend._run_id}")
 
         made = Ledgers(
             server.url,
-            lambda reused: RedisHome(server.url, reactor=reactor, report_reused=reused),
+            lambda reused: RedisBackend(RedisName.parse(server.url), report_reused=reused),
             expire,
         )
     yield made
@@ -113,40 +119,55 @@ async def ledgers(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     stop()
 
 
-def seen(task_id: int = 7, trip: int = 1, at: float = NOW, **fields: Any) -> Sighting:
+def seen(task_id: int = 7, attempt: int = 1, at: float = NOW, **fields: Any) -> Submission:
     defaults = {"site": "shop.example", "spider": "shop", "type": "TurnstileTask", "age": 10}
-    return Sighting(task_id, trip, at=at, **{**defaults, **fields})
+    return Submission(task_id, attempt, at=at, **{**defaults, **fields})
 
 
-def passed(*args: Any, **fields: Any) -> Use:
-    return Use(seen(*args, **fields), passed=True)
+def passed(*args: Any, **fields: Any) -> Passed:
+    return Passed(seen(*args, **fields))
 
 
-def sent(*args: Any, **fields: Any) -> Use:
-    return Use(seen(*args, **fields), passed=False)
+def sent(task_id: int = 7, attempt: int = 1, at: float = NOW) -> Sent:
+    return Sent(task_id, attempt, at)
 
 
-def claim(*args: Any, expires_at: float = NOW + 300, **fields: Any) -> Claim:
-    return Claim(seen(*args, **fields), "wrong", "token", NOW - 10, expires_at)
+def claim(*args: Any, expires_at: float = NOW + 300, **fields: Any) -> Claimed:
+    return Claimed(seen(*args, **fields), "wrong", "token", NOW - 10, expires_at)
 
 
-def refusal(outcome: Outcome, *args: Any, **fields: Any) -> Refusal:
-    return Refusal(seen(*args, **fields), "wrong", outcome.value)
+def withheld(outcome: Outcome, *args: Any, **fields: Any) -> Withheld:
+    return Withheld(seen(*args, **fields), "wrong", outcome.value)
 
 
-def finish(outcome: Outcome, task_id: int = 7, code: str = "") -> Finish:
-    return Finish(task_id, outcome.value, code, NOW + 1)
+def finish(outcome: Outcome, task_id: int = 7, code: str = "") -> Finished:
+    return Finished(task_id, outcome.value, code, NOW + 1)
 
 
 DUPLICATE, REUSED = Outcome.DUPLICATE, Outcome.REUSED
 
 # What is written in one crawl; the objections to it; what the history says then.
-STORIES: dict[str, tuple[list[Entry], list[Outcome | None], dict[str, int]]] = {
+STORIES: dict[str, tuple[list[Event], list[Outcome | None], dict[str, int]]] = {
     "nothing": ([], [], {}),
     "passed": ([passed()], [None], {PASSED: 1}),
-    "passed twice": ([passed(), passed(trip=2)], [None] * 2, {PASSED: 1}),
+    "passed twice": ([passed(), passed(attempt=2)], [None] * 2, {PASSED: 1}),
     "sent, and no response": ([sent()], [None], {}),
-    "sent in vain, then passed": ([sent(), passed(trip=2)], [None] * 2, {PASSED: 1}),
+    "sent in vain, then passed": ([sent(), passed(attempt=2)], [None] * 2, {PASSED: 1}),
+    "not sent after all, then refused": (
+        [sent(), NotSent(7, 1), sent(attempt=2), claim(attempt=2)],
+        [None] * 4,
+        {PENDING: 1},
+    ),
+    "another attempt was not sent": (
+        [sent(), sent(attempt=2), NotSent(7, 2), claim(attempt=3)],
+        [None, None, None, REUSED],
+        {},
+    ),
+    "claimed again by the same run, whose answer was lost": (
+        [claim(), claim()],
+        [None] * 2,
+        {PENDING: 1},
+    ),
     "refused": ([claim()], [None], {PENDING: 1}),
     "accepted": ([claim(), finish(Outcome.ACCEPTED)], [None] * 2, {"sent/accepted": 1}),
     "refused by the service": (
@@ -154,38 +175,38 @@ STORIES: dict[str, tuple[list[Entry], list[Outcome | None], dict[str, int]]] = {
         [None] * 2,
         {"sent/refused": 1},
     ),
-    "refused again": ([claim(), claim(trip=2)], [None, DUPLICATE], {PENDING: 1}),
+    "refused again": ([claim(), claim(attempt=2)], [None, DUPLICATE], {PENDING: 1}),
     "refused again when all was done": (
-        [claim(), finish(Outcome.ACCEPTED), claim(trip=2)],
+        [claim(), finish(Outcome.ACCEPTED), claim(attempt=2)],
         [None, None, DUPLICATE],
         {"sent/accepted": 1},
     ),
-    "passed, then refused": ([passed(), claim(trip=2)], [None, REUSED], {PASSED: 1}),
-    "sent in vain, then refused": ([sent(), claim(trip=2)], [None, REUSED], {}),
+    "passed, then refused": ([passed(), claim(attempt=2)], [None, REUSED], {PASSED: 1}),
+    "sent in vain, then refused": ([sent(), claim(attempt=2)], [None, REUSED], {}),
     "passed, and revised by reject()": ([passed(), claim()], [None] * 2, {PENDING: 1}),
-    "too old": ([refusal(Outcome.STALE)], [None], {"withheld/stale": 1}),
+    "too old": ([withheld(Outcome.STALE)], [None], {"withheld/stale": 1}),
     "passed, and revised though too old": (
-        [passed(), refusal(Outcome.STALE)],
+        [passed(), withheld(Outcome.STALE)],
         [None] * 2,
         {"withheld/stale": 1},
     ),
-    "passed, then spent": ([passed(), refusal(REUSED, trip=2)], [None] * 2, {PASSED: 1}),
+    "passed, then spent": ([passed(), withheld(REUSED, attempt=2)], [None] * 2, {PASSED: 1}),
     "retried, then refused": (
-        [sent(), refusal(REUSED, trip=2)],
+        [sent(), withheld(REUSED, attempt=2)],
         [None] * 2,
         {"withheld/reused": 1},
     ),
     "no room, then room": (
-        [refusal(Outcome.QUEUE_FULL), claim(trip=2)],
+        [withheld(Outcome.QUEUE_FULL), claim(attempt=2)],
         [None] * 2,
         {PENDING: 1},
     ),
     "given up after it was claimed": (
-        [claim(), finish(Outcome.UNDELIVERED), claim(trip=2)],
+        [claim(), finish(Outcome.UNDELIVERED), claim(attempt=2)],
         [None, None, DUPLICATE],
         {"dropped/undelivered": 1},
     ),
-    "left to the next crawl": ([claim(), Release(7)], [None] * 2, {PENDING: 1}),
+    "left to the next crawl": ([claim(), Released(7)], [None] * 2, {PENDING: 1}),
     "several": (
         [claim(1), claim(2), passed(3), finish(Outcome.ACCEPTED, 1)],
         [None] * 4,
@@ -198,37 +219,41 @@ STORIES: dict[str, tuple[list[Entry], list[Outcome | None], dict[str, int]]] = {
 @pytest.mark.parametrize("together", [True, False], ids=["in one batch", "one by one"])
 @pytest.mark.parametrize("story", STORIES)
 async def test_each_task_has_one_fate(story: str, together: bool, ledgers: Ledgers) -> None:
-    entries, objections, fates = STORIES[story]
-    home = await ledgers.run()
+    entries, objections, statuses = STORIES[story]
+    backend = await ledgers.run()
     if together:
-        assert await home.write(entries) == objections
+        assert await backend.write(entries) == objections
     else:
-        assert [(await home.write([entry]))[0] for entry in entries] == objections
-    assert ledgers.fates() == fates
+        assert [(await backend.write([entry]))[0] for entry in entries] == objections
+    assert ledgers.statuses() == statuses
 
 
 @pytest_twisted.ensureDeferred
 async def test_an_answer_that_passed_may_be_claimed_where_the_user_asks_for_it(
     ledgers: Ledgers,
 ) -> None:
-    home = await ledgers.run(report_reused=True)
-    assert await home.write([passed(), claim(trip=2), claim(trip=3)]) == [None, None, DUPLICATE]
-    assert ledgers.fates() == {PENDING: 1}
+    backend = await ledgers.run(report_reused=True)
+    assert await backend.write([passed(), claim(attempt=2), claim(attempt=3)]) == [
+        None,
+        None,
+        DUPLICATE,
+    ]
+    assert ledgers.statuses() == {PENDING: 1}
 
 
 @pytest_twisted.ensureDeferred
 async def test_one_of_two_runs_gets_the_claim(ledgers: Ledgers) -> None:
     first, second = await ledgers.run(), await ledgers.run()
     assert await first.write([claim(1), passed(2)]) == [None, None]
-    assert await second.write([claim(1, trip=9), claim(2, trip=9)]) == [DUPLICATE, REUSED]
+    assert await second.write([claim(1, attempt=9), claim(2, attempt=9)]) == [DUPLICATE, REUSED]
 
 
 @pytest_twisted.ensureDeferred
 async def test_what_a_living_run_has_claimed_is_its_own(ledgers: Ledgers) -> None:
     first, second = await ledgers.run(), await ledgers.run()
     await first.write([claim()])
-    for home in (second, first):
-        assert await home.take_over(NOW) == ([], 0)
+    for backend in (second, first):
+        assert await backend.recover(NOW) == ([], 0)
 
 
 @pytest_twisted.ensureDeferred
@@ -237,19 +262,19 @@ async def test_what_a_dead_run_has_claimed_is_taken_over_once(ledgers: Ledgers) 
     claims = [claim(n, at=NOW + n, type="ünïcode", site="") for n in range(1, 4)]
     await first.write([*claims, claim(4), finish(Outcome.ACCEPTED, 4)])
     ledgers.kill(first)
-    assert await second.take_over(NOW) == (claims, 0)
-    assert await second.take_over(NOW) == await third.take_over(NOW) == ([], 0)
+    assert await second.recover(NOW) == (claims, 0)
+    assert await second.recover(NOW) == await third.recover(NOW) == ([], 0)
     ledgers.kill(second)
-    assert await third.take_over(NOW) == (claims, 0)
+    assert await third.recover(NOW) == (claims, 0)
 
 
 @pytest_twisted.ensureDeferred
 async def test_what_a_run_leaves_is_taken_over_at_once(ledgers: Ledgers) -> None:
     first, second = await ledgers.run(), await ledgers.run()
-    await first.write([claim(1), claim(2), Release(2), Release(99)])
-    assert await second.take_over(NOW) == ([claim(2)], 0)
+    await first.write([claim(1), claim(2), Released(2), Released(99)])
+    assert await second.recover(NOW) == ([claim(2)], 0)
     await ledgers.close(first)
-    assert await second.take_over(NOW) == ([claim(1)], 0)
+    assert await second.recover(NOW) == ([claim(1)], 0)
 
 
 @pytest_twisted.ensureDeferred
@@ -257,14 +282,14 @@ async def test_what_was_left_for_too_long_is_expired(ledgers: Ledgers) -> None:
     first, second = await ledgers.run(), await ledgers.run()
     await first.write([claim(1), claim(2, expires_at=NOW + 5)])
     ledgers.kill(first)
-    assert await second.take_over(NOW + 5) == ([claim(1)], 1)
-    assert ledgers.fates() == {PENDING: 1, "dropped/expired": 1}
+    assert await second.recover(NOW + 5) == ([claim(1)], 1)
+    assert ledgers.statuses() == {PENDING: 1, "dropped/expired": 1}
 
 
 @pytest_twisted.ensureDeferred
 async def test_the_history_tells_sites_types_ages_and_codes_apart(ledgers: Ledgers) -> None:
-    home = await ledgers.run()
-    await home.write(
+    backend = await ledgers.run()
+    await backend.write(
         [
             passed(1),
             passed(2, site="other.example"),
@@ -273,7 +298,7 @@ async def test_the_history_tells_sites_types_ages_and_codes_apart(ledgers: Ledge
             claim(5),
             claim(6),
             finish(Outcome.REFUSED, 6, code='ERROR_"ODD"/é'),
-            refusal(Outcome.STALE, 8, site="ünïcode.example", type="a\\b'\"/"),
+            withheld(Outcome.STALE, 8, site="ünïcode.example", type="a\\b'\"/"),
         ]
     )
     turnstile = ("shop.example", "TurnstileTask")
@@ -290,12 +315,12 @@ async def test_the_history_tells_sites_types_ages_and_codes_apart(ledgers: Ledge
 
 @pytest_twisted.ensureDeferred
 async def test_a_new_run_hears_what_is_usual_for_a_site(ledgers: Ledgers) -> None:
-    home = await ledgers.run()
-    await home.write(
+    backend = await ledgers.run()
+    await backend.write(
         [
             *(passed(n) for n in range(1, 8)),
             *(claim(n) for n in range(8, 11)),
-            refusal(Outcome.STALE, 11),
+            withheld(Outcome.STALE, 11),
             passed(12, site="other.example"),
             passed(13, site="old.example", at=NOW - 8 * DAY),
         ]
@@ -306,9 +331,9 @@ async def test_a_new_run_hears_what_is_usual_for_a_site(ledgers: Ledgers) -> Non
 
 @pytest_twisted.ensureDeferred
 async def test_alerts_are_kept(ledgers: Ledgers) -> None:
-    home = await ledgers.run()
+    backend = await ledgers.run()
     alerts = [Alert(NOW, "shop.example", 0.05, 0.4, 30), Alert(NOW + 1, "é", 0.0, 1.0, 12)]
-    assert await home.write(alerts) == [None, None]
+    assert await backend.write(alerts) == [None, None]
     assert read_history(ledgers.url, now=lambda: NOW).alerts == alerts
 
 
@@ -323,30 +348,29 @@ async def test_the_locks_of_processes_that_died_are_cleared_away(tmp_path: Path)
     os.utime(old, (0, 0))
     with FileLock(held):
         os.utime(held, (0, 0))
-        home = SQLiteHome(str(path), reactor=reactor, report_reused=False)
-        await home.open(NOW)
-        await home.close()
+        backend = SQLiteBackend(path, reactor=reactor, report_reused=False)
+        await backend.open(NOW)
+        await backend.close()
         assert sorted(tmp_path.glob("*.lock")) == [new, held]
 
 
-@pytest.mark.skipif("redis" not in HOMES, reason="a Redis ledger needs the asyncio reactor")
+@pytest.mark.skipif("redis" not in BACKENDS, reason="a Redis ledger needs the asyncio reactor")
 @pytest_twisted.ensureDeferred
 async def test_no_option_of_a_redis_url_switches_the_claims_off(tmp_path: Path) -> None:
     from redis_server import start_redis
-    from twisted.internet import reactor
 
-    from scrapy_capmonster_report.ledger.redis import RedisHome
+    from scrapy_capmonster_report.ledger.redis import RedisBackend
 
     server = await start_redis(tmp_path)
     url = f"{server.url}?decode_responses=true&socket_timeout=100"
-    first, second = (RedisHome(url, reactor=reactor, report_reused=False) for _ in range(2))
-    for home in (first, second):
-        assert await home.open(NOW) == {}
+    first, second = (RedisBackend(RedisName.parse(url), report_reused=False) for _ in range(2))
+    for backend in (first, second):
+        assert await backend.open(NOW) == {}
     assert await first.write([claim(1)]) == [None]
-    assert await second.write([claim(1, trip=9)]) == [DUPLICATE]
+    assert await second.write([claim(1, attempt=9)]) == [DUPLICATE]
     assert [count.status for count in read_history(url, now=lambda: NOW).counts] == [PENDING]
-    for home in (first, second):
-        await home.close()
+    for backend in (first, second):
+        await backend.close()
     server.stop()
 
 
@@ -357,22 +381,23 @@ async def test_rows_that_are_old_are_forgotten_and_their_totals_stay(tmp_path: P
 
     path = tmp_path / "ledger.sqlite"
 
-    async def run(now: float, *entries: Entry) -> list[Outcome | None]:
-        home = SQLiteHome(str(path), reactor=reactor, report_reused=False)
-        await home.open(now)
-        objections = await home.write(entries)
-        await home.close()
+    async def run(now: float, *entries: Event) -> list[Outcome | None]:
+        backend = SQLiteBackend(path, reactor=reactor, report_reused=False)
+        await backend.open(now)
+        await backend.recover(now)
+        objections = await backend.write(entries)
+        await backend.close()
         return objections
 
     await run(NOW, passed(1), claim(2), finish(Outcome.ACCEPTED, 2), passed(3, at=NOW + 3600))
     later = NOW + DAY + 10
-    assert await run(later, claim(1, trip=9), claim(2, trip=9), claim(3, trip=9)) == [
+    assert await run(later, claim(1, attempt=9), claim(2, attempt=9), claim(3, attempt=9)) == [
         None,  # forgotten that it passed
         DUPLICATE,
         REUSED,
     ]
-    fates = {count.status: count.tasks for count in read_history(str(path)).counts}
-    assert fates == {PASSED: 1, "sent/accepted": 1, PENDING: 1}
+    statuses = {count.status: count.tasks for count in read_history(str(path)).counts}
+    assert statuses == {PASSED: 1, "sent/accepted": 1, PENDING: 1}
     await run(NOW + 100 * DAY)
     assert read_history(str(path)).counts == []
 
@@ -383,7 +408,7 @@ async def test_rows_that_are_old_are_forgotten_and_their_totals_stay(tmp_path: P
         ("sqlite:{folder}/none.sqlite", "there is no ledger"),
         ("{folder}/none.sqlite", "there is no ledger"),
         ("{folder}", "there is no ledger"),
-        ("{folder}/diary.txt", "is no ledger that can be read: file is not a database"),
+        ("{folder}/diary.txt", "is not a ledger that can be read: file is not a database"),
         ("redis://:pass-word@127.0.0.1:9/0", "redis://127.0.0.1:9/0 cannot be read"),
     ],
 )
@@ -408,3 +433,41 @@ def test_hours_begin_at_the_hour() -> None:
     assert hour_of(NOW + 0.5) == NOW
     assert hour_of(NOW + 3600) == NOW + 3600
     assert hour_of(NOW - 0.5) == NOW - 3600
+
+
+@pytest_twisted.ensureDeferred
+async def test_rows_are_let_go_while_the_crawl_runs(tmp_path: Path) -> None:
+    """Row 31; and periods older than two days are told apart by the hour only."""
+    from twisted.internet import reactor
+
+    path = tmp_path / "ledger.sqlite"
+    backend = SQLiteBackend(path, reactor=reactor, report_reused=False)
+    await backend.open(NOW)
+    for hours in range(0, 24 * 7, 6):
+        at = NOW + hours * 3600
+        await backend.write([sent(2 * hours + 1, at=at), passed(2 * hours + 2, at=at)])
+        await backend.recover(at)
+    with closing(sqlite3.connect(path)) as database:
+        [(rows,)] = database.execute("SELECT count(*) FROM task")
+        [(periods,)] = database.execute("SELECT count(*) FROM total WHERE seconds = 300")
+    await backend.close()
+    assert rows <= 2 * 5
+    assert periods <= 9
+    counts = read_history(str(path), now=lambda: NOW + 7 * DAY).counts
+    assert sum(count.tasks for count in counts) == 28
+
+
+@pytest_twisted.ensureDeferred
+async def test_fresh_tasks_are_told_apart_by_five_minutes_and_old_ones_by_the_hour(
+    ledgers: Ledgers,
+) -> None:
+    backend = await ledgers.run()
+    moments = [NOW - 4 * DAY + 100, NOW - 4 * DAY + 1000, NOW - 100, NOW - 1000]
+    await backend.write([passed(n, at=at) for n, at in enumerate(moments, 1)])
+    history = read_history(ledgers.url, now=lambda: NOW)
+    found = {count.period: count.tasks for count in history.counts}
+    assert found == {
+        hour_of(NOW - 4 * DAY): 2,
+        period_of(NOW - 100): 1,
+        period_of(NOW - 1000): 1,
+    }

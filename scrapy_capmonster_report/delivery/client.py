@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
 import zlib
 from http.cookiejar import CookieJar
 from typing import TYPE_CHECKING, Any, Final
 
 from hyperlink import EncodedURL
 from treq.client import HTTPClient
+from twisted.internet import error
 from twisted.internet.defer import CancelledError, Deferred, gatherResults, succeed
 from twisted.internet.protocol import Protocol
-from twisted.python.reflect import qual
 from twisted.web.client import (
     Agent,
     HTTPConnectionPool,
@@ -24,9 +25,12 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer
 from zope.interface import implementer
 
+from ..deadline import with_deadline
 from ..task import Kind
-from .answer import Answer, Verdict, read_answer
+from .answer import ReportAnswer, Verdict, read_answer
 from .connections import Connections
+from .proxy import ProxyError, proxy_for
+from .tls import CertificateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -44,6 +48,9 @@ ENDPOINTS: Final[Mapping[Kind, str]] = {
 }
 """The three addresses of the service's page "How to report bad tokens"."""
 
+_SAID_BY_TWISTED: Final = (error.ConnectError, error.DNSLookupError, error.TimeoutError)
+"""Failures before anything was answered."""
+
 MAX_ANSWER_BYTES: Final = 64 * 1024
 """An answer is some 40 bytes; whatever is longer than this is none, and is not read on."""
 
@@ -58,6 +65,8 @@ class ReportClient:
         connections: how many to keep alive.
         timeout: seconds for one attempt, from connecting to the last byte.
         wall: seconds since the epoch, for dates in ``Retry-After``.
+        proxy: the value of ``CAPMONSTER_REPORT_PROXY``.
+        steady: seconds, never jumps, for the deadline.
     """
 
     def __init__(
@@ -69,35 +78,38 @@ class ReportClient:
         connections: int,
         timeout: float,
         wall: Callable[[], float],
+        proxy: str = "",
+        steady: Callable[[], float] = time.monotonic,
     ) -> None:
         self._reactor = reactor
         self._client_key = client_key
         self._timeout = timeout
         self._wall = wall
+        self._steady = steady
         self._urls = {kind: _EncodedURL.from_text(base_url + ENDPOINTS[kind]) for kind in Kind}
         self._pool = HTTPConnectionPool(reactor, persistent=True)
         self._pool.maxPersistentPerHost = connections
-        self._connections = Connections(reactor, timeout)
+        self._connections = Connections(reactor, proxy_for(base_url, proxy))
         agent = Agent.usingEndpointFactory(reactor, self._connections, pool=self._pool)
         # treq 26.7 names a jar of its own, which 24.9 does not have, and uses nothing of it.
         jar: Any = _NoCookies()
         self._client = HTTPClient(_UnencodedAgent(agent), cookiejar=jar)
 
-    def send(self, task: Task) -> Deferred[Answer]:
+    def send(self, task: Task) -> Deferred[ReportAnswer]:
         """Report *task* once. Never fails: what goes wrong on the way is an answer to be retried.
 
         Cancelling it closes the connection.
         """
         attempt = Deferred.fromCoroutine(self._attempt(task))
-        attempt.addTimeout(self._timeout, self._reactor, onTimeoutCancel=_no_answer)
-        return attempt.addErrback(_passing_fault)
+        limited = with_deadline(attempt, self._timeout, self._reactor, self._steady)
+        return limited.addErrback(_passing_fault)
 
     def close(self) -> Deferred[None]:
         """Close every connection, also those that would not end by themselves."""
         closing = [self._pool.closeCachedConnections(), self._connections.abort()]
         return gatherResults(closing).addCallback(lambda _: None)
 
-    async def _attempt(self, task: Task) -> Answer:
+    async def _attempt(self, task: Task) -> ReportAnswer:
         response = await self._post(task)
         body = await _read_capped(response)
         retry_after = response.headers.getRawHeaders(b"retry-after", [b""])[-1]
@@ -125,23 +137,21 @@ class ReportClient:
             kept_alive = self._connections.opened == opened
             try:
                 return await answered
-            except (RequestTransmissionFailed, ResponseNeverReceived) as error:
+            except (RequestTransmissionFailed, ResponseNeverReceived) as failed:
                 # A connection that the server had closed in the meantime says nothing about the
                 # server: try the next one. Twisted itself retries no POST.
-                if not kept_alive or _is_cancelled(error):
+                if not kept_alive or _is_cancelled(failed):
                     raise
 
 
-def _no_answer(_: object, timeout: float) -> Answer:
-    return Answer(Verdict.RETRY, reason=f"no answer within {timeout:g} seconds")
-
-
-def _passing_fault(failure: Failure) -> Answer:
-    error = failure.value
-    inner = getattr(error, "reasons", None)
-    cause = inner[0].value if inner else error
-    # Its name only: the message of an error about an answer may quote the answer.
-    return Answer(Verdict.RETRY, reason=qual(type(cause)))
+def _passing_fault(failure: Failure) -> ReportAnswer:
+    reasons = getattr(failure.value, "reasons", None)
+    cause = reasons[0].value if reasons else failure.value
+    reason = type(cause).__name__
+    # The message of another error may quote the answer.
+    if isinstance(cause, (*_SAID_BY_TWISTED, CertificateError, ProxyError)):
+        reason += f": {cause}".rstrip(".")
+    return ReportAnswer(Verdict.RETRY, reason=reason)
 
 
 def _is_cancelled(error: Any) -> bool:

@@ -1,9 +1,10 @@
-"""The trace of an answer in ``meta``: through retries, redirects, copies, queues and clocks."""
+"""Attempts: an answer through retries, redirects, copies, queues, slots and clocks."""
 
 from __future__ import annotations
 
 import itertools
 import json
+import logging
 import math
 import pickle
 import time
@@ -17,18 +18,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scrapy import signals
 from scrapy.exceptions import CloseSpider
-from scrapy_capmonster_report.trace import (
-    NO_TASK,
-    TRACE,
-    Trace,
-    arrived,
-    departed,
-    first_seen,
-    leave_history_behind,
-    redirected_to,
-    stored_trace,
-)
+from scrapy.http import Response
 from support import Reply, crawl, start_crawl
+from twisted.internet import error
+from twisted.internet.task import Clock as FakeClock
+
+from scrapy_capmonster_report.attempts import ATTEMPT, CACHED, Attempt, Attempts, read_attempt
+from scrapy_capmonster_report.clock import SteadyClock
+from scrapy_capmonster_report.ledger import MemoryLedger
+from scrapy_capmonster_report.redirects import redirected_to
+from scrapy_capmonster_report.sending import SendingOrder
+from scrapy_capmonster_report.task_reader import TaskReader
 
 TOKEN = "/reportIncorrectTokenCaptcha"
 SOLVED_AT = 1_700_000_000.0
@@ -40,63 +40,68 @@ QUEUES = {
 }
 
 
+def make_attempts(first_number: int = 1) -> tuple[Attempts, FakeClock]:
+    time_ = FakeClock()
+    time_.advance(SOLVED_AT)
+    clock = SteadyClock(time_.seconds, time_.seconds)
+    reader = TaskReader(clock, unknown_type=lambda: None, log_extra={})
+    return Attempts(clock, reader, first_number, ledger=MemoryLedger(clock.now)), time_
+
+
 class Journey:
-    """What Scrapy and a spider do to ``meta``, and beside it what the trace should make of it."""
+    """What Scrapy and a spider do to ``meta``, and beside it what the attempts should be."""
 
     def __init__(self) -> None:
+        self.attempts, _ = make_attempts()
         self.meta: dict[str, Any] = {"taskId": 1}
         self.url = "https://a.example/0"
         self.urls = (f"https://a.example/{n}" for n in itertools.count(1))
-        self.next_trip = itertools.count(1).__next__
         self.task = 1
-        self.trip = 0
-        self.retried = False
+        self.number = 1
+        self.first = {1: 1}
         self.redirects: list[str] = []
 
-    def travel(self) -> Trace:
-        """Out to the site and back; the trace must tell the story so far."""
-        trace = stored_trace(self.meta)
-        if trace is None or trace.task != self.task:
-            trace = first_seen(self.meta, self.task, SOLVED_AT)
-        trace = departed(self.meta, trace, self.next_trip)
-        assert trace == stored_trace(self.meta)
-        assert (trace.task, trace.solved_at) == (self.task, SOLVED_AT)
-        assert trace.trip == self.trip
-        assert trace.retried == self.retried
-        assert redirected_to(self.meta, trace, self.url) == tuple(self.redirects)
-        return trace
-
-    def answered(self) -> None:
-        arrived(self.meta, self.travel(), sent_at=SOLVED_AT + 1, cached=False)
-
-    def begin(self) -> None:
-        self.trip += 1
+    def travel(self, *, answered: bool) -> None:
+        """Out to the site, and back if *answered*; the story so far must be known."""
+        request = scrapy.Request(self.url, meta=self.meta)
+        response = Response(self.url)
+        self.attempts.scheduled(request)
+        self.attempts.reached_downloader(request)
+        attempt = read_attempt(request.meta)
+        if answered:
+            self.attempts.downloaded(request)
+            attempt = self.attempts.answered(request, response)
+        assert attempt is not None
+        assert (attempt.task_id, attempt.solved_at) == (self.task, SOLVED_AT)
+        assert attempt.number == self.number
+        assert self.attempts.is_first(attempt) == (self.number == self.first[self.task])
+        assert redirected_to(request, response, attempt.begun) == self.redirects
+        self.meta = dict(request.meta)
 
     def retry(self) -> None:
         """RetryMiddleware copies the request, redirected or not."""
         self.meta = {**self.meta, "retry_times": self.meta.get("retry_times", 0) + 1}
-        self.retried = True
-        self.trip += 1
+        self.redirects = []
+        self.number += 1
 
     def redirect(self) -> None:
         """RedirectMiddleware replaces the request."""
         self.meta = {**self.meta, "redirect_urls": [*self.meta.get("redirect_urls", ()), self.url]}
         self.url = next(self.urls)
-        self.redirects.append(self.url)
+        self.redirects = [*self.redirects, self.url]
 
     def copy(self) -> None:
         """The spider's next request gets a copy of ``response.meta``, answer and all."""
-        self.meta = dict(self.meta)
         self.url = next(self.urls)
         self.redirects = []
-        self.trip += 1
+        self.number += 1
 
     def new_answer(self) -> None:
         """As :meth:`copy`, with the answer of a new task."""
         self.copy()
         self.task += 1
         self.meta["taskId"] = self.task
-        self.retried = False
+        self.first[self.task] = self.number
 
     def retry_with_new_answer(self) -> None:
         """A spider calls ``get_retry_request()``, and has the captcha solved anew for it."""
@@ -104,14 +109,10 @@ class Journey:
         self.meta["retry_times"] = self.meta.get("retry_times", 0) + 1
 
 
-ANSWERED_FIRST = ("copy", "new_answer", "retry_with_new_answer")
-"""A spider copies ``meta`` in a callback: then a response has come."""
-
-
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(["retry", "redirect", *ANSWERED_FIRST]),
+            st.sampled_from(["retry", "redirect", "copy", "new_answer", "retry_with_new_answer"]),
             st.booleans(),
             st.sampled_from(sorted(QUEUES)),
         ),
@@ -120,90 +121,220 @@ ANSWERED_FIRST = ("copy", "new_answer", "retry_with_new_answer")
 )
 def test_any_journey(steps: list[tuple[str, bool, str]]) -> None:
     journey = Journey()
-    journey.begin()
-    for step, response_seen, queue in steps:
-        # RedirectMiddleware and a broken connection leave no response to be looked at.
-        if response_seen or step in ANSWERED_FIRST:
-            journey.answered()
-        else:
-            journey.travel()
+    for step, answered, queue in steps:
+        journey.travel(answered=answered)
         getattr(journey, step)()
         journey.meta = QUEUES[queue](journey.meta)
-    journey.travel()
+    journey.travel(answered=True)
 
 
-def test_a_page_without_a_task_leaves_its_history_behind() -> None:
-    meta: dict[str, Any] = {"retry_times": 2, "redirect_urls": ["https://a.example/"]}
-    leave_history_behind(meta)
-    assert stored_trace(meta) == Trace(NO_TASK, retries=2, redirects=1, tries=2, hops=1)
-    trace = departed(meta, first_seen(meta, 7, SOLVED_AT), lambda: 1)
-    assert not trace.retried
-    assert redirected_to(meta, trace, "https://a.example/login") == ()
+def test_retries_of_a_page_without_a_task_are_no_answers() -> None:
+    attempts, _ = make_attempts()
+    page = scrapy.Request("https://a.example/")
+    attempts.without_task(page)
+    # get_retry_request(response.request, ...) with the answer of a captcha on the page
+    login = page.replace(meta={**page.meta, "retry_times": 1, "taskId": 7})
+    attempts.reached_downloader(login)
+    attempt = attempts.answered(login, Response(login.url))
+    assert attempt is not None
+    assert attempts.is_first(attempt)
 
 
-def test_who_retries_a_page_without_a_task_with_an_answer_has_not_used_that_before() -> None:
-    meta: dict[str, Any] = {}
-    leave_history_behind(meta)
-    meta = {**meta, "retry_times": 1}  # get_retry_request(response.request, ...)
-    assert not first_seen(meta, 7, SOLVED_AT).retried
+def test_a_retry_whose_attempt_a_queue_lost_counts_against_the_report() -> None:
+    attempts, _ = make_attempts()
+    request = scrapy.Request("https://a.example/", meta={"taskId": 7, "retry_times": 1})
+    attempts.reached_downloader(request)
+    attempt = attempts.answered(request, Response(request.url))
+    assert attempt is not None
+    assert not attempts.is_first(attempt)
 
 
-def test_a_retry_that_no_trace_vouches_for_counts_against_the_report() -> None:
-    meta: dict[str, Any] = {"retry_times": 1}  # as from a queue that dropped our key
-    assert first_seen(meta, 7, SOLVED_AT).retried
+def test_a_retry_that_another_worker_takes_from_the_queue_is_not_the_first() -> None:
+    one, _ = make_attempts(1)
+    other, _ = make_attempts(1000)
+    request = scrapy.Request("https://a.example/", meta={"taskId": 7})
+    one.reached_downloader(request)
+    again = request.copy()
+    other.scheduled(again)
+    other.reached_downloader(again)
+    attempt = other.answered(again, Response(again.url))
+    assert attempt is not None
+    assert attempt.number == 1000
+    assert not other.is_first(attempt)
 
 
-def test_what_a_response_shows_is_kept() -> None:
-    meta: dict[str, Any] = {}
-    trace = departed(meta, first_seen(meta, 7, SOLVED_AT), lambda: 5)
-    assert (trace.sent_at, trace.answered, trace.cached) == (None, False, False)
-    trace = arrived(meta, trace, sent_at=SOLVED_AT + 3, cached=True)
-    assert (trace.sent_at, trace.answered, trace.cached) == (SOLVED_AT + 3, True, True)
-    # The first request of a trip is the one that brought the answer to the site.
-    assert arrived(meta, trace, sent_at=SOLVED_AT + 9, cached=False).sent_at == SOLVED_AT + 3
+@pytest.mark.parametrize(
+    ("exception", "is_taken_back"),
+    [
+        (error.ConnectionRefusedError(), True),
+        (error.DNSLookupError(), True),
+        (error.NoRouteError(), True),
+        (error.TCPTimedOutError(), True),
+        (error.TimeoutError(), False),  # what Scrapy raises for DOWNLOAD_TIMEOUT
+        (error.ConnectionLost(), False),
+        (OSError("broken"), False),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_attempt_on_which_nothing_was_sent_is_taken_back(
+    exception: Exception, is_taken_back: bool
+) -> None:
+    attempts, _ = make_attempts()
+    request = scrapy.Request("https://a.example/", meta={"taskId": 7})
+    attempts.reached_downloader(request)
+    attempts.failed(request, exception)
+    retry = request.copy()
+    attempts.reached_downloader(retry)
+    attempt = attempts.answered(retry, Response(retry.url))
+    assert attempt is not None
+    assert attempts.is_first(attempt) == is_taken_back
 
 
-@pytest.mark.parametrize("queue", QUEUES)
-def test_the_trace_survives_a_queue(queue: str) -> None:
-    meta: dict[str, Any] = {"taskId": 2**63 - 1}
-    trace = departed(meta, first_seen(meta, 2**63 - 1, SOLVED_AT + 0.1), lambda: 2**60)
-    assert stored_trace(QUEUES[queue](meta)) == trace
-    trace = arrived(meta, trace, sent_at=SOLVED_AT + 1 / 3, cached=True)
-    assert stored_trace(QUEUES[queue](meta)) == trace
-    assert type(meta[TRACE]) is tuple  # what unpickles it need not know this package
+def test_a_refused_connection_behind_a_redirect_takes_nothing_back() -> None:
+    attempts, _ = make_attempts()
+    request = scrapy.Request("https://a.example/", meta={"taskId": 7})
+    attempts.reached_downloader(request)
+    moved = request.replace(
+        url="https://b.example/", meta={**request.meta, "redirect_urls": [request.url]}
+    )
+    attempts.scheduled(moved)
+    attempts.reached_downloader(moved)
+    attempts.failed(moved, error.ConnectionRefusedError())
+    attempts.reached_downloader(again := moved.copy())
+    attempt = attempts.answered(again, Response(again.url))
+    assert attempt is not None
+    assert not attempts.is_first(attempt)
+
+
+def test_when_an_answer_was_sent_is_told_by_the_first_headers() -> None:
+    attempts, time_ = make_attempts()
+    request = scrapy.Request("https://a.example/", meta={"taskId": 7, "download_latency": 99.0})
+    attempts.scheduled(request)
+    time_.advance(50)  # in its slot
+    attempts.reached_downloader(request)
+    assert "download_latency" not in request.meta
+    time_.advance(10)
+    request.meta["download_latency"] = 4.0
+    attempts.headers_received(request)
+    time_.advance(30)  # the body
+    moved = request.replace(
+        url="https://a.example/2", meta={**request.meta, "redirect_urls": [request.url]}
+    )
+    attempts.scheduled(moved)
+    attempts.reached_downloader(moved)
+    attempt = attempts.answered(moved, Response(moved.url))
+    assert attempt is not None
+    assert attempt.sent_at == SOLVED_AT + 56
+
+
+def test_a_response_from_a_cache_is_no_attempt() -> None:
+    attempts, _ = make_attempts()
+    request = scrapy.Request("https://a.example/", meta={"taskId": 7})
+    attempts.scheduled(request)
+    attempt = attempts.answered(request, Response(request.url, flags=["cached"]))
+    assert attempt is not None
+    assert (attempt.number, attempt.verdict) == (0, CACHED)
+    assert attempts.of(request) == attempt
+    attempts.reached_downloader(copy := request.copy())
+    attempt = attempts.answered(copy, Response(copy.url))
+    assert attempt is not None
+    assert attempts.is_first(attempt)
+
+
+# -- who was first ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("story", "first"),
+    [
+        # attempts in the order in which they reach the downloader: (slot, reached, sent)
+        ([("a", 0, 1)], {1}),
+        ([("a", 0, None)], {1}),
+        ([("a", 0, 1), ("a", 0, 2)], {1}),
+        ([("a", 0, None), ("a", 0, 2)], {1}),  # a slot is left in order
+        ([("a", 0, 1), ("b", 2, 3)], {1}),
+        ([("a", 0, 5), ("b", 1, 2)], {2}),  # overtaken: it waited in its slot
+        ([("a", 0, 2), ("b", 1, 3)], {1}),
+        ([("a", 0, None), ("b", 1, 2)], set()),  # cannot be told
+        ([("a", 0, 5), ("b", 1, None)], set()),
+        ([(None, 0, None), (None, 1, None)], set()),
+        ([("a", 0, 5), ("b", 1, 2), ("c", 1, 1)], {3}),
+        ([("a", 0, 1), ("b", 0.5, None), ("c", 3, 4)], set()),
+    ],
+)
+@pytest.mark.parametrize("told_in_order", [True, False])
+def test_the_first_is_the_one_that_was_surely_sent_first(
+    story: list[tuple[str | None, float, float | None]], first: set[int], told_in_order: bool
+) -> None:
+    order = SendingOrder(lambda: 0.0)
+    for number, (slot, reached, _) in enumerate(story, 1):
+        order.began(7, number, slot, reached)
+    sent = [(number, at) for number, (_, _, at) in enumerate(story, 1) if at is not None]
+    for number, at in sent if told_in_order else reversed(sent):
+        order.sent(7, number, at)
+    assert {n for n in range(1, len(story) + 1) if order.is_first(7, n)} == first
+    order.began(7, 99, "z", 1000.0)
+    assert not order.is_first(7, 99)
+
+
+def test_an_attempt_that_is_taken_back_leaves_the_others_as_they_are() -> None:
+    order = SendingOrder(lambda: 0.0)
+    order.began(7, 1, "a", 0.0)
+    order.began(7, 2, "b", 1.0)
+    order.taken_back(7, 1)
+    assert order.is_first(7, 2)
+    order.taken_back(7, 2)
+    order.began(7, 3, "a", 2.0)
+    order.sent(7, 3, 2.5)
+    order.taken_back(7, 4)
+    assert order.is_first(7, 3)
 
 
 # -- what others wrote under our key ---------------------------------------------------------------
 
-GOOD = Trace(7, SOLVED_AT, 1, 0, 0, 0, 0, SOLVED_AT + 1, answered=True, cached=False)
+GOOD = Attempt(
+    7, SOLVED_AT, SOLVED_AT - 9, 1, 0, 0, "https://a.example/", True, SOLVED_AT + 1, 0, "a.example"
+)
 
 
 def with_(**fields: Any) -> tuple[Any, ...]:
     return tuple(GOOD._replace(**fields))
 
 
+OPTIONAL = ("created_at", "sent_at")
+TEXTS = ("url", "site")
+COUNTS = ("number", "begun", "hops", "verdict")
 HOSTILE: list[Any] = [
-    *(None, 0, 7, 1.5, True, "", "_capmonster_report", b"1234567890", ..., Trace),
+    *(None, 0, 7, 1.5, True, "", "_capmonster_report", b"1234567890", ..., Attempt),
     *([], (), {}, set(), [7], (7,), tuple(GOOD)[:-1], (*GOOD, 0), [GOOD], GOOD._asdict()),
-    *("1234567890", dict.fromkeys(range(10)), range(10), [[]] * 10, ["7"] * 10, [None] * 10),
-    *(with_(**{name: None}) for name in Trace._fields if name != "sent_at"),
-    *(with_(**{name: "1"}) for name in Trace._fields),
-    *(with_(**{name: math.nan}) for name in Trace._fields),
-    *(with_(**{name: math.inf}) for name in Trace._fields),
-    *(with_(**{name: -1}) for name in ("task", "trip", "retries", "redirects", "tries", "hops")),
-    *(with_(**{name: 1.5}) for name in ("task", "trip", "retries", "redirects", "tries", "hops")),
-    *(with_(**{name: 10**400}) for name in ("solved_at", "sent_at")),
+    *("12345678901", dict.fromkeys(range(11)), range(11), [[]] * 11, ["7"] * 11, [None] * 11),
+    *(with_(**{name: None}) for name in Attempt._fields if name not in OPTIONAL),
+    *(with_(**{name: "1"}) for name in Attempt._fields if name not in TEXTS),
+    *(with_(**{name: 1}) for name in TEXTS),
+    *(with_(**{name: math.nan}) for name in Attempt._fields),
+    *(with_(**{name: math.inf}) for name in Attempt._fields),
+    *(with_(**{name: -1}) for name in (*COUNTS, "solved_at", *OPTIONAL)),
+    *(with_(**{name: 1.5}) for name in (*COUNTS, "task_id")),
+    *(with_(**{name: 10**400}) for name in ("solved_at", *OPTIONAL)),
 ]
 
 
 @pytest.mark.parametrize("value", HOSTILE, ids=lambda value: f"{value!r:.90}")
-def test_what_is_no_trace_is_ignored(value: Any) -> None:
-    assert stored_trace({TRACE: value}) is None
+def test_what_this_package_cannot_have_written_is_ignored(value: Any) -> None:
+    assert read_attempt({ATTEMPT: value}) is None
 
 
-@pytest.mark.parametrize("value", [tuple(GOOD), list(GOOD), with_(sent_at=None)])
-def test_what_is_a_trace_is_taken(value: Any) -> None:
-    assert stored_trace({TRACE: value}) == Trace._make(value)
+@pytest.mark.parametrize("value", [tuple(GOOD), list(GOOD), with_(sent_at=None, created_at=None)])
+def test_what_this_package_wrote_is_read(value: Any) -> None:
+    assert read_attempt({ATTEMPT: value}) == Attempt._make(value)
+
+
+@pytest.mark.parametrize("queue", QUEUES)
+def test_an_attempt_survives_a_queue(queue: str) -> None:
+    meta: dict[str, Any] = {"taskId": 2**63 - 1}
+    attempt = GOOD._replace(task_id=2**63 - 1, number=2**60, sent_at=SOLVED_AT + 1 / 3).write(meta)
+    assert read_attempt(QUEUES[queue](meta)) == attempt
+    assert type(meta[ATTEMPT]) is tuple  # what unpickles it need not know this package
 
 
 @pytest.mark.parametrize(
@@ -215,9 +346,41 @@ def test_what_is_a_trace_is_taken(value: Any) -> None:
     ],
 )
 def test_a_history_that_scrapy_did_not_write_is_none(meta: dict[str, Any]) -> None:
-    trace = departed(meta, first_seen(meta, 7, SOLVED_AT), lambda: 1)
-    assert not trace.retried
-    assert redirected_to(meta, trace, "https://a.example/") == ()
+    attempts, _ = make_attempts()
+    request = scrapy.Request("https://a.example/", meta={"taskId": 7, **meta})
+    attempts.reached_downloader(request)
+    response = Response(request.url)
+    attempt = attempts.answered(request, response)
+    assert attempt is not None
+    assert attempts.is_first(attempt)
+    assert redirected_to(request, response, attempt.begun) == []
+
+
+# -- what users wrote ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("meta", "said"),
+    [
+        ({"taskId": 1.5}, "taskId in request.meta (1.5, of type float) is unusable"),
+        ({"taskId": " x\n"}, "taskId in request.meta (' x\\n', of type str) is unusable"),
+        (
+            {"taskId": 1, "taskSolvedAt": "soon"},
+            "taskSolvedAt in request.meta ('soon', of type str)",
+        ),
+        ({"taskId": 1, "taskCreatedAt": 9e11}, "taskCreatedAt in request.meta (900000000000.0,"),
+        ({"taskId": 1, "taskType": "TurnstyleTask"}, "Did you mean 'TurnstileTask'?"),
+        ({"taskId": 1, "taskType": ["image"]}, "(['image'], of type list) is unknown"),
+    ],
+)
+def test_what_cannot_be_read_is_said_once(
+    meta: dict[str, Any], said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    attempts, _ = make_attempts()
+    for _ in range(3):
+        attempts.reached_downloader(scrapy.Request("https://a.example/", meta=meta))
+    (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert said in warning.getMessage()
 
 
 # -- in a crawl ------------------------------------------------------------------------------------
@@ -254,11 +417,11 @@ class Login(scrapy.Spider):
 @pytest_twisted.ensureDeferred
 async def test_hostile_content_neither_breaks_nor_changes_a_crawl(serve: Any, api: Any) -> None:
     cloud = api()
-    metas = [{"taskId": 7, TRACE: value} for value in HOSTILE]
+    metas = [{"taskId": 7, ATTEMPT: value} for value in HOSTILE]
     for number, meta in enumerate(metas, 1000):
         meta["taskId"] = number
-        if isinstance(meta[TRACE], tuple) and meta[TRACE][:1] == (7,):
-            meta[TRACE] = (number, *meta[TRACE][1:])
+        if isinstance(meta[ATTEMPT], tuple) and meta[ATTEMPT][:1] == (7,):
+            meta[ATTEMPT] = (number, *meta[ATTEMPT][1:])
     stats = await crawl(
         Login, {"CAPMONSTER_API_URL": cloud.url}, url=serve(refuses).url, metas=metas
     )
@@ -454,12 +617,12 @@ async def test_an_answer_of_a_worker_whose_clock_is_ahead_ages_from_now(
     seconds: int, expected: str, serve: Any, api: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What another worker put into a shared queue, by its clock."""
-    trace = Trace(7, time.time() + 600)
+    attempt = Attempt(7, time.time() + 600)
     stats = await crawl(
         TakesItsTime,
         {"CAPMONSTER_API_URL": api().url},
         url=serve(refuses).url,
-        metas=[{"taskId": 7, TRACE: tuple(trace)}],
+        metas=[{"taskId": 7, ATTEMPT: tuple(attempt)}],
         clock=Clock(monkeypatch),
         seconds=seconds,
     )

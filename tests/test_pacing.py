@@ -1,4 +1,4 @@
-"""When sending stops and goes on: the breaker by itself, and the gate that also knows pauses."""
+"""When sending pauses and goes on."""
 
 from __future__ import annotations
 
@@ -8,22 +8,41 @@ import math
 import pytest
 from scripted import LOST, OK, coded, throttled
 
-from scrapy_capmonster_report.delivery.answer import Answer, Verdict
-from scrapy_capmonster_report.delivery.breaker import BAN_SECONDS, PAUSE_SECONDS, STRIKES, Breaker
-from scrapy_capmonster_report.delivery.gate import QUIET_SECONDS, Gate
+from scrapy_capmonster_report.delivery.answer import ReportAnswer, Verdict
+from scrapy_capmonster_report.delivery.pacing import (
+    BAN_SECONDS,
+    MAX_REFUSALS,
+    MAX_STRIKES,
+    PAUSE_SECONDS,
+    QUIET_SECONDS,
+    Pacing,
+)
 
 STOP = coded("ERROR_KEY_DOES_NOT_EXIST")
 BAN = coded("ERROR_IP_BANNED")
 STRIKE = coded("WRONG_CAPTCHA_ID")
-OTHER = Answer(Verdict.REFUSED, "ERROR_NEW")
+OTHER = ReportAnswer(Verdict.REFUSED, "ERROR_NEW")
 
 
-def told(*answers: Answer, at: float = 0.0) -> Breaker:
-    """A breaker that got to know these *answers*, all at one moment."""
-    breaker = Breaker()
+def pacing(concurrency: int = 4, max_age: float = 300.0, *, answered: bool = True) -> Pacing:
+    """One that backs off for 0.5, 1, 2, 4 … seconds."""
+    made = Pacing(concurrency, max_age, lambda: 0.0, {})
+    if answered:
+        made.learn(OK, 0.0, is_probe=False)
+    return made
+
+
+def learn(pacing: Pacing, *answers: ReportAnswer, at: float = 0.0, probe: bool = False) -> None:
     for answer in answers:
-        breaker.record(answer, at, probe=False)
-    return breaker
+        pacing.learn(answer, at, is_probe=probe)
+
+
+def told(*answers: ReportAnswer, at: float = 0.0) -> Pacing:
+    """A pacing that got to know these *answers*, all at one moment."""
+    made = pacing()
+    learn(made, *answers, at=at)
+    made.stop_backing_off()
+    return made
 
 
 @pytest.mark.parametrize(
@@ -33,41 +52,44 @@ def told(*answers: Answer, at: float = 0.0) -> Breaker:
         ([OK], None),
         ([LOST] * 50, None),
         ([throttled("5")] * 50, None),
-        ([OTHER] * 50, None),
+        ([OTHER] * (MAX_REFUSALS - 1), None),
+        ([OTHER] * MAX_REFUSALS, PAUSE_SECONDS),
+        ([*[OTHER] * (MAX_REFUSALS - 1), LOST, OTHER], PAUSE_SECONDS),
+        ([*[OTHER] * (MAX_REFUSALS - 1), OK, OTHER], None),
         ([STOP], math.inf),
         ([coded("ERROR_IP_NOT_ALLOWED")], math.inf),
         ([BAN], BAN_SECONDS),
         ([coded("ERROR_IP_BLOCKED")], BAN_SECONDS),
-        ([STRIKE] * (STRIKES - 1), None),
-        ([STRIKE] * STRIKES, PAUSE_SECONDS),
-        ([coded("ERROR_ZERO_BALANCE")] * STRIKES, PAUSE_SECONDS),
-        ([coded("ERROR_NO_SUCH_CAPCHA_ID")] * STRIKES, PAUSE_SECONDS),
-        ([coded("ERROR_WRONG_CAPTCHA_ID")] * STRIKES, PAUSE_SECONDS),
+        ([STRIKE] * (MAX_STRIKES - 1), None),
+        ([STRIKE] * MAX_STRIKES, PAUSE_SECONDS),
+        ([coded("ERROR_ZERO_BALANCE")] * MAX_STRIKES, PAUSE_SECONDS),
+        ([coded("ERROR_NO_SUCH_CAPCHA_ID")] * MAX_STRIKES, PAUSE_SECONDS),
+        ([coded("ERROR_WRONG_CAPTCHA_ID")] * MAX_STRIKES, PAUSE_SECONDS),
         # Whatever the kinds of strikes: it is their number that ends in a ban.
         ([STRIKE, coded("ERROR_ZERO_BALANCE")] * 3, PAUSE_SECONDS),
         # In a row: any other answer from the service begins a new count.
-        (([STRIKE] * (STRIKES - 1) + [OK]) * 3, None),
-        (([STRIKE] * (STRIKES - 1) + [OTHER]) * 3, None),
+        (([STRIKE] * (MAX_STRIKES - 1) + [OK]) * 3, None),
+        (([STRIKE] * (MAX_STRIKES - 1) + [OTHER]) * 3, None),
         # No answer at all says nothing about the strikes before it.
-        ([*[STRIKE] * (STRIKES - 1), LOST, STRIKE], PAUSE_SECONDS),
+        ([*[STRIKE] * (MAX_STRIKES - 1), LOST, STRIKE], PAUSE_SECONDS),
         # The longest silence that was asked for holds.
-        ([BAN, *[STRIKE] * STRIKES], BAN_SECONDS),
-        ([*[STRIKE] * STRIKES, BAN], BAN_SECONDS),
+        ([BAN, *[STRIKE] * MAX_STRIKES], BAN_SECONDS),
+        ([*[STRIKE] * MAX_STRIKES, BAN], BAN_SECONDS),
         ([BAN, STOP, BAN], math.inf),
         # What was under way when it opened does not close it.
         ([BAN, OK, OTHER, LOST], BAN_SECONDS),
     ],
 )
-def test_what_opens_the_breaker(answers: list[Answer], open_until: float | None) -> None:
-    breaker = told(*answers)
-    assert breaker.is_open == (open_until is not None)
-    assert breaker.is_final == (open_until == math.inf)
+def test_what_opens_the_breaker(answers: list[ReportAnswer], open_until: float | None) -> None:
+    pacing = told(*answers)
+    assert pacing.is_paused == (open_until is not None)
+    assert pacing.is_stopped == (open_until == math.inf)
     if open_until is None:
-        assert breaker.allowed(0.0) == math.inf
+        assert pacing.paused_until == -math.inf
     else:
-        assert breaker.open_until == open_until
-        assert breaker.allowed(min(open_until - 0.001, 1e12)) == 0
-        assert math.isinf(open_until) or breaker.allowed(open_until) == 1
+        assert pacing.paused_until == open_until
+        assert pacing.allowed(min(open_until - 0.001, 1e12)) == 0
+        assert math.isinf(open_until) or pacing.allowed(open_until) == 1
 
 
 @pytest.mark.parametrize(
@@ -82,50 +104,44 @@ def test_what_opens_the_breaker(answers: list[Answer], open_until: float | None)
         (STOP, math.inf),
     ],
 )
-def test_one_probe_decides(probed: Answer, open_until: float | None) -> None:
-    breaker = told(*[STRIKE] * STRIKES)
-    breaker.record(probed, 1000.0, probe=True)
-    assert breaker.is_open == (open_until is not None)
-    assert open_until is None or breaker.open_until == open_until
+def test_one_probe_decides(probed: ReportAnswer, open_until: float | None) -> None:
+    pacing = told(*[STRIKE] * MAX_STRIKES)
+    pacing.learn(probed, 1000.0, is_probe=True)
+    assert pacing.is_paused == (open_until is not None)
+    assert open_until is None or pacing.paused_until == open_until
 
 
 def test_the_pause_doubles_with_each_failed_probe_up_to_a_bans_length() -> None:
-    breaker = told(*[STRIKE] * STRIKES)
-    pauses, now = [], breaker.open_until
+    pacing = told(*[STRIKE] * MAX_STRIKES)
+    pauses, now = [], pacing.paused_until
     for _ in range(5):
-        breaker.record(STRIKE, now, probe=True)
-        pauses.append(breaker.open_until - now)
-        now = breaker.open_until
+        pacing.learn(STRIKE, now, is_probe=True)
+        pauses.append(pacing.paused_until - now)
+        now = pacing.paused_until
     assert pauses == [120, 240, 480, 600, 600]
-    breaker.record(OK, now, probe=True)
-    for _ in range(STRIKES):
-        breaker.record(STRIKE, now, probe=False)
-    assert breaker.open_until - now == PAUSE_SECONDS
+    pacing.learn(OK, now, is_probe=True)
+    for _ in range(MAX_STRIKES):
+        pacing.learn(STRIKE, now, is_probe=False)
+    assert pacing.paused_until - now == PAUSE_SECONDS
 
 
-def test_record_tells_when_it_opens_for_good_or_not_and_when_it_closes() -> None:
-    breaker = Breaker()
-    story = [(OK, False), (BAN, True), (BAN, False), (OK, True), (BAN, True), (STOP, True)]
-    assert [breaker.record(answer, 0.0, probe=True) for answer, _ in story] == [
-        changed for _, changed in story
-    ]
+# -- how many at once ----------------------------------------------------------------------------
 
 
-# -- the gate --------------------------------------------------------------------------------
+def test_one_goes_first_until_the_service_has_answered() -> None:
+    """Row 33; and in an outage each failure is one of all."""
+    g = pacing(answered=False)
+    assert g.allowed(0.0) == 1
+    learn(g, LOST)
+    assert [g.allowed(t) for t in (0.4, 0.5)] == [0, 1]
+    learn(g, throttled("5"), at=1.0)
+    assert [g.allowed(t) for t in (5.9, 6.0)] == [0, 1]
+    learn(g, OTHER, at=7.0)
+    assert g.allowed(7.0) == 4
 
 
-def gate(concurrency: int = 4, max_age: float = 300.0) -> Gate:
-    """A gate that backs off for 1, 2, 4 … seconds."""
-    return Gate(concurrency, max_age, lambda n: 2.0**n, {})
-
-
-def learn(gate: Gate, *answers: Answer, at: float = 0.0, probe: bool = False) -> None:
-    for answer in answers:
-        gate.learn(answer, at, probe=probe)
-
-
-def test_the_gate_lets_as_many_through_as_are_allowed() -> None:
-    g = gate()
+def test_it_lets_as_many_through_as_are_allowed() -> None:
+    g = pacing()
     assert g.allowed(0.0) == 4
     learn(g, BAN)
     assert [g.allowed(t) for t in (0, 599.9, 600)] == [0, 0, 1]
@@ -141,55 +157,55 @@ def test_the_gate_lets_as_many_through_as_are_allowed() -> None:
         ("Thu, 01 Jan 1970 00:00:30 GMT", 30),
         ("100000", 300),  # never past the age limit
         ("9" * 300, 300),
-        *((own, 1) for own in (None, "0", "-3", "nan", "inf", "1e9", "soon")),
+        *((own, 0.5) for own in (None, "0", "-3", "nan", "inf", "1e9", "soon")),
         ("Sun, 06 Nov 1994 08:49:37 GMT", 300),
     ],
 )
 def test_a_429_pauses_all_for_as_long_as_it_says(retry_after: str | None, pause: float) -> None:
-    g = gate()
+    g = pacing()
     learn(g, throttled(retry_after))
     assert g.opens_at == pause
     assert [g.allowed(t) for t in (0, pause - 0.01, pause)] == [0, 0, 4]
 
 
 def test_a_date_in_the_past_is_no_pause_so_the_own_backoff_holds() -> None:
-    g = gate()
+    g = pacing()
     learn(g, throttled("Sun, 06 Nov 1994 08:49:37 GMT", wall_now=1e9))
-    assert g.opens_at == 1
+    assert g.opens_at == 0.5
 
 
 def test_the_answers_of_one_round_are_one_throttling_and_later_ones_pause_longer() -> None:
-    g = gate()
+    g = pacing()
     learn(g, *[throttled(None)] * 4, at=0.0)
-    assert g.opens_at == 1
+    assert g.opens_at == 0.5
     learn(g, throttled(None), at=1.0)
-    assert g.opens_at == 3
+    assert g.opens_at == 2
     learn(g, throttled(None), at=3.0)
-    assert g.opens_at == 7
+    assert g.opens_at == 5
     learn(g, OK, throttled(None), at=7.0)
-    assert g.opens_at == 8
+    assert g.opens_at == 7.5
 
 
 def test_a_shorter_pause_does_not_cut_a_longer_one_short() -> None:
-    g = gate()
+    g = pacing()
     learn(g, throttled("50"), throttled("5"), OK)
     assert g.opens_at == 50
 
 
 def test_a_round_of_failures_pauses_all_and_a_success_ends_it() -> None:
-    g = gate(concurrency=3)
+    g = pacing(concurrency=3)
     learn(g, LOST, LOST)
     assert g.allowed(0.0) == 3
     learn(g, LOST)
-    assert [g.allowed(t) for t in (0.9, 1.0)] == [0, 3]
+    assert [g.allowed(t) for t in (0.4, 0.5)] == [0, 3]
     learn(g, LOST, LOST, LOST, at=1.0)
-    assert g.opens_at == 3
+    assert g.opens_at == 2
     learn(g, OK, at=1.5)
     assert g.allowed(1.5) == 3
 
 
 def test_closing_ends_our_own_pause_but_not_one_that_was_asked_for() -> None:
-    ours, asked = gate(concurrency=1), gate(concurrency=1)
+    ours, asked = pacing(concurrency=1), pacing(concurrency=1)
     learn(ours, LOST)
     learn(asked, throttled("5"))
     for g in (ours, asked):
@@ -215,16 +231,16 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[int, str]]:
     ],
 )
 def test_one_line_says_why_sending_stops_and_what_to_do(
-    answer: Answer, level: int, words: list[str], caplog: pytest.LogCaptureFixture
+    answer: ReportAnswer, level: int, words: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    learn(gate(), *[answer] * STRIKES * 2)
+    learn(pacing(), *[answer] * MAX_STRIKES * 2)
     [(found, text)] = lines(caplog)
     assert found == level
     assert [word for word in words if word not in text] == []
 
 
 def test_one_line_when_it_goes_on(caplog: pytest.LogCaptureFixture) -> None:
-    g = gate()
+    g = pacing()
     learn(g, BAN)
     learn(g, BAN, at=600.0, probe=True)  # still banned: nothing new
     learn(g, OK, OK, at=1200.0, probe=True)
@@ -232,14 +248,14 @@ def test_one_line_when_it_goes_on(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_a_probe_that_finds_a_wrong_key_says_so(caplog: pytest.LogCaptureFixture) -> None:
-    g = gate()
+    g = pacing()
     learn(g, BAN)
     learn(g, STOP, at=600.0, probe=True)
     assert "CAPMONSTER_CLIENT_KEY" in lines(caplog)[-1][1]
 
 
 def test_an_outage_is_two_lines(caplog: pytest.LogCaptureFixture) -> None:
-    g = gate()
+    g = pacing()
     learn(g, *[LOST] * 20, *[throttled("5")] * 20)
     learn(g, OK, OK, at=10.0)
     (warning, why), (info, _) = lines(caplog)
@@ -250,7 +266,7 @@ def test_an_outage_is_two_lines(caplog: pytest.LogCaptureFixture) -> None:
 def test_an_api_that_flaps_is_one_story_and_an_outage_that_lasts_is_told(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    g = gate()
+    g = pacing()
     for moment in range(0, 40, 2):
         learn(g, LOST, at=moment)
         learn(g, OK, at=moment + 1)
@@ -264,6 +280,6 @@ def test_an_api_that_flaps_is_one_story_and_an_outage_that_lasts_is_told(
 def test_an_outage_that_ends_in_a_ban_is_not_said_to_be_over(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    g = gate()
+    g = pacing()
     learn(g, LOST, BAN, OTHER)
     assert [level for level, _ in lines(caplog)] == [logging.WARNING, logging.ERROR]

@@ -1,0 +1,182 @@
+"""When the next report may be sent, and what the log says if none may."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.application.internet import backoffPolicy
+
+from .answer import Reaction, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .answer import ReportAnswer
+
+logger = logging.getLogger(__name__)
+
+BACKOFF_SECONDS: Final = 0.5
+MAX_BACKOFF_SECONDS: Final = 30.0
+
+BAN_SECONDS: Final = 600.0
+"""The vendor: a ban lasts ten minutes, if the client stays quiet."""
+
+MAX_STRIKES: Final = 5
+"""So many answers in a row of the kind that ends in a ban pause reporting (judgement)."""
+
+MAX_REFUSALS: Final = 20
+"""So many refusals in a row, of whatever kind, do it too (judgement)."""
+
+PAUSE_SECONDS: Final = 60.0
+"""The pause after that; it doubles each time the probe fails, up to a ban's length."""
+
+QUIET_SECONDS: Final = 60.0
+"""After an outage was logged, others are not for so long: a service that flaps is one story."""
+
+
+class Pacing:
+    """Learns from each answer whether, and how many, further reports may be in flight.
+
+    Until the service has answered a report, one goes first: a wrong key, or a ban, should be met
+    once. After a pause one goes first again, the probe. It counts nothing but answers and is told
+    the time with each, so it waits for nothing.
+
+    Args:
+        concurrency: reports in flight at most.
+        max_age: seconds after which a report is pointless, hence the longest ``Retry-After``.
+        random: uniform numbers from 0 to 1, for the jitter.
+        log_extra: what log records carry.
+    """
+
+    def __init__(
+        self,
+        concurrency: int,
+        max_age: float,
+        random: Callable[[], float],
+        log_extra: dict[str, Any],
+    ) -> None:
+        self.backoff = backoffPolicy(
+            BACKOFF_SECONDS, MAX_BACKOFF_SECONDS, 2.0, jitter=lambda: random() * BACKOFF_SECONDS
+        )
+        self._concurrency = concurrency
+        self._max_age = max_age
+        self._log_extra = log_extra
+        self.is_paused = False
+        self.paused_until = -math.inf
+        self._pause = PAUSE_SECONDS
+        self._strikes = self._refusals = 0
+        self._told_to_wait_until = self._backing_off_until = -math.inf
+        self._throttles = self._failures = 0
+        self._is_answered = False
+        self._is_outage_logged = False
+        self._quiet_until = -math.inf
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether nothing more is sent in this crawl."""
+        return self.is_paused and math.isinf(self.paused_until)
+
+    @property
+    def opens_at(self) -> float:
+        """The moment from which at least one report may be in flight (``inf``: never again)."""
+        until = max(self._told_to_wait_until, self._backing_off_until)
+        return max(until, self.paused_until) if self.is_paused else until
+
+    def allowed(self, now: float) -> int:
+        """How many reports may be in flight *now*."""
+        return self._at_once if now >= self.opens_at else 0
+
+    @property
+    def _at_once(self) -> int:
+        return self._concurrency if self._is_answered and not self.is_paused else 1
+
+    def stop_backing_off(self) -> None:
+        """End a pause that we chose ourselves; those that the service asked for stand."""
+        self._backing_off_until = -math.inf
+
+    def learn(self, answer: ReportAnswer, now: float, *, is_probe: bool) -> None:
+        """Take note of an *answer*.
+
+        Args:
+            is_probe: it is that to a report sent after a pause. Others that were in flight when
+                reporting was paused can make the pause longer, but do not end it.
+        """
+        if answer.reaction is Reaction.STOP:
+            self._pause_until(math.inf, answer, now)
+        elif answer.reaction is Reaction.BAN:
+            self._pause_until(now + BAN_SECONDS, answer, now)
+        elif answer.verdict is Verdict.RETRY:
+            if is_probe:  # nothing was learnt: wait as long again
+                self._pause_until(now + self._pause, answer, now)
+            self._failed(answer, now)
+        elif is_probe or not self.is_paused:
+            self._count(answer)
+            if self._strikes >= MAX_STRIKES or self._refusals >= MAX_REFUSALS:
+                self._pause_until(now + self._pause, answer, now)
+                self._pause = min(self._pause * 2, BAN_SECONDS)
+            else:
+                self._resume()
+        if answer.verdict is not Verdict.RETRY:
+            self._answered()
+
+    def _count(self, answer: ReportAnswer) -> None:
+        is_strike = answer.reaction is Reaction.STRIKE
+        self._strikes = self._strikes + 1 if is_strike else 0
+        self._refusals = self._refusals + 1 if answer.verdict is Verdict.REFUSED else 0
+
+    def _pause_until(self, moment: float, answer: ReportAnswer, now: float) -> None:
+        before = self.is_paused, self.is_stopped
+        self.is_paused = True
+        self.paused_until = max(self.paused_until, moment)
+        if before != (self.is_paused, self.is_stopped):
+            stopped = "stopped for the rest of this crawl"
+            logger.log(
+                logging.WARNING
+                if answer.reaction in (Reaction.STRIKE, Reaction.NONE)
+                else logging.ERROR,
+                "Reporting %s: CapMonster Cloud returned %s. %s",
+                stopped if self.is_stopped else f"paused for {moment - now:.0f} seconds",
+                answer.code,
+                answer.advice,
+                extra=self._log_extra,
+            )
+
+    def _resume(self) -> None:
+        if self.is_paused:
+            self.is_paused = False
+            self._pause = PAUSE_SECONDS
+            logger.info("Reporting to CapMonster Cloud resumed.", extra=self._log_extra)
+
+    def _failed(self, answer: ReportAnswer, now: float) -> None:
+        if not self._is_outage_logged and now >= self._quiet_until:
+            self._is_outage_logged = True
+            self._quiet_until = now + QUIET_SECONDS
+            logger.warning(
+                "Cannot deliver reports to CapMonster Cloud (%s). They are queued and will be "
+                "retried.",
+                answer.reason,
+                extra=self._log_extra,
+            )
+        if answer.reaction is Reaction.THROTTLE:
+            if now >= self._told_to_wait_until:  # not told by the answers of one round
+                self._throttles += 1
+            # A service that throttles, and asks for no pause, gets the one we choose.
+            wait = min(answer.wait or self.backoff(self._throttles - 1), self._max_age)
+            self._told_to_wait_until = max(self._told_to_wait_until, now + wait)
+            return
+        # A whole round without a success: it is the service, not this report. Without a common
+        # pause thousands of waiting reports would each find that out for themselves.
+        self._failures += 1
+        rounds, rest = divmod(self._failures, self._at_once)
+        if rest == 0:
+            self._backing_off_until = now + self.backoff(rounds - 1)
+
+    def _answered(self) -> None:
+        if self._is_outage_logged and not self.is_paused:
+            logger.info("Reports reach CapMonster Cloud again.", extra=self._log_extra)
+        self._is_answered = True
+        self._is_outage_logged = False
+        self._failures = self._throttles = 0
+        self._backing_off_until = -math.inf

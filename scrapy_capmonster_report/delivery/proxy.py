@@ -1,0 +1,158 @@
+"""Through which HTTP proxy reports go, and the tunnel through it."""
+
+# mypy: allow-untyped-calls
+# (twisted.protocols.policies has no annotations)
+
+from __future__ import annotations
+
+import logging
+from base64 import b64encode
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from zope.interface import implementer
+
+from ..settings import NO_PROXY, PROXY, PROXY_URL, without_secrets
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IProtocol
+    from twisted.python.failure import Failure
+
+logger = logging.getLogger(__name__)
+
+MAX_HEAD_BYTES: Final = 64 * 1024
+"""What a proxy may say before the tunnel begins."""
+
+DEFAULT_PORT: Final = 80
+
+
+class ProxyError(Exception):
+    """The proxy opens no tunnel."""
+
+
+class Proxy(NamedTuple):
+    """An HTTP proxy; *authorization* is the value of the header, if it wants a password."""
+
+    host: str
+    port: int
+    authorization: bytes | None
+
+
+def proxy_for(url: str, setting: str) -> Proxy | None:
+    """The proxy that reports to *url* go through, ``None`` if they go direct.
+
+    Plain http is allowed for services on this machine only; no proxy would find them.
+
+    Args:
+        setting: the value of ``CAPMONSTER_REPORT_PROXY``.
+    """
+    service = urlsplit(url)
+    if service.scheme != "https" or setting == NO_PROXY:
+        return None
+    if not setting:
+        if proxy_bypass(service.hostname or ""):
+            return None
+        setting = getproxies().get("https", "")
+        if "://" not in setting:
+            setting = setting and f"http://{setting}"
+        if setting and not PROXY_URL.fullmatch(setting):
+            logger.warning(
+                "Reports do not go through the proxy that the environment names (%s), because only "
+                "http:// proxies are supported. Set %s to another one.",
+                without_secrets(setting),
+                PROXY,
+            )
+            return None
+    return _parse(setting) if setting else None
+
+
+def _parse(url: str) -> Proxy:
+    parts = urlsplit(url)
+    authorization = None
+    if parts.username is not None:
+        secret = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        authorization = b"Basic " + b64encode(secret.encode())
+    return Proxy(parts.hostname or "", parts.port or DEFAULT_PORT, authorization)
+
+
+@implementer(IStreamClientEndpoint)
+class TunnelEndpoint:
+    """Connects to a host through a proxy (``CONNECT``, RFC 9110, 9.3.6).
+
+    Args:
+        endpoint: leads to the proxy.
+        host: what to connect to.
+        port: its port.
+        authorization: see :class:`Proxy`.
+    """
+
+    def __init__(self, endpoint: Any, host: bytes, port: int, authorization: bytes | None) -> None:
+        self._endpoint = endpoint
+        where = b"%s:%d" % (b"[%s]" % host if b":" in host else host, port)
+        head = [b"CONNECT %s HTTP/1.1" % where, b"Host: " + where]
+        if authorization is not None:
+            head.append(b"Proxy-Authorization: " + authorization)
+        self._request = b"\r\n".join([*head, b"", b""])
+
+    def connect(self, protocolFactory: Any) -> Deferred[IProtocol]:
+        factory = _TunnelFactory(protocolFactory, self._request)
+        connected: Deferred[Any] = self._endpoint.connect(factory)
+        return connected.addCallback(lambda tunnel: tunnel.is_open)
+
+
+class _Tunnel(ProtocolWrapper):
+    """Asks the proxy for a tunnel; only then the wrapped protocol hears of the connection."""
+
+    transport: Any
+
+    def __init__(self, factory: Any, wrapped: Any) -> None:
+        super().__init__(factory, wrapped)
+        self._head = b""
+        self._is_through = False
+        self.is_open: Deferred[Any] = Deferred(lambda _: self.transport.abortConnection())
+
+    def makeConnection(self, transport: Any) -> None:
+        self.transport = transport
+        transport.write(self.factory.request)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._is_through:
+            super().dataReceived(data)
+            return
+        self._head += data
+        head, is_complete, rest = self._head.partition(b"\r\n\r\n")
+        if not is_complete and len(head) <= MAX_HEAD_BYTES:
+            return
+        status = head.split(b"\r\n")[0].split(b" ")
+        if not (is_complete and len(status) > 1 and status[1].startswith(b"2")):
+            self._refused(status[1] if len(status) > 1 else b"")
+            return
+        self._is_through = True
+        super().makeConnection(self.transport)
+        self.is_open.callback(self.wrappedProtocol)
+        if rest:
+            super().dataReceived(rest)
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        if self._is_through:
+            super().connectionLost(reason)
+        elif not self.is_open.called:
+            self.is_open.errback(ProxyError("the proxy closed the connection"))
+
+    def _refused(self, status: bytes) -> None:
+        said = f"answered HTTP {int(status)}" if status.isdigit() else "does not speak HTTP"
+        self.is_open.errback(ProxyError(f"the proxy {said}. Check {PROXY} and its password"))
+        self.transport.abortConnection()
+
+
+class _TunnelFactory(WrappingFactory):
+    noisy = False
+    protocol = _Tunnel
+
+    def __init__(self, factory: Any, request: bytes) -> None:
+        super().__init__(factory)
+        self.request = request

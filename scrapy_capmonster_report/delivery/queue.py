@@ -1,0 +1,342 @@
+"""The queue of reports, and its workers."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+from collections import deque
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.defer import Deferred
+
+from ..deadline import Deadline
+from ..outcome import Outcome
+from .answer import Verdict
+from .pacing import Pacing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+    from ..ledger import Ledger
+    from ..outcome import Report
+    from .answer import ReportAnswer
+    from .client import ReportClient
+
+logger = logging.getLogger(__name__)
+
+MIN_DELAY_SECONDS: Final = 0.001
+"""The clock that calls us and the one by which reports are due differ by less."""
+
+
+class Delivery:
+    """Takes reports and sees each of them to one outcome.
+
+    A report is being claimed (in the ledger), waiting (in the queue), in flight, or backing off
+    (until it is the next to be sent again). It leaves through :meth:`_finish`, exactly once.
+    Handing over never waits.
+
+    Args:
+        client: sends one report once.
+        ledger: remembers the reports that are not finished.
+        concurrency: reports in flight at most.
+        queue_size: reports that are not in flight at most.
+        clock: for the delays.
+        now: steady seconds since the epoch, by which reports expire.
+        max_age: seconds after which a report is pointless.
+        random: uniform numbers from 0 to 1, for the jitter.
+        on_finish: called with each report, its outcome and, if it was refused, the code.
+        on_retry: called each time a report is sent again.
+        log_extra: what log records carry (``{"spider": …}``).
+    """
+
+    def __init__(
+        self,
+        client: ReportClient,
+        ledger: Ledger,
+        *,
+        concurrency: int,
+        queue_size: int,
+        clock: IReactorTime,
+        now: Callable[[], float],
+        max_age: float,
+        random: Callable[[], float],
+        on_finish: Callable[[Report, Outcome, str | None], None],
+        on_retry: Callable[[], None],
+        log_extra: dict[str, Any],
+    ) -> None:
+        self._client = client
+        self._ledger = ledger
+        self._queue_size = queue_size
+        self._clock = clock
+        self._now = now
+        self._on_finish = on_finish
+        self._on_retry = on_retry
+        self._log_extra = log_extra
+        self._pacing = Pacing(concurrency, max_age, random, log_extra)
+        self._claiming = 0
+        self._waiting: deque[Report] = deque()
+        self._in_flight: dict[Report, Deferred[Any] | None] = {}  # what it waits for
+        self._backing_off: list[tuple[float, int, Report]] = []  # until when; its number
+        self._number = itertools.count().__next__
+        self._wake_up: IDelayedCall | None = None
+        self._is_full_logged = False
+        self._gives_up_at: float | None = None
+        self._giving_up: Deadline | None = None
+        self._is_closed = False
+        self._on_closed: list[Deferred[None]] = []
+
+    @property
+    def unfinished(self) -> int:
+        """How many reports have no outcome yet."""
+        in_queue = len(self._waiting) + len(self._backing_off)
+        return self._claiming + in_queue + len(self._in_flight)
+
+    # -- taking reports ----------------------------------------------------------------------
+
+    def submit(self, report: Report) -> None:
+        """Take a *report*: it is sent, dropped or kept, and ``on_finish`` hears of it."""
+        if self._is_closed:
+            self._finish(report, Outcome.SHUTDOWN)
+        elif self._is_undeliverable(report):
+            self._finish(report, Outcome.BREAKER)
+        elif self._is_full():
+            self._log_full()
+            self._finish(report, Outcome.QUEUE_FULL)
+        elif (claim := self._ledger.claim(report)) is None:
+            self._enqueue(report)
+        else:
+            self._claiming += 1
+            claim.addCallback(self._claimed, report)
+
+    def recover(self, reports: Sequence[Report]) -> None:
+        """Take *reports* that another crawl left; they are claimed already."""
+        for report in reports:
+            self._enqueue(report)
+
+    def _claimed(self, objection: Outcome | None, report: Report) -> None:
+        self._claiming -= 1
+        if objection is not None:
+            self._finish(report, objection)
+        else:
+            self._enqueue(report)
+        self._check_closed()
+
+    def _enqueue(self, report: Report) -> None:
+        if self._is_undeliverable(report):
+            self._finish(report, Outcome.BREAKER)
+        elif self._is_closed:
+            self._give_up_on(report)
+        else:
+            self._waiting.append(report)
+            self._dispatch()
+
+    def _is_full(self) -> bool:
+        if self._queued() < self._queue_size:
+            return False
+        while self._waiting and self._is_expired(self._waiting[0]):
+            self._drop_expired(self._waiting.popleft())
+        return self._queued() >= self._queue_size
+
+    def _queued(self) -> int:
+        """How many reports wait, and would wait if all that are being claimed came now."""
+        free = max(0, self._pacing.allowed(self._now()) - len(self._in_flight))
+        return len(self._waiting) + len(self._backing_off) + max(0, self._claiming - free)
+
+    def _log_full(self) -> None:
+        if not self._is_full_logged:
+            self._is_full_logged = True
+            logger.warning(
+                "%d reports to CapMonster Cloud are waiting (CAPMONSTER_REPORT_QUEUE_SIZE). "
+                "Rejections found while there are so many are not reported.",
+                self._queue_size,
+                extra=self._log_extra,
+            )
+
+    # -- sending -----------------------------------------------------------------------------
+
+    def _dispatch(self) -> None:
+        """Send as many reports as may be in flight."""
+        now = self._now()
+        while self._backing_off and self._backing_off[0][0] <= now:
+            self._waiting.appendleft(heappop(self._backing_off)[2])
+        while self._waiting and len(self._in_flight) < self._pacing.allowed(now):
+            report = self._waiting.popleft()
+            if self._is_expired(report):
+                self._drop_expired(report)
+            else:
+                self._in_flight[report] = None
+                Deferred.fromCoroutine(self._deliver(report))
+        self._check_closed()
+        if self._wake_up is not None and self._wake_up.active():
+            self._wake_up.cancel()
+        # With as many in flight as may be, the next answer leads on.
+        wake_up_at = self._backing_off[0][0] if self._backing_off else math.inf
+        if self._waiting and self._pacing.opens_at > now:
+            wake_up_at = self._pacing.opens_at
+        if wake_up_at < math.inf:
+            delay = max(MIN_DELAY_SECONDS, wake_up_at - now)
+            self._wake_up = self._clock.callLater(delay, self._dispatch)
+
+    async def _deliver(self, report: Report) -> None:
+        """Send *report* once. While it waits, closing may give up on it."""
+        try:
+            if not self._ledger.is_ours(report) and (claim := self._ledger.claim(report)):
+                self._in_flight[report] = claim
+                if (objection := await claim) is not None:
+                    self._leave(report, objection)
+            if report in self._in_flight:
+                is_probe = self._pacing.is_paused
+                report.tries += 1
+                if report.tries > 1:
+                    self._on_retry()
+                self._in_flight[report] = sending = self._client.send(report.task)
+                answer = await sending
+                if report in self._in_flight:
+                    self._answered(report, answer, is_probe)
+        except Exception as error:
+            if report in self._in_flight:  # something in here is wrong
+                logger.error(
+                    "Reporting task %d failed unexpectedly",
+                    report.task.id,
+                    exc_info=error,
+                    extra=self._log_extra,
+                )
+                self._leave(report, Outcome.UNDELIVERED)
+        self._dispatch()
+
+    def _answered(self, report: Report, answer: ReportAnswer, is_probe: bool) -> None:
+        now = self._now()
+        self._pacing.learn(answer, now, is_probe=is_probe)
+        if answer.verdict is Verdict.ACCEPTED:
+            self._leave(report, Outcome.ACCEPTED)
+        elif answer.verdict is Verdict.REFUSED:
+            self._leave(report, Outcome.REFUSED, answer.code)
+        else:
+            self._try_again(report, answer, now)
+        if self._pacing.is_paused:
+            self._drop_undeliverable()
+
+    def _try_again(self, report: Report, answer: ReportAnswer, now: float) -> None:
+        """Put *report* back into the queue, if there can be another attempt."""
+        logger.debug(
+            "Report of task %d not delivered (%s), attempt %d",
+            report.task.id,
+            answer.reason,
+            report.tries,
+            extra=self._log_extra,
+        )
+        due = now + self._pacing.backoff(report.tries - 1)
+        next_try = max(due, self._pacing.opens_at)
+        if self._is_undeliverable(report):
+            self._leave(report, Outcome.BREAKER)
+        elif next_try >= report.expires_at and not self._pacing.is_paused:
+            self._leave(report, Outcome.UNDELIVERED)
+        elif self._gives_up_at is not None and next_try >= self._gives_up_at:
+            del self._in_flight[report]
+            self._give_up_on(report)
+        else:
+            del self._in_flight[report]
+            heappush(self._backing_off, (due, self._number(), report))
+
+    # -- leaving -----------------------------------------------------------------------------
+
+    def _leave(self, report: Report, outcome: Outcome, code: str | None = None) -> None:
+        del self._in_flight[report]
+        self._finish(report, outcome, code)
+
+    def _finish(self, report: Report, outcome: Outcome, code: str | None = None) -> None:
+        self._ledger.finished(report, outcome, code)
+        self._on_finish(report, outcome, code)
+
+    def _is_expired(self, report: Report) -> bool:
+        return self._now() >= report.expires_at
+
+    def _drop_expired(self, report: Report) -> None:
+        paused = self._pacing.is_paused
+        self._finish(report, Outcome.BREAKER if paused else Outcome.EXPIRED)
+
+    def _is_undeliverable(self, report: Report) -> bool:
+        """Whether reporting is paused for longer than *report* is good, here and later.
+
+        A later crawl may have another key, but the same ban.
+        """
+        pacing = self._pacing
+        is_kept = self._ledger.durable and pacing.is_stopped
+        return pacing.is_paused and pacing.paused_until >= report.expires_at and not is_kept
+
+    def _drop_undeliverable(self) -> None:
+        self._stop_backing_off()
+        dropped = [*filter(self._is_undeliverable, self._waiting)]
+        if dropped:
+            self._waiting = deque(r for r in self._waiting if not self._is_undeliverable(r))
+        # Last, because who hears of an outcome may hand over the next report.
+        for report in dropped:
+            self._finish(report, Outcome.BREAKER)
+
+    def _stop_backing_off(self) -> None:
+        self._waiting.extend(report for _, _, report in sorted(self._backing_off))
+        self._backing_off.clear()
+
+    # -- closing -----------------------------------------------------------------------------
+
+    def close(self, timeout: float) -> Deferred[None]:
+        """Send what can be sent within *timeout* seconds, and account for the rest.
+
+        May be called again; the Deferred fires when nothing more is sent, and never fails.
+        Reports that the ledger is still claiming by then get their outcome when it answers.
+        """
+        closed: Deferred[None] = Deferred()
+        self._on_closed.append(closed)
+        if self._gives_up_at is None:
+            self._gives_up_at = self._now() + timeout
+            self._pacing.stop_backing_off()
+            self._stop_backing_off()
+            if timeout > 0:
+                self._ledger.hurry(timeout * 2 / 3)
+                self._giving_up = Deadline(self._clock, timeout, self._give_up, self._now)
+                self._dispatch()
+            else:
+                self._give_up()
+        self._check_closed()
+        return closed
+
+    def _check_closed(self) -> None:
+        if self._gives_up_at is None:
+            return
+        if self._waiting and not self._in_flight and self._pacing.opens_at >= self._gives_up_at:
+            self._give_up()  # nothing more can be sent in time
+        elif self._is_closed or not self.unfinished:
+            self._is_closed = True
+            if self._giving_up is not None:
+                self._giving_up.cancel()
+            if self._wake_up is not None and self._wake_up.active():
+                self._wake_up.cancel()
+            while self._on_closed:
+                self._on_closed.pop().callback(None)
+
+    def _give_up(self) -> None:
+        self._is_closed = True
+        in_flight, self._in_flight = self._in_flight, {}
+        self._stop_backing_off()
+        waiting, self._waiting = self._waiting, deque()
+        for report in (*in_flight, *waiting):
+            self._give_up_on(report)
+        for waited_for in in_flight.values():
+            if waited_for is not None:
+                waited_for.cancel()
+        self._check_closed()
+
+    def _give_up_on(self, report: Report) -> None:
+        pacing = self._pacing
+        if self._is_expired(report):
+            self._drop_expired(report)
+        elif self._ledger.durable:
+            self._finish(report, Outcome.KEPT)
+        else:
+            # Not the crawl's end is to blame where nothing could have been sent before it anyway.
+            stopped = pacing.is_paused and pacing.paused_until > self._now()
+            self._finish(report, Outcome.BREAKER if stopped else Outcome.SHUTDOWN)

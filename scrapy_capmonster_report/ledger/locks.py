@@ -1,0 +1,105 @@
+"""Which runs of a ledger file are alive: each holds a lock file as long as its process lives."""
+
+from __future__ import annotations
+
+import glob
+import logging
+import secrets
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from filelock import FileLock, Timeout
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+logger = logging.getLogger(__name__)
+
+IS_HELD_AFTER_SECONDS: Final = 60.0
+"""A lock file that is younger may belong to a run that has not locked it yet."""
+
+
+class RunLocks:
+    """The lock of this run, and those of the others. Everything here may wait for a disk.
+
+    Args:
+        ledger: the ledger file; the lock files lie beside it.
+    """
+
+    def __init__(self, ledger: Path) -> None:
+        self.run_id = secrets.token_hex(8)
+        self._ledger = ledger
+        self._own = self._lock_of(self.run_id)
+        self._ended: dict[str, FileLock] = {}
+        self._have_effect = True
+
+    def hold(self) -> None:
+        """Show that this run is alive, and see whether others could see it."""
+        if self._own.is_locked:
+            return
+        try:
+            self._own.acquire(blocking=False)
+            self._lock_of(self.run_id).acquire(blocking=False)
+        except Timeout:
+            return
+        except (OSError, NotImplementedError):
+            pass
+        self._have_effect = False
+        logger.warning(
+            "File locks have no effect in %s. Reports that a killed crawl leaves there are not "
+            "sent by the next one. Keep the ledger on a local disk.",
+            self._ledger.parent,
+        )
+
+    def has_ended(self, run_id: str) -> bool | None:
+        """Whether that run has ended; ``None`` if it cannot be told.
+
+        The lock of one that has is ours until :meth:`forget_ended`, so only one other run sees it.
+        """
+        lock = self._lock_of(run_id)
+        # A run removes its lock only if it left nothing: another program must have removed it.
+        if run_id == self.run_id or not self._have_effect or not Path(lock.lock_file).exists():
+            return None
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            return False
+        except (OSError, NotImplementedError):
+            return None
+        self._ended[run_id] = lock
+        return True
+
+    def forget_ended(self, *, remove: bool) -> None:
+        """Let go of the locks of runs that ended, and *remove* them if nothing is left of them."""
+        ended, self._ended = self._ended, {}
+        for lock in ended.values():
+            _let_go(lock, remove=remove)
+
+    def find_old(self, pending: Collection[str | None]) -> None:
+        """Look for the locks of runs that were killed when they had nothing left, too.
+
+        Args:
+            pending: the runs that have left something, or are alive.
+        """
+        for path in self._ledger.parent.glob(f"{glob.escape(self._ledger.name)}.run-*.lock"):
+            run_id = path.name.rpartition(".run-")[2].removesuffix(".lock")
+            try:
+                is_old = time.time() - path.stat().st_mtime > IS_HELD_AFTER_SECONDS
+            except FileNotFoundError:  # its run has just ended
+                continue
+            if is_old and run_id not in pending:
+                self.has_ended(run_id)
+
+    def release(self, *, remove: bool) -> None:
+        """End this run; *remove* its lock if it has left nothing."""
+        _let_go(self._own, remove=remove)
+
+    def _lock_of(self, run_id: str) -> FileLock:
+        return FileLock(f"{self._ledger}.run-{run_id}.lock", thread_local=False)
+
+
+def _let_go(lock: FileLock, *, remove: bool) -> None:
+    if remove:  # while it is held, so that it is nobody else's
+        Path(lock.lock_file).unlink(missing_ok=True)
+    lock.release()

@@ -1,0 +1,182 @@
+"""What is asked of the tables of a SQLite ledger; the statements are in ``sqlite.sql``."""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Final
+
+from ..outcome import Outcome
+from . import base
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from .history import Query
+
+VERSION: Final = 2
+"""Of the tables; in ``PRAGMA user_version``."""
+
+KEEP_SENT_SECONDS: Final = base.DAY_SECONDS
+"""How long to remember an answer that was sent and never rejected."""
+
+KEEP_REJECTED_SECONDS: Final = 30 * base.DAY_SECONDS
+"""How long to remember what became of an answer that was rejected."""
+
+_SECTION: Final = re.compile(
+    r"^-- name: (\w+)\n(.*?)\n*(?=^-- name: |\Z)", re.DOTALL | re.MULTILINE
+)
+_SQL: Final[Mapping[str, str]] = dict(
+    _SECTION.findall(files(__package__).joinpath("sqlite.sql").read_text(encoding="utf-8"))
+)
+
+
+def prepare(database: sqlite3.Connection) -> None:
+    """Make the tables, if there are none.
+
+    Raises:
+        ValueError: there are those of another release.
+    """
+    if _version(database) == 0:
+        for statement in (*_SQL["schema"].split("\n\n"), f"PRAGMA user_version = {VERSION}"):
+            database.execute(statement)
+
+
+def sites(database: sqlite3.Connection, now: float) -> dict[str, tuple[int, int]]:
+    """How many answers each site accepted and rejected lately."""
+    since = now - base.RECENT_DAYS * base.DAY_SECONDS
+    rows = database.execute(_SQL["sites"], {"since": since})
+    return {site: (passed, rejected) for site, passed, rejected in rows}
+
+
+def write(
+    database: sqlite3.Connection, events: Sequence[base.Event], run_id: str, report_reused: bool
+) -> list[Outcome | None]:
+    """Write *events*; gives the outcome that forbids each of them."""
+
+    def execute(statement: str, rows: Sequence[Sequence[Any]]) -> Sequence[Any]:
+        if not rows:
+            return ()
+        arguments = {"rows": json.dumps(rows), "run": run_id, "report_reused": report_reused}
+        return database.execute(_SQL[statement], arguments).fetchall()
+
+    first, not_sent = _attempts(events)
+    execute("not_sent", not_sent)
+    execute("sent", first)
+    claims = [(n, event) for n, event in enumerate(events) if isinstance(event, base.Claimed)]
+    objections = execute("objections", [claim.submission[:2] for _, claim in claims])
+    outcomes: list[Outcome | None] = [None] * len(events)
+    granted: dict[int, int] = {}
+    for (n, claim), (objection,) in zip(claims, objections, strict=True):
+        task_id, attempt, *_ = claim.submission
+        if granted.get(task_id, attempt) != attempt:
+            outcomes[n] = Outcome.DUPLICATE
+        elif objection is not None:
+            outcomes[n] = Outcome(objection)
+        else:
+            granted[task_id] = attempt
+    execute("verdicts", [*_verdicts(events, outcomes)])
+    finished = [event for event in events if isinstance(event, base.Finished)]
+    execute("finished", [(*event[:3], event.at + KEEP_REJECTED_SECONDS) for event in finished])
+    execute("released", [event for event in events if isinstance(event, base.Released)])
+    execute("alerts", [event for event in events if isinstance(event, base.Alert)])
+    return outcomes
+
+
+def _attempts(
+    events: Sequence[base.Event],
+) -> tuple[list[tuple[int, int, float]], list[base.NotSent]]:
+    """The first attempt of each task, and the attempts that were none after all."""
+    first: dict[int, tuple[int, int, float]] = {}
+    not_sent: list[base.NotSent] = []
+    for event in events:
+        if isinstance(event, base.NotSent):
+            if event.task_id in first and first[event.task_id][1] == event.attempt:
+                del first[event.task_id]
+            else:
+                not_sent.append(event)
+        elif isinstance(event, (base.Sent, base.Passed, base.Claimed)):
+            at = event if isinstance(event, base.Sent) else event.submission
+            first.setdefault(at.task_id, (at.task_id, at.attempt, at.at + KEEP_SENT_SECONDS))
+    return [*first.values()], not_sent
+
+
+def _verdicts(
+    events: Sequence[base.Event], outcomes: Sequence[Outcome | None]
+) -> Iterator[tuple[Any, ...]]:
+    """The rows of "verdicts": of each event that is one and is not forbidden."""
+    for event, outcome in zip(events, outcomes, strict=True):
+        if isinstance(event, base.Passed):
+            seen = event.submission
+            yield *seen, "", base.PASSED, seen.at + KEEP_SENT_SECONDS, None, None, None, None
+        elif isinstance(event, base.Withheld):
+            seen, rule, status = event
+            yield *seen, rule, status, seen.at + KEEP_REJECTED_SECONDS, None, None, None, None
+        elif isinstance(event, base.Claimed) and outcome is None:
+            seen, rule, *claim = event
+            keep_until = seen.at + KEEP_REJECTED_SECONDS
+            yield *seen, rule, base.PENDING, keep_until, base.PENDING, *claim
+
+
+def owners(database: sqlite3.Connection) -> list[str | None]:
+    """The runs that have claims; ``None``: some were released."""
+    return [owner for (owner,) in database.execute(_SQL["owners"])]
+
+
+def expire(database: sqlite3.Connection, owner: str | None, now: float) -> int:
+    """Finish the claims of *owner* that are too old, and tell how many those are."""
+    return database.execute(_SQL["expire"], {"owner": owner, "now": now}).rowcount
+
+
+def take_over(database: sqlite3.Connection, owner: str | None, run_id: str) -> list[base.Claimed]:
+    """Make the claims of *owner* those of the run *run_id*."""
+    rows = database.execute(_SQL["left"], {"owner": owner}).fetchall()
+    database.execute(_SQL["take_over"], {"owner": owner, "run": run_id})
+    return [base.Claimed(base.Submission._make(row[:7]), *row[7:]) for row in rows]
+
+
+def forget(database: sqlite3.Connection, now: float) -> None:
+    """Let go of what is old."""
+    database.execute(_SQL["forget_tasks"], {"now": now})
+    oldest = now - base.KEEP_TOTALS_DAYS * base.DAY_SECONDS
+    fresh = now - base.KEEP_PERIODS_SECONDS - base.HOUR_SECONDS
+    for seconds, before in ((base.PERIOD_SECONDS, fresh), (base.HOUR_SECONDS, oldest)):
+        database.execute(_SQL["forget_totals"], {"seconds": seconds, "before": before})
+    database.execute(_SQL["forget_alerts"], {"before": oldest})
+
+
+def read(
+    database: sqlite3.Connection, query: Query, now: float
+) -> tuple[list[base.Count], list[base.Alert]]:
+    """The counts and alerts that *query* asks for.
+
+    Raises:
+        ValueError: the tables are those of another release.
+    """
+    _version(database)
+    conditions: dict[str, Any] = {"tasks > ?": 0, "start >= ?": query.first_hour}
+    conditions |= {"site = ?": query.site, "spider = ?": query.spider}
+    if "period" in query.keys:
+        fresh = base.hour_of(now - base.KEEP_PERIODS_SECONDS)
+        conditions[f"(seconds = {base.PERIOD_SECONDS}) = (start >= ?)"] = fresh
+    else:
+        conditions["seconds = ?"] = base.HOUR_SECONDS
+    conditions = {sql: value for sql, value in conditions.items() if value is not None}
+    keys = ", ".join("start" if key == "period" else key for key in query.ordered_keys)
+    where = " AND ".join(conditions)
+    rows = database.execute(
+        f"SELECT {keys}, sum(tasks) FROM total WHERE {where} GROUP BY {keys} ORDER BY {keys}",
+        [*conditions.values()],
+    )
+    counts = [query.count(values, tasks) for *values, tasks in rows]
+    alerts = database.execute("SELECT at, site, before, after, answers FROM alert ORDER BY at")
+    return counts, [*map(base.Alert._make, alerts)]
+
+
+def _version(database: sqlite3.Connection) -> int:
+    version: int = database.execute("PRAGMA user_version").fetchone()[0]
+    if version not in (0, VERSION):
+        raise ValueError(f"its schema has version {version}, this release reads version {VERSION}")
+    return version
