@@ -196,6 +196,19 @@ def test_each_is_right_about_its_own_pages(name: str, capfd: pytest.CaptureFixtu
     assert ran.code == 0
 
 
+def test_check_says_in_words_what_a_preset_looked_for(capfd: pytest.CaptureFixture[str]) -> None:
+    page = PAGES / "django-simple-captcha" / "accepted" / "empty.html"
+    ran = run(capfd, "check", page, "--preset", "django-simple-captcha", "--json")
+    conditions = [item for rule in ran.answer["rules"] for item in rule["conditions"]]
+    assert {item["key"] for item in conditions} == {"mark"}
+    form = next(item for item in conditions if "NAME_0" in item["value"])
+    assert form["holds"]
+    assert form["found"].startswith("<input")
+    error = next(item for item in conditions if item["value"].startswith("an error that says"))
+    assert not error["holds"]
+    assert error["found"] == "This field is required."
+
+
 @every_preset
 def test_none_reports_what_another_leaves_out(name: str) -> None:
     rules = compile_rules([name])

@@ -83,6 +83,9 @@ CAPTCHA_ERROR: Final = Mark(
     evidence.captcha_error,
     instead=_first_error,
 )
+LONE_MESSAGE: Final = Mark(
+    "a page that shows nothing but a message that the captcha is wrong", evidence.lone_message
+)
 OTHER_ERROR: Final = Mark("another error in the same list", evidence.other_error, absent=True)
 NAMED_ERROR: Final = Mark(
     "an error that names the captcha and says that it is wrong",
