@@ -14,7 +14,8 @@ from measure import Row, best, show
 from scrapy import Request
 from scrapy.http import HtmlResponse
 
-from scrapy_capmonster_report.rules import PRESETS, compile_rules
+from scrapy_capmonster_report.rules import compile_rules
+from scrapy_capmonster_report.rules.presets import PRESETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

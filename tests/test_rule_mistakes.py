@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from scrapy import Request, Spider
 from scrapy.http import HtmlResponse
 
-from scrapy_capmonster_report.rules import PRESETS, SETTING, compile_rules
+from scrapy_capmonster_report.rules import SETTING, compile_rules
 from scrapy_capmonster_report.rules.conditions import CONDITIONS
+from scrapy_capmonster_report.rules.presets import PRESETS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

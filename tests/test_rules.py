@@ -23,8 +23,9 @@ from judging import (
 from scrapy import Request
 from scrapy.http import HtmlResponse, Response, TextResponse
 
-from scrapy_capmonster_report.rules import PRESETS, Rules, compile_rules
+from scrapy_capmonster_report.rules import Rules, compile_rules
 from scrapy_capmonster_report.rules.conditions import CONDITIONS
+from scrapy_capmonster_report.rules.presets import PRESETS
 from scrapy_capmonster_report.task import Kind
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from scrapy.exceptions import UsageError
 
-from ..rules import PRESETS, read_rules
+from ..rules import read_rules
+from ..rules.presets import PRESETS
 from . import cli
 from .marks import STRONG, marks_of
 from .pages import PageReader, Source

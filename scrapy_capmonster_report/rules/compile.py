@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 from ..task import Kind
 from .conditions import CONDITIONS, compile_conditions
 from .errors import RuleError, brief, nearest, show, under
-from .presets import PRESETS
 from .rule import Rule, Rules
 from .values import mapping
 
@@ -90,7 +89,7 @@ def _read_json(text: str) -> object:
     try:
         return json.loads(text, object_pairs_hook=_read_object)
     except json.JSONDecodeError as error:
-        preset = nearest(text, PRESETS)
+        preset = nearest(text, _presets())
         meant = json.dumps([preset]) if preset else None
         problem = f"it is no JSON: {error.msg} at line {error.lineno} column {error.colno}"
         raise RuleError(f"{problem} (char {error.pos})", _ALLOWED, meant) from None
@@ -133,13 +132,22 @@ def _compile_preset(rule: PresetRule, name: str) -> Rule:
 
 
 def _preset(name: str) -> tuple[PresetRule, ...]:
-    if name not in PRESETS:
+    presets = _presets()
+    if name not in presets:
         raise RuleError(
             f"there is no preset {show(name)}",
-            "a rule (a dict), or one of the presets " + ", ".join(PRESETS),
-            nearest(name, PRESETS),
+            "a rule (a dict), or one of the presets " + ", ".join(presets),
+            nearest(name, presets),
         )
-    return PRESETS[name]
+    return presets[name]
+
+
+def _presets() -> Mapping[str, tuple[PresetRule, ...]]:
+    from .presets import (
+        PRESETS,  # with their words in many languages, only where they are asked for
+    )
+
+    return PRESETS
 
 
 def _parse_kind(value: object) -> Kind:
