@@ -193,10 +193,6 @@ def _check_meta(known: Mapping[str, Any], where: str) -> None:
             raise UsageError(f"{where}: {key!r} is {value!r}: it must be {allowed}")
 
 
-def _is_status(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 100 <= value <= 999
-
-
 def _is_url(value: object) -> bool:
     try:
         return isinstance(value, str) and bool(Request(value))
@@ -212,17 +208,17 @@ def _are_strs(value: object) -> bool:
     return isinstance(value, list) and all(map(_is_str, value))
 
 
-def _are_headers(value: object) -> bool:
-    return isinstance(value, dict) and all(
-        _is_str(item) or _are_strs(item) for item in value.values()
-    )
-
-
 _META: Final[Mapping[str, tuple[Callable[[object], bool], str]]] = {
     "url": (_is_url, "a URL"),
-    "status": (_is_status, "an int from 100 to 999"),
+    "status": (lambda value: type(value) is int and 100 <= value <= 999, "an int from 100 to 999"),
     "method": (_is_str, "a str"),
-    "headers": (_are_headers, "a dict of str to str or lists of them"),
+    "headers": (
+        lambda value: (
+            isinstance(value, dict)
+            and all(_is_str(item) or _are_strs(item) for item in value.values())
+        ),
+        "a dict of str to str or lists of them",
+    ),
     "redirects": (_are_strs, "a list of str"),
     "class": ([*RESPONSE_CLASSES].__contains__, f"one of {', '.join(RESPONSE_CLASSES)}"),
     "encoding": (_is_str, "a str"),
