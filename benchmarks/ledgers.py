@@ -33,7 +33,6 @@ class Busy(Shop):
 
     async def start(self) -> Any:
         self.behind: list[tuple[int, float]] = []
-        self._since: float | None = None
         self._work = json.dumps([random.Random(7).random() for _ in range(1000)])
         began = time.perf_counter()
         json.loads(self._work)
@@ -47,12 +46,13 @@ class Busy(Shop):
         from scrapy_capmonster_report import CapMonsterReportMiddleware
 
         middleware = self.crawler.get_downloader_middleware(CapMonsterReportMiddleware)
-        ledger = middleware._reporter._ledger
-        self._ledger = ledger
-        now = time.monotonic()
-        events = len(ledger._batch) + len(ledger._claims) + len(ledger._others)
-        written = ledger._contact._last
-        self.behind.append((events, max(0.0, ledger._clock.now() - written) if events else 0.0))
+        ledger = middleware._reporter.ledger
+        buffer = ledger._buffer
+        entries = (*buffer._batch, *buffer._claims, *buffer._others)
+        events = [entry.event for entry in entries]
+        moments = [getattr(getattr(event, "submission", event), "at", None) for event in events]
+        oldest = min((at for at in moments if at is not None), default=time.time())
+        self.behind.append((len(events), time.time() - oldest))
 
     def parse(self, response: Any) -> Any:
         for _ in range(self._times):

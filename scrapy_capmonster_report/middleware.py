@@ -1,8 +1,7 @@
-"""The middleware: Scrapy's hooks. It decides in memory whether an answer was rejected."""
+"""The middleware: Scrapy's hooks, and nothing else."""
 
 from __future__ import annotations
 
-import logging
 import random
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -13,11 +12,12 @@ from scrapy.utils.defer import maybe_deferred_to_future
 from scrapy.utils.httpobj import urlparse_cached
 
 from . import stats
-from .attempts import CACHED, PASSED, REJECTED, UNJUDGED, Attempts
+from .attempts import Attempts
 from .clock import SteadyClock
 from .insight import ClosingHints
+from .judge import Judge
 from .mask import Mask
-from .redirects import UnfollowedRedirects, redirected_to
+from .redirects import UnfollowedRedirects
 from .reporter import Reporter
 from .rules import compile_rules
 from .saved_pages import SavedPages
@@ -25,11 +25,8 @@ from .settings import ReportSettings, warn_about_unknown_settings
 from .stats import Stats
 from .task import DONT_REPORT, TASK_ID
 from .task_reader import TaskReader
-from .text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from scrapy import Request, Spider
     from scrapy.crawler import Crawler
     from scrapy.http import Response
@@ -37,15 +34,7 @@ if TYPE_CHECKING:
     # typing.Self requires Python 3.11
     from typing_extensions import Self
 
-    from .attempts import Attempt
-    from .rules import Rule, Rules
-    from .task import Kind
-
-logger = logging.getLogger(__name__)
-
-REJECTED_FLAG: Final = "captcha-rejected"
-BY_CALLBACK: Final = "reject()"
-"""Stands for the rule's name where a callback found the rejection."""
+    from .rules import Rules
 
 _SERVICE_HOST: Final = "api.capmonster.cloud"
 
@@ -75,10 +64,9 @@ class CapMonsterReportMiddleware:
         self.crawler = crawler
         self.settings = settings
         self._rules = rules
-        self._stats = Stats(crawler)
-        self._log_extra = {"spider": crawler.spider}
-        self._broken_rules: set[str] = set()
         self._service = urlsplit(settings.api_url).netloc
+        log_extra = {"spider": crawler.spider}
+        counters = Stats(crawler)
         domains = [rule.domains for rule in rules]
         everywhere = None in domains
         self._hints = ClosingHints(
@@ -87,7 +75,7 @@ class CapMonsterReportMiddleware:
         self._reporter = Reporter(
             crawler,
             settings,
-            self._stats,
+            counters,
             self._hints,
             reactor=reactor,
             clock=clock,
@@ -97,20 +85,29 @@ class CapMonsterReportMiddleware:
             clock,
             TaskReader(
                 clock,
-                unknown_type=lambda: self._stats.count(stats.UNKNOWN_TASK_TYPE),
-                log_extra=self._log_extra,
+                unknown_type=lambda: counters.count(stats.UNKNOWN_TASK_TYPE),
+                log_extra=log_extra,
             ),
             first_number=random_source.getrandbits(60) + 1,
             ledger=self._reporter.ledger,
         )
-        self._unfollowed = UnfollowedRedirects(crawler, self._judge_redirect)
         self._saved_pages = SavedPages(
             settings.save_rejected,
             mask=Mask(settings.client_key),
             reactor=reactor,
             token=random_source.getrandbits(32),
-            log_extra=self._log_extra,
+            log_extra=log_extra,
         )
+        self._judge = Judge(
+            rules,
+            self._attempts,
+            self._reporter,
+            self._saved_pages,
+            counters,
+            self._hints,
+            log_extra,
+        )
+        self._unfollowed = UnfollowedRedirects(crawler, self._judge.redirect)
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
@@ -180,9 +177,7 @@ class CapMonsterReportMiddleware:
             attempt = self._attempts.answered(request, response)
             if attempt is not None:
                 self._unfollowed.followed(attempt)
-            # A rejecting page with a meta refresh leads to one that says the same again.
-            if attempt is None or attempt.verdict != REJECTED:
-                self._judge(request, response, attempt, self._rules.match)
+            self._judge.response(request, response, attempt)
         return response
 
     def process_exception(
@@ -213,10 +208,7 @@ class CapMonsterReportMiddleware:
             request: ``response.request``.
         """
         if self._is_submission(request) and not request.meta.get(DONT_REPORT):
-            attempt = self._attempts.of(request)
-            if attempt is not None and attempt.verdict == UNJUDGED:
-                self._stats.count(stats.CHECKED)
-                self._pass(request, attempt)
+            self._judge.accepted(request)
 
     def reject(self, request: Request, reason: str = "") -> None:
         """Say that the site rejected the answer that *request* submitted, as a matching rule does.
@@ -228,87 +220,7 @@ class CapMonsterReportMiddleware:
             reason: for the log.
         """
         if self._is_submission(request) and not request.meta.get(DONT_REPORT):
-            attempt = self._attempts.of(request)
-            self._reject(request, None, attempt, BY_CALLBACK, None, one_line(reason))
-
-    def _judge_redirect(self, request: Request, response: Response, is_all: bool) -> None:
-        """Judge a 3xx that Scrapy does not follow."""
-        attempt = self._attempts.answered(request, response)
-        self._judge(request, response, attempt, self._rules.match_redirects, is_all=is_all)
-
-    def _judge(
-        self,
-        request: Request,
-        response: Response,
-        attempt: Attempt | None,
-        match: Callable[..., Rule | None],
-        *,
-        is_all: bool = True,
-    ) -> None:
-        """Ask the rules about *response*.
-
-        Args:
-            is_all: whether nothing more will come, so that the answer passed if no rule matches.
-        """
-        if request.meta.get(DONT_REPORT) or not self._rules.judges:
-            return
-        redirects = redirected_to(request, response, attempt.begun) if attempt else []
-        rule = match(response, request, redirects=redirects, on_error=self._rule_failed)
-        if rule is None and not is_all:
-            return
-        self._stats.count(stats.CHECKED)
-        self._hints.checked(response)
-        self._saved_pages.judged(
-            request,
-            response,
-            site=attempt.site if attempt else "",
-            redirects=redirects,
-            rule=None if rule is None else rule.name,
-        )
-        if rule is None:
-            # A server in trouble has not judged the answer.
-            self._pass(request, attempt, accepted=response.status < 500)
-            return
-        if REJECTED_FLAG not in response.flags:
-            response.flags.append(REJECTED_FLAG)
-        self._reject(request, response, attempt, rule.name, rule.kind)
-
-    def _pass(self, request: Request, attempt: Attempt | None, *, accepted: bool = True) -> None:
-        self._stats.count(stats.PASSED)
-        if attempt is not None and attempt.verdict != CACHED:
-            attempt._replace(verdict=PASSED).write(request.meta)
-            if accepted:
-                self._reporter.passed(request, attempt)
-
-    def _reject(
-        self,
-        request: Request,
-        response: Response | None,
-        attempt: Attempt | None,
-        rule: str,
-        kind: Kind | None,
-        reason: str = "",
-    ) -> None:
-        if attempt is not None and attempt.verdict != CACHED:
-            attempt._replace(verdict=REJECTED).write(request.meta)
-        is_first = attempt is not None and self._attempts.is_first(attempt)
-        self._reporter.rejected(
-            request, response, attempt, rule=rule, kind=kind, is_first=is_first, reason=reason
-        )
-
-    def _rule_failed(self, rule: Rule, raised: Exception) -> None:
-        stat = stats.RULE_ERROR.format(name=rule.name)
-        self._stats.count(stat)
-        if rule.name not in self._broken_rules:
-            self._broken_rules.add(rule.name)
-            logger.error(
-                "The callback of rule %r in CAPMONSTER_REPORT_RULES raised an exception, so the "
-                "rule did not match. (logged once, counted as %s)",
-                rule.name,
-                stats.PREFIX + stat,
-                exc_info=raised,
-                extra=self._log_extra,
-            )
+            self._judge.rejected(request, reason)
 
     # -- the crawl's beginning and end ---------------------------------------------------------
 

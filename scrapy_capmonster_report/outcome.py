@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from .task import Task
 
 
+BY_CALLBACK: Final = "reject()"
+"""Stands for the rule's name where a callback found the rejection."""
+
+
 class Outcome(str, Enum):
-    """The fate of one rejection.
+    """What became of one rejection.
 
     The value is the stat's name below ``capmonster_report/``. After a crawl the counts of all
     members add up to ``rejected``: that is the balance the interface promises.
     """
 
-    # Not reported, because the refusal is not the answer's fault or was reported already.
+    # Not reported: the rejection is not the answer's fault, or was reported already.
     DUPLICATE = "withheld/duplicate"
     REUSED = "withheld/reused"
     STALE = "withheld/stale"

@@ -137,13 +137,11 @@ class Reporter:
         """Report that the site rejected the answer that *request* submitted, if that is fair.
 
         Args:
-            request: the request.
-            response: the site's response, where it is at hand.
+            response: where it is at hand.
             attempt: the attempt; ``None`` if the ``taskId`` is unusable.
             rule: the name of the rule that matched, or what stands for it.
             kind: the kind of captcha, if the rule tells it.
             is_first: whether the answer had not been sent before.
-            reason: for the log.
         """
         self._stats.count(stats.REJECTED)
         self._stats.count(stats.REJECTED_BY_RULE.format(name=rule))
@@ -266,6 +264,16 @@ class Reporter:
         """Send what can be sent within ``CAPMONSTER_REPORT_CLOSE_TIMEOUT``, and sum up."""
         self._closing = True
         waiting = self._reactor.callLater(_QUIET_SECONDS, self._log_waiting)
+        try:
+            await self._close()
+        finally:
+            if waiting.active():
+                waiting.cancel()
+            self._closing = False
+            while self._on_closed:
+                self._on_closed.pop().callback(None)
+
+    async def _close(self) -> None:
         closes_at = self._clock.now() + self._settings.close_timeout
         # A short crawl, too, sends what another one left.
         self._ledger_opened.addTimeout(
@@ -276,12 +284,9 @@ class Reporter:
         await maybe_deferred_to_future(self._delivery.close(timeout))
         await maybe_deferred_to_future(self.ledger.close())
         await maybe_deferred_to_future(self._client.close())
-        if waiting.active():
-            waiting.cancel()
-        self._sum_up()
-        self._closing = False
-        while self._on_closed:
-            self._on_closed.pop().callback(None)
+        logger.info("Captcha answers: %s", self._stats.closing_line(), extra=self._log_extra)
+        self._insight.log_table()
+        self._hints.log(self._stats, self._log_extra)
 
     async def wait_closed(self) -> None:
         """Wait until :meth:`close` is done, if it was called."""
@@ -298,8 +303,3 @@ class Reporter:
             CLOSE_TIMEOUT,
             extra=self._log_extra,
         )
-
-    def _sum_up(self) -> None:
-        logger.info("Captcha answers: %s", self._stats.closing_line(), extra=self._log_extra)
-        self._insight.log_table()
-        self._hints.log(self._stats, self._log_extra)

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any, Final
 from zlib import crc32
 
 from scrapy.http import HtmlResponse, JsonResponse, Response, TextResponse, XmlResponse
-from scrapy.utils.httpobj import urlparse_cached
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.threads import deferToThreadPool
 
@@ -214,7 +213,7 @@ def _write_private(path: Path, content: bytes) -> None:
 def _kind_of(response: Response) -> str:
     """What tells pages apart, the coarsest first: status, size, path and title, length."""
     title = _TITLE.search(response.body, 0, _TITLE_WITHIN)
-    words = re.split(rb"[\s/]+", urlparse_cached(response).path.encode(errors="replace"))
+    words = re.split(rb"[\s/]+", response.url.partition("?")[0].encode(errors="replace"))
     words += title[1].split() if title else ()
     # What has a digit in it is probably a number, an id or a date.
     look = crc32(b" ".join(word for word in words if not re.search(rb"\d", word)))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,6 +24,7 @@ from scrapy_capmonster_report.ledger.base import (
     Withheld,
     age_between,
     hour_of,
+    period_of,
 )
 from scrapy_capmonster_report.ledger.names import RedisName
 from scrapy_capmonster_report.ledger.sqlite import SQLiteBackend
@@ -430,3 +433,41 @@ def test_hours_begin_at_the_hour() -> None:
     assert hour_of(NOW + 0.5) == NOW
     assert hour_of(NOW + 3600) == NOW + 3600
     assert hour_of(NOW - 0.5) == NOW - 3600
+
+
+@pytest_twisted.ensureDeferred
+async def test_rows_are_let_go_while_the_crawl_runs(tmp_path: Path) -> None:
+    """Row 31; and periods older than two days are told apart by the hour only."""
+    from twisted.internet import reactor
+
+    path = tmp_path / "ledger.sqlite"
+    backend = SQLiteBackend(path, reactor=reactor, report_reused=False)
+    await backend.open(NOW)
+    for hours in range(0, 24 * 7, 6):
+        at = NOW + hours * 3600
+        await backend.write([sent(2 * hours + 1, at=at), passed(2 * hours + 2, at=at)])
+        await backend.recover(at)
+    with closing(sqlite3.connect(path)) as database:
+        [(rows,)] = database.execute("SELECT count(*) FROM task")
+        [(periods,)] = database.execute("SELECT count(*) FROM total WHERE seconds = 300")
+    await backend.close()
+    assert rows <= 2 * 5
+    assert periods <= 9
+    counts = read_history(str(path), now=lambda: NOW + 7 * DAY).counts
+    assert sum(count.tasks for count in counts) == 28
+
+
+@pytest_twisted.ensureDeferred
+async def test_fresh_tasks_are_told_apart_by_five_minutes_and_old_ones_by_the_hour(
+    ledgers: Ledgers,
+) -> None:
+    backend = await ledgers.run()
+    moments = [NOW - 4 * DAY + 100, NOW - 4 * DAY + 1000, NOW - 100, NOW - 1000]
+    await backend.write([passed(n, at=at) for n, at in enumerate(moments, 1)])
+    history = read_history(ledgers.url, now=lambda: NOW)
+    found = {count.period: count.tasks for count in history.counts}
+    assert found == {
+        hour_of(NOW - 4 * DAY): 2,
+        period_of(NOW - 100): 1,
+        period_of(NOW - 1000): 1,
+    }

@@ -10,13 +10,10 @@ from clocked import Disk, clocked_ledger
 from twisted.internet.task import Clock
 from wired import lines
 
+from scrapy_capmonster_report.ledger.buffer import BATCH_SECONDS, MAX_BATCH, MAX_BUFFERED, MIN_BATCH
 from scrapy_capmonster_report.ledger.buffered import (
-    BATCH_SECONDS,
     CLAIM_SECONDS,
     CLOSING_SECONDS,
-    MAX_BATCH,
-    MAX_BUFFERED,
-    MIN_BATCH,
     RECOVER_SECONDS,
 )
 from scrapy_capmonster_report.ledger.contact import MAX_RETRY_SECONDS, QUIET_SECONDS

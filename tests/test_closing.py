@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from typing import Any
 
 import pytest
@@ -210,3 +211,33 @@ def test_closing_with_nothing_to_send_is_done_at_once() -> None:
     desk.close(30.0)
     assert desk.closed == [0.0]
     assert desk.clock.getDelayedCalls() == []
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=lambda sent: sent.name)
+@pytest.mark.parametrize(
+    "reactor",
+    [
+        "twisted.internet.asyncioreactor.AsyncioSelectorReactor",
+        "twisted.internet.selectreactor.SelectReactor",
+    ],
+    ids=["asyncio", "select"],
+)
+async def test_a_signal_while_the_spider_is_closing_loses_no_report(
+    reactor: str, sent: signal.Signals, serve: Any, misbehave: Any, child_crawl: Any
+) -> None:
+    """Row 41: Scrapy does not wait for ``spider_closed`` then."""
+    service = misbehave(says())
+    service.hold()
+    settings = {"CAPMONSTER_API_URL": service.url, "TWISTED_REACTOR": reactor}
+    stopped = child_crawl(serve(lambda _: WRONG).url, range(1, 6), settings)
+    await until(lambda: "Waiting for 5 reports to CapMonster Cloud" in stopped.log)
+    stopped.process.send_signal(sent)
+    await until(lambda: f"Received {sent.name}, shutting down gracefully" in stopped.log)
+    service.release()
+    stats = await stopped.stats()
+    assert stats["rejected"] == stats["sent/accepted"] == 5
+    said = stopped.log
+    assert "Captcha answers: 5 checked, 0 passed, 5 rejected: 5 reported" in said
+    assert said.index("Captcha answers: 5") < said.index("Dumping Scrapy stats")
+    assert "'capmonster_report/sent/accepted': 5" in said

@@ -168,6 +168,7 @@ async def test_the_rules_are_for_other_sites(
         ("www.shop.example", True),
         ("myshop.example", False),
         ("example", False),
+        ("[::1", True),  # not a URL: nothing is known of it
     ],
 )
 def test_a_domain_covers_its_subdomains(

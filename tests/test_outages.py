@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sqlite3
 import threading
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_twisted
 import scrapy
+from misbehaving import says
 from redis_server import RedisServer
 from scrapy.utils.defer import maybe_deferred_to_future
 from scrapy.utils.reactor import is_asyncio_reactor_installed
-from support import report_stats, start_crawl
+from support import crawl, report_stats, start_crawl
 from tcp_proxy import TcpProxy
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import LoopingCall, deferLater
 from wired import lines, until
 
@@ -183,14 +186,14 @@ async def test_a_file_that_is_locked_for_seconds(
     watch = Watch()
     watch.start(monkeypatch)
     lock = Lock(ledger_file) if when == "at opening" else None
-    crawl = Crawl(ledger, serve(rejects).url, cloud.url, range(1, REJECTIONS + 1))
+    going = Crawl(ledger, serve(rejects).url, cloud.url, range(1, REJECTIONS + 1))
     if lock is None:
         await until(lambda: len(cloud.reports) > 20)
         lock = Lock(ledger_file)
     await deferLater(reactor, OUTAGE_SECONDS)
     lock.release()
     await until(lambda: len(cloud.reports) == REJECTIONS)
-    stats = await crawl.end()
+    stats = await going.end()
     watch.stop()
     assert ids(cloud) == [*range(1, REJECTIONS + 1)]
     assert stats["sent/accepted"] == REJECTIONS
@@ -214,13 +217,13 @@ async def test_a_file_that_is_locked_while_the_crawl_closes(
     cloud, ledger = api(), f"sqlite:{ledger_file}"
     watch = Watch()
     watch.start(monkeypatch)
-    crawl = Crawl(
+    going = Crawl(
         ledger, serve(rejects).url, cloud.url, range(1, 21), CAPMONSTER_REPORT_CLOSE_TIMEOUT=1
     )
     await until(lambda: len(cloud.reports) == 20)
     lock = Lock(ledger_file, only_reading=only_reading)
     began = reactor.seconds()
-    stats = await crawl.end()
+    stats = await going.end()
     assert reactor.seconds() - began < 1 + 1
     lock.release()
     watch.stop()
@@ -240,13 +243,13 @@ async def test_a_redis_that_is_stopped_for_seconds(
 
     server = await RedisServer(tmp_path, "--appendonly", "yes").started()
     cloud = api()
-    crawl = Crawl(server.url, serve(rejects).url, cloud.url, range(1, REJECTIONS + 1))
+    going = Crawl(server.url, serve(rejects).url, cloud.url, range(1, REJECTIONS + 1))
     await until(lambda: len(cloud.reports) > 20)
     server.stop()
     await deferLater(reactor, OUTAGE_SECONDS)
     again = await server.start_again()
     await until(lambda: len(cloud.reports) == REJECTIONS)
-    stats = await crawl.end()
+    stats = await going.end()
     assert ids(cloud) == [*range(1, REJECTIONS + 1)]
     assert stats["sent/accepted"] == REJECTIONS
     assert statuses(server.url) == {"sent/accepted": REJECTIONS}
@@ -295,3 +298,84 @@ async def test_two_workers_whose_redis_is_in_trouble_report_each_task_once(
     assert sum(each["rejected"] for each in stats) == 100
     for proxy in proxies:
         await proxy.stop()
+
+
+# -- a crawl that stands still ---------------------------------------------------------------------
+
+
+@pytest.fixture(params=["", "sqlite", *(["redis"] if ASYNCIO else [])])
+def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The value of ``CAPMONSTER_REPORT_LEDGER`` for each kind of ledger."""
+    if request.param == "redis":
+        url: str = request.getfixturevalue("redis_server").url
+        return url
+    return request.param and f"sqlite:{tmp_path / 'ledger.sqlite'}"
+
+
+class Blocks(Steady):
+    """Blocks the reactor for a while, again and again."""
+
+    blocks_for: float
+
+    def parse(self, response: Any) -> None:
+        if int(response.url.rpartition("/")[2]) % 10 == 0:
+            time.sleep(self.blocks_for)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_callback_that_blocks_costs_no_report_and_no_ledger(
+    ledger: str,
+    serve: Any,
+    misbehave: Any,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Row 28; the timeouts are shorter than the standstill, as with 10 and 30 seconds."""
+    if ledger.startswith("redis:"):
+        monkeypatch.setattr("scrapy_capmonster_report.ledger.redis.RedisBackend.patience", 0.3)
+    cloud = misbehave(says())
+    settings = {
+        "CAPMONSTER_API_URL": cloud.url,
+        "CAPMONSTER_REPORT_LEDGER": ledger,
+        "CAPMONSTER_REPORT_TIMEOUT": 0.3,
+    }
+    stats = await crawl(
+        Blocks,
+        settings,
+        site=serve(rejects).url,
+        task_ids=range(1, 41),
+        may_end=succeed(None),
+        blocks_for=0.8,
+    )
+    assert sorted(cloud.task_ids()) == [*range(1, 41)]
+    assert stats["sent/accepted"] == 40
+    assert lines(caplog, logging.WARNING) == []
+
+
+@needs_asyncio
+@pytest_twisted.ensureDeferred
+async def test_a_worker_that_was_stopped_asks_before_it_sends(
+    redis_server: Any, serve: Any, misbehave: Any, child_crawl: Any
+) -> None:
+    """Row 40: another one took it for dead, and took over."""
+    site, cloud = serve(rejects), misbehave(says())
+    cloud.hold()
+    settings = {
+        "CAPMONSTER_REPORT_LEDGER": redis_server.url,
+        "CAPMONSTER_API_URL": cloud.url,
+        "CAPMONSTER_REPORT_TIMEOUT": 60,
+    }
+    stopped = child_crawl(site.url, range(1, 31), settings, "impatient.Submits")
+    await until(lambda: statuses(redis_server.url) == {"pending": 30} and cloud.arrivals)
+    stopped.process.send_signal(signal.SIGSTOP)
+    [in_flight] = cloud.task_ids()
+    await until(lambda: not redis_server.client.keys("*alive:*"))
+    cloud.release()
+    other = await child_crawl(site.url, [], settings, "impatient.Submits").stats()
+    assert other["resumed/sent/accepted"] == 30
+    stopped.process.send_signal(signal.SIGCONT)
+    stats = await stopped.stats()
+    assert stats["withheld/duplicate"] == 29, stats
+    # What was on its way when it was stopped: nobody could know that it had arrived.
+    assert sorted(cloud.task_ids()) == sorted([*range(1, 31), in_flight])
+    assert statuses(redis_server.url) == {"sent/accepted": 30}

@@ -21,7 +21,7 @@ from workbench import run, run_scrapy
 from scrapy_capmonster_report.commands.pages import PageReader, is_page
 from scrapy_capmonster_report.rules import PRESETS, SETTING, compile_rules
 from scrapy_capmonster_report.rules.presets.messages import MAX_LENGTH
-from scrapy_capmonster_report.rules.presets.places import MAX_ERRORS
+from scrapy_capmonster_report.rules.presets.places import MAX_ERRORS, MAX_MARKED
 from scrapy_capmonster_report.rules.presets.words import phrases
 from scrapy_capmonster_report.task import Kind
 
@@ -111,7 +111,8 @@ def documentation() -> str:
         "- An error of a page is a text in an element that is marked as one (by class, id or role,",
         "  or in red) and that is shown: not hidden, no template, no script. It is no quotation,",
         f"  no label and no article (at most {MAX_LENGTH} characters). A page with more than",
-        f"  {MAX_ERRORS} of them is a list, and says nothing of an answer.",
+        f"  {MAX_ERRORS} of them, or {MAX_MARKED:,} elements marked as one, is a list, and says",
+        "  nothing of an answer.",
         "- An error of a JSON answer is the value of a member for errors (`error`, `message`,",
         "  `msg`, `detail`, `code`, `errors.FIELD`, `errors[].message` …), not of one for data.",
         "- It speaks of the captcha if it says so; if it says *code*, *picture* or the like beside",

@@ -119,8 +119,12 @@ async def test_only_their_owner_can_read_the_pages(serve: Any, tmp_path: Path) -
         ("http://shop.example/", b"<title" * 300_000),
         ("http://shop.example/", b"<title>" + b"1" * MAX_PAGE_BYTES),
         ("http://shop.example/\x01é", b"<title>\xff\0</title>"),
+        ("http://[::1/login", b"<title>Log in</title>"),
     ],
-    ids=["long path", "long path of ids", "titles without end", "long title", "odd characters"],
+    ids=[
+        *("long path", "long path of ids", "titles without end", "long title"),
+        *("odd characters", "not a URL"),
+    ],
 )
 @pytest_twisted.ensureDeferred
 async def test_a_page_that_is_made_to_be_slow_is_not(url: str, body: bytes, tmp_path: Path) -> None:

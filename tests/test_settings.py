@@ -92,6 +92,14 @@ def test_none_means_the_default(name: str) -> None:
         ("CAPMONSTER_REPORT_LEDGER", "", ""),
         ("CAPMONSTER_REPORT_LEDGER", " sqlite:a b.db ", "sqlite:a b.db"),
         ("CAPMONSTER_REPORT_LEDGER", "redis://h/0?x=1=2", "redis://h/0?x=1=2"),
+        *(
+            ("CAPMONSTER_REPORT_PROXY", text, text.strip())
+            for text in (
+                *("", "none", "http://proxy.example", " http://proxy.example:3128/ "),
+                *("http://user:p%40ss@10.0.0.1:3128", "http://user@[::1]:3128"),
+            )
+        ),
+        ("CAPMONSTER_REPORT_PROXY", "None", "none"),
         ("CAPMONSTER_REPORT_SAVE_REJECTED", " a b/c ", "a b/c"),
     ],
 )
@@ -160,6 +168,15 @@ WRONG: list[tuple[str, list[Any], str]] = [
     (CLOSE_TIMEOUT, NO_SECONDS, ZERO_OR_MORE),
     ("CAPMONSTER_REPORT_LEDGER", [0, 1, False, True, b"", [], {}, ...], STR),
     ("CAPMONSTER_REPORT_SAVE_REJECTED", [0, True, b"pages", ["pages"], ...], STR),
+    (
+        "CAPMONSTER_REPORT_PROXY",
+        [
+            *("proxy.example:3128", "https://proxy.example", "socks5://proxy.example", "direct"),
+            *("http://", "http://:3128", "http://a:b", "http://a:p/w@b", "http://a:p#w@b"),
+            *("http://a/b", "http://a?b", "http://a b", "http://u:p@w@b"),
+        ],
+        "It must be '' (as the environment says), 'none', or a URL like",
+    ),
     (
         API_URL,
         [

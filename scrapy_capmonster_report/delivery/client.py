@@ -89,7 +89,7 @@ class ReportClient:
         self._urls = {kind: _EncodedURL.from_text(base_url + ENDPOINTS[kind]) for kind in Kind}
         self._pool = HTTPConnectionPool(reactor, persistent=True)
         self._pool.maxPersistentPerHost = connections
-        self._connections = Connections(reactor, timeout, proxy_for(base_url, proxy))
+        self._connections = Connections(reactor, proxy_for(base_url, proxy))
         agent = Agent.usingEndpointFactory(reactor, self._connections, pool=self._pool)
         # treq 26.7 names a jar of its own, which 24.9 does not have, and uses nothing of it.
         jar: Any = _NoCookies()

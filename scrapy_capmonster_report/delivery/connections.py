@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from .proxy import Proxy
 
+NEVER_SECONDS: Final = 3600.0
+
 MAX_RECEIVED_BYTES: Final = 256 * 1024
 """What may come in answer to one request: far more than an answer with its headers, over TLS."""
 
@@ -35,13 +37,11 @@ class Connections:
 
     Args:
         reactor: connects.
-        timeout: seconds that connecting may take.
         proxy: the proxy that connections go through, if any.
     """
 
-    def __init__(self, reactor: Any, timeout: float, proxy: Proxy | None) -> None:
+    def __init__(self, reactor: Any, proxy: Proxy | None) -> None:
         self._reactor = reactor
-        self._timeout = timeout
         self._proxy = proxy
         self._endpoints: dict[tuple[bytes, bytes, int], IStreamClientEndpoint] = {}
         self._open: set[_Watched] = set()
@@ -68,8 +68,8 @@ class Connections:
         return endpoint
 
     def _watched(self, host: str, port: int) -> IStreamClientEndpoint:
-        # The attempt has a deadline of its own; twice as long, this one never says a word.
-        endpoint = HostnameEndpoint(self._reactor, host, port, timeout=2 * self._timeout)
+        # The attempt has a deadline of its own, which knows when the reactor stood still.
+        endpoint = HostnameEndpoint(self._reactor, host, port, timeout=NEVER_SECONDS)
         return _WatchedEndpoint(endpoint, self)
 
     def made(self, connection: _Watched) -> None:

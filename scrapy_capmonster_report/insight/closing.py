@@ -47,8 +47,9 @@ class ClosingHints:
         """Hear of a response that the rules looked at."""
         if not self._domains:
             return
-        host = urlparse_cached(response).hostname or ""
-        if host in self._hosts:
+        try:
+            host = urlparse_cached(response).hostname or ""
+        except ValueError:  # a middleware may give a response any URL
             return
         labels = host.split(".")
         if any(".".join(labels[n:]) in self._domains for n in range(len(labels))):

@@ -8,7 +8,7 @@ from math import sqrt
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from ..ledger import PASSED
-from ..outcome import Outcome
+from ..outcome import BY_CALLBACK, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,9 +22,6 @@ UNKNOWN_TYPE: Final = "unknown"
 
 SITE_KEYS: Final = ("site", "type", "rule", "status")
 """The members of a ``Count`` that :func:`by_site` looks at."""
-
-BY_CALLBACK: Final = "reject()"
-"""The rule of answers that a spider's callback rejected."""
 
 _Z: Final = 1.96
 """Standard deviations on either side that make 95 %."""

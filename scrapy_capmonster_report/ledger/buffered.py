@@ -4,51 +4,31 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 
 from ..deadline import Deadline
-from ..outcome import Outcome, Report
-from ..task import Kind, Task
-from .base import (
-    Claimed,
-    Finished,
-    NotSent,
-    Passed,
-    Recovered,
-    Released,
-    Sent,
-    Submission,
-    Withheld,
-    age_between,
-)
+from ..outcome import Outcome
+from .base import Finished, NotSent, Passed, Recovered, Released, Sent, Withheld
+from .buffer import Entry, EventBuffer, Waiting
 from .contact import Contact
 from .memory import MemoryLedger
+from .translator import Translator
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable
 
     from twisted.internet.interfaces import IReactorTime
 
     from ..clock import SteadyClock
-    from .base import Alert, Event, LedgerBackend, Orphans
+    from ..outcome import Report
+    from ..task import Task
+    from .base import Alert, Event, LedgerBackend
 
 logger = logging.getLogger(__name__)
-
-MAX_BUFFERED: Final = 20_000
-"""Events that wait for the backend at most, about 300 bytes each; the oldest are dropped first."""
-
-MIN_BATCH: Final = 200
-MAX_BATCH: Final = 2000
-"""Events written at once."""
-
-BATCH_SECONDS: Final = 0.25
-"""Batches grow while they take less than this, and shrink if they take more than twice as long:
-other processes wait for them."""
 
 CLAIM_SECONDS: Final = 20
 """How long reports wait for their claims to be written; then they are sent without, rather than
@@ -59,20 +39,6 @@ RECOVER_SECONDS: Final = 5
 
 CLOSING_SECONDS: Final = 0.8
 """What closing may take on top of delivery's time."""
-
-MAX_NAME_LENGTH: Final = 100
-"""Characters that are kept of a name that users choose."""
-
-
-class _Waiting(NamedTuple):
-    """A report that waits for its claim, since the tick of that number."""
-
-    report: Report
-    answer: Deferred[Outcome | None]
-    since: int
-
-
-_Entry = tuple["Event", "_Waiting | None"]
 
 
 class BufferedLedger:
@@ -105,17 +71,13 @@ class BufferedLedger:
         self._backend = backend
         self._clock = clock
         self._reactor = reactor
-        self._max_age = max_age
-        self._spider = _storable(spider)
+        self._translator = Translator(clock, spider, max_age)
         self._log_extra = log_extra
         self._contact = Contact(backend, clock, reactor, on_unavailable, log_extra)
         self._memory = MemoryLedger(clock.now)
         self._held: dict[int, Report] = {}  # until it is written what became of them
 
-        self._claims: deque[_Entry] = deque()  # and what became of them
-        self._others: deque[_Entry] = deque()
-        self._batch: list[_Entry] = []
-        self._batch_size = MIN_BATCH
+        self._buffer = EventBuffer()
         self._lost_events = 0
 
         self._is_started = self._is_open = self._is_busy = self._is_closing = False
@@ -146,37 +108,29 @@ class BufferedLedger:
         return self._memory.is_claimed(task_id)
 
     def sent(self, task_id: int, attempt: int) -> None:
-        self._add(self._others, Sent(task_id, attempt, self._clock.wall()))
+        self._add(Sent(task_id, attempt, self._clock.wall()))
 
     def not_sent(self, task_id: int, attempt: int) -> None:
-        self._add(self._others, NotSent(task_id, attempt))
+        self._add(NotSent(task_id, attempt))
 
     def passed(self, task: Task, attempt: int, site: str, sent_at: float) -> None:
-        self._add(self._others, Passed(self._submission(task, attempt, site, sent_at)))
+        self._add(Passed(self._translator.submission(task, attempt, site, sent_at)))
 
     def withheld(self, report: Report, outcome: Outcome) -> None:
         self._memory.withheld(report, outcome)
         # Neither says anything new: the site was not asked, or the task is in the history already.
         if outcome not in (Outcome.CACHED, Outcome.DUPLICATE):
-            submission = self._submission_of(report)
-            self._add(self._others, Withheld(submission, _storable(report.rule), outcome.value))
+            self._add(Withheld(*self._translator.rejected(report), outcome.value))
 
     def alert(self, alert: Alert) -> None:
-        self._add(self._others, alert)
+        self._add(alert)
 
     def claim(self, report: Report) -> Deferred[Outcome | None] | None:
         self._memory.claim(report)
         if self._has_ended:
             return None
-        event = Claimed(
-            self._submission_of(report),
-            _storable(report.rule),
-            report.task.kind.value,
-            self._clock.to_wall(report.task.solved_at),
-            self._clock.to_wall(report.expires_at),
-        )
         answer: Deferred[Outcome | None] = Deferred()
-        self._add(self._claims, event, _Waiting(report, answer, self._ticks))
+        self._add(self._translator.claimed(report), Waiting(report, answer, self._ticks))
         return answer
 
     def hurry(self, seconds: float) -> None:
@@ -196,73 +150,49 @@ class BufferedLedger:
             if outcome.group != "withheld":  # it was dropped before it could be claimed
                 self.withheld(report, outcome)
         elif outcome is Outcome.KEPT:
-            self._add(self._claims, Released(task_id))
+            self._add(Released(task_id))
         else:
             at = self._clock.wall()
-            self._add(self._claims, Finished(task_id, outcome.value, code or "", at))
-
-    def _submission_of(self, report: Report) -> Submission:
-        return self._submission(report.task, report.attempt, report.site, report.sent_at)
-
-    def _submission(self, task: Task, attempt: int, site: str, sent_at: float) -> Submission:
-        return Submission(
-            task.id,
-            attempt,
-            _storable(site),
-            self._spider,
-            _storable(task.type or ""),
-            age_between(task.solved_at, sent_at),
-            self._clock.wall(),
-        )
+            self._add(Finished(task_id, outcome.value, code or "", at))
 
     # -- the buffer ------------------------------------------------------------------------------
 
-    def _add(self, queue: deque[_Entry], event: Event, waiting: _Waiting | None = None) -> None:
+    def _add(self, event: Event, waiting: Waiting | None = None) -> None:
         if self._has_ended:
             return
-        queue.append((event, waiting))
-        if len(self._claims) + len(self._others) > MAX_BUFFERED:
-            self._lose((self._others or self._claims).popleft())
+        lost = self._buffer.add(Entry(event, waiting))
+        if lost is not None:
+            self._lose(lost)
         self._work()
 
-    def _lose(self, entry: _Entry) -> None:
+    def _lose(self, entry: Entry) -> None:
         self._lost_events += 1
-        event, waiting = entry
-        self._decided(waiting, None)
-        if isinstance(event, (Finished, Released)):
-            self._held.pop(event.task_id, None)
+        self._settle(entry, None, self._clock.now())
 
-    def _decided(self, waiting: _Waiting | None, outcome: Outcome | None) -> None:
-        if waiting is None:
-            return
+    def _settle(self, entry: Entry, outcome: Outcome | None, claimed_at: float) -> None:
+        """Let go of an event that is written, or never will be."""
+        if isinstance(entry.event, (Finished, Released)):
+            self._held.pop(entry.event.task_id, None)
+        if entry.waiting is not None:
+            self._decided(entry.waiting, outcome, claimed_at)
+
+    def _decided(self, waiting: Waiting, outcome: Outcome | None, claimed_at: float) -> None:
         report, answer, _ = waiting
         if outcome is None and self._held.setdefault(report.task.id, report) is not report:
             outcome = Outcome.DUPLICATE  # an earlier crawl's report of the same attempt
         elif outcome is not None and self._held.get(report.task.id) is report:
             del self._held[report.task.id]  # it was ours
         if not answer.called:
-            report.claimed_at = self._clock.now()
+            report.claimed_at = claimed_at
             answer.callback(outcome)
-
-    def _take_batch(self) -> list[Event]:
-        while len(self._batch) < self._batch_size and (queue := self._claims or self._others):
-            self._batch.append(queue.popleft())
-        return [event for event, _ in self._batch]
 
     async def _write(self) -> None:
         self._has_just_written = True
         began = self._clock.now()
-        outcomes = await self._contact.ask(self._backend.write(self._take_batch()))
-        took = self._clock.now() - began
-        if took < BATCH_SECONDS:
-            self._batch_size = min(self._batch_size * 2, MAX_BATCH)
-        elif took > 2 * BATCH_SECONDS:
-            self._batch_size = max(self._batch_size // 2, MIN_BATCH)
-        batch, self._batch = self._batch, []
-        for (event, waiting), outcome in zip(batch, outcomes, strict=True):
-            if isinstance(event, (Finished, Released)):
-                self._held.pop(event.task_id, None)
-            self._decided(waiting, outcome)
+        outcomes = await self._contact.ask(self._backend.write(self._buffer.take()))
+        written = self._buffer.written(self._clock.now() - began)
+        for entry, outcome in zip(written, outcomes, strict=True):
+            self._settle(entry, outcome, began)
 
     # -- one thing at a time ---------------------------------------------------------------------
 
@@ -289,9 +219,9 @@ class BufferedLedger:
             return None
         if not self._is_open:
             return self._open
-        if self._is_to_recover and (self._has_just_written or not self._claims):
+        if self._is_to_recover and (self._has_just_written or not self._buffer.has_claims):
             return self._recover
-        return self._write if self._batch or self._claims or self._others else None
+        return self._write if self._buffer else None
 
     async def _open(self) -> None:
         sites = await self._contact.ask(self._backend.open(self._clock.wall()))
@@ -301,35 +231,21 @@ class BufferedLedger:
     async def _recover(self) -> None:
         orphans = await self._contact.ask(self._backend.recover(self._clock.wall()))
         self._is_to_recover = self._has_just_written = False
-        reports = [*self._reports(orphans)]
+        claims = [c for c in orphans.claims if c.submission.task_id not in self._held]
+        reports = [*map(self._translator.report, claims)]
+        for report in reports:
+            self._memory.claim(report)
+            self._held[report.task.id] = report
         if reports or orphans.expired:
             self._on_recovered(Recovered(reports, orphans.expired))
         _fire(self._on_looked)
-
-    def _reports(self, orphans: Orphans) -> Iterable[Report]:
-        for claim in orphans.claims:
-            seen, solved_at = claim.submission, self._clock.at(claim.solved_at)
-            if seen.task_id in self._held:
-                continue
-            task = Task(seen.task_id, Kind(claim.kind), seen.type or None, solved_at, None)
-            report = Report(
-                task,
-                seen.attempt,
-                expires_at=solved_at + min(claim.expires_at - claim.solved_at, self._max_age),
-                rule=claim.rule,
-                site=seen.site,
-                recovered=True,
-                claimed_at=self._clock.now(),
-            )
-            self._memory.claim(report)
-            self._held[seen.task_id] = report
-            yield report
 
     def _tick(self) -> None:
         """Each second in which the reactor runs."""
         self._ticks += 1
         if self._ticks % RECOVER_SECONDS == 0:
             self._is_to_recover = True
+            _fire(self._on_looked)  # however slow it is, closing must not wait for it alone
         if self._contact.is_available:
             self._outage_began = self._ticks
         patient_since = self._ticks - CLAIM_SECONDS
@@ -338,11 +254,10 @@ class BufferedLedger:
 
     def _answer_from_memory(self, until: float) -> None:
         """Answer the claims that have been waiting since a tick before *until*."""
-        entries = [*self._batch, *self._claims]  # an answer may lead to another event
-        for _, waiting in entries:
-            if waiting and not waiting.answer.called and waiting.since < until:
+        for waiting in self._buffer.waiting():
+            if waiting.since < until:
                 self._contact.set_unavailable("claims were not written in time")
-                self._decided(waiting, None)
+                self._decided(waiting, None, self._clock.now())
 
     # -- beginning and end -----------------------------------------------------------------------
 
@@ -392,15 +307,14 @@ class BufferedLedger:
         if self._has_ended:
             return
         self._has_ended = True
-        unwritten = [*self._batch, *self._claims, *self._others]
-        for entry in unwritten:
+        for entry in self._buffer.clear():
             self._lose(entry)
         _fire(self._on_looked)
-        if unwritten and self._contact.is_available:
+        if self._lost_events and self._contact.is_available:
             logger.warning(
-                "Ledger %s did not take the last %d events in time; they are missing from it.",
+                "Ledger %s did not take %d events in time; they are missing from it.",
                 self.name,
-                len(unwritten),
+                self._lost_events,
                 extra=self._log_extra,
             )
 
@@ -408,8 +322,3 @@ class BufferedLedger:
 def _fire(waiting: list[Deferred[None]]) -> None:
     while waiting:
         waiting.pop().callback(None)
-
-
-def _storable(name: str) -> str:
-    """*name* as every backend can keep it: whole characters, not too many."""
-    return name[:MAX_NAME_LENGTH].encode("utf-8", "replace").decode()

@@ -15,60 +15,64 @@ local prefix, arguments = KEYS[1], cjson.decode(ARGV[2])
 local pending, owners = prefix .. 'pending', prefix .. 'owners'
 local keep, run = arguments.keep, arguments.run
 
-local function add(seen, status, code, tasks)
-    local day, starts = seen[1], {periods = seen[2], hours = seen[3]}
-    for kind, start in pairs(starts) do
+-- A submission is {id, attempt, site, spider, type, age, at}.
+local function add(seen, rule, status, code, tasks)
+    local at = tonumber(seen[7])
+    local day = math.floor(at / 86400)
+    for kind, seconds in pairs({periods = 300, hours = 3600}) do
         local key = prefix .. kind .. ':' .. day
-        local count = {start, seen[4], seen[5], seen[6], seen[7], seen[8], status, code}
+        local start = string.format('%d', math.floor(at / seconds) * seconds)
+        local count = {start, seen[3], seen[4], seen[5], seen[6], rule, status, code}
         redis.call('HINCRBY', key, cjson.encode(count), tasks)
         redis.call('EXPIRE', key, keep[kind])
     end
 end
 
-local function set_status(task, seen, status, code)
+local function set_status(task, seen, rule, status, code)
     local counted = redis.call('HGET', task, 'counted')
     if counted then
         local old = cjson.decode(counted)
-        add(old[1], old[2], old[3], -1)
+        add(old[1], old[2], old[3], old[4], -1)
     end
-    redis.call('HSET', task, 'counted', cjson.encode({seen, status, code}), 'status', status)
+    counted = cjson.encode({seen, rule, status, code})
+    redis.call('HSET', task, 'counted', counted, 'status', status)
     redis.call('EXPIRE', task, keep.tasks)
-    add(seen, status, code, 1)
+    add(seen, rule, status, code, 1)
 end
 
+-- Each takes the event as JSON, and then its members.
 local events = {}
 
-function events.sent(id, attempt)
+function events.Sent(_, id, attempt)
     local task = prefix .. 'task:' .. id
     redis.call('HSETNX', task, 'first', attempt)
     redis.call('EXPIRE', task, keep.tasks)
 end
 
-function events.not_sent(id, attempt)
+function events.NotSent(_, id, attempt)
     local task = prefix .. 'task:' .. id
     if redis.call('HGET', task, 'first') == attempt then redis.call('HDEL', task, 'first') end
 end
 
 -- The first verdict on a task is final, except that reject() may overrule "passed" of the same
 -- attempt, and that a claim may follow on a report that was withheld.
-local function verdict(id, attempt, seen, status)
-    local task = prefix .. 'task:' .. id
+function events.Withheld(_, seen, rule, status)
+    local task = prefix .. 'task:' .. seen[1]
     local old = redis.call('HGET', task, 'status')
-    local is_same = redis.call('HGET', task, 'attempt') == attempt
+    local is_same = redis.call('HGET', task, 'attempt') == seen[2]
     if not old or (old == 'passed' and status ~= 'passed' and is_same) then
-        redis.call('HSET', task, 'attempt', attempt)
-        set_status(task, seen, status, '')
+        redis.call('HSET', task, 'attempt', seen[2])
+        set_status(task, seen, rule, status, '')
     end
 end
 
-function events.passed(id, attempt, seen)
-    events.sent(id, attempt)
-    verdict(id, attempt, seen, 'passed')
+function events.Passed(text, seen)
+    events.Sent(text, seen[1], seen[2])
+    events.Withheld(text, seen, '', 'passed')
 end
 
-events.withheld = verdict
-
-function events.claimed(id, attempt, seen, claim)
+function events.Claimed(text, seen, rule)
+    local id, attempt = seen[1], seen[2]
     local task = prefix .. 'task:' .. id
     local state = redis.call('HGET', task, 'state')
     if state then
@@ -78,14 +82,14 @@ function events.claimed(id, attempt, seen, claim)
     end
     local first = redis.call('HGET', task, 'first')
     if first and first ~= attempt and not arguments.report_reused then return 'withheld/reused' end
-    events.sent(id, attempt)
+    events.Sent(text, id, attempt)
     redis.call('HSET', task, 'state', 'pending', 'attempt', attempt)
-    redis.call('HSET', pending, id, claim)
+    redis.call('HSET', pending, id, text)
     redis.call('HSET', owners, id, run)
-    set_status(task, seen, 'pending', '')
+    set_status(task, seen, rule, 'pending', '')
 end
 
-function events.finished(id, status, code)
+function events.Finished(_, id, status, code)
     local task = prefix .. 'task:' .. id
     if redis.call('HGET', owners, id) ~= run then return end
     redis.call('HDEL', pending, id)
@@ -93,15 +97,18 @@ function events.finished(id, status, code)
     redis.call('HSET', task, 'state', 'finished')
     redis.call('EXPIRE', task, keep.tasks)
     local counted = redis.call('HGET', task, 'counted')
-    if counted then set_status(task, cjson.decode(counted)[1], status, code) end
+    if counted then
+        local old = cjson.decode(counted)
+        set_status(task, old[1], old[2], status, code)
+    end
 end
 
-function events.released(id)
+function events.Released(_, id)
     if redis.call('HGET', owners, id) == run then redis.call('HDEL', owners, id) end
 end
 
-function events.alert(alert)
-    redis.call('RPUSH', prefix .. 'alerts', alert)
+function events.Alert(text)
+    redis.call('RPUSH', prefix .. 'alerts', text)
     redis.call('LTRIM', prefix .. 'alerts', -keep.alerts, -1)
     redis.call('EXPIRE', prefix .. 'alerts', keep.hours)
 end
@@ -118,7 +125,8 @@ function functions.write()
     for n, event in ipairs(arguments.events) do
         local done, reply = pcall(events[event[1]], unpack(event, 2))
         if not done then -- another program has spoilt the key
-            redis.call('DEL', prefix .. 'task:' .. event[2])
+            local id = type(event[3]) == 'table' and event[3][1] or event[3]
+            redis.call('DEL', prefix .. 'task:' .. id)
             done, reply = pcall(events[event[1]], unpack(event, 2))
         end
         replies[n] = done and reply or ''

@@ -16,34 +16,15 @@ from redis.backoff import NoBackoff
 from twisted.internet.defer import Deferred
 
 from ..outcome import Outcome
-from .base import (
-    DAY_SECONDS,
-    KEEP_PERIODS_SECONDS,
-    KEEP_TOTALS_DAYS,
-    PASSED,
-    RECENT_DAYS,
-    Alert,
-    Claimed,
-    Count,
-    Finished,
-    NotSent,
-    Orphans,
-    Released,
-    Sent,
-    Submission,
-    Withheld,
-    hour_of,
-    period_of,
-)
+from . import base
 from .history import Query
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
 
-    from .base import Event
     from .names import RedisName
 
-KEEP_SECONDS: Final = DAY_SECONDS
+KEEP_SECONDS: Final = base.DAY_SECONDS
 """How long a task is remembered after it was last heard of."""
 
 MAX_ALERTS: Final = 1000
@@ -56,8 +37,8 @@ READ_SECONDS: Final = 10.0
 
 _KEEP: Final = {
     "tasks": KEEP_SECONDS,
-    "periods": KEEP_PERIODS_SECONDS + 2 * DAY_SECONDS,
-    "hours": KEEP_TOTALS_DAYS * DAY_SECONDS,
+    "periods": base.KEEP_PERIODS_SECONDS + 2 * base.DAY_SECONDS,
+    "hours": base.KEEP_TOTALS_DAYS * base.DAY_SECONDS,
     "alerts": MAX_ALERTS,
     "alive": ALIVE_SECONDS,
 }
@@ -89,10 +70,10 @@ class RedisBackend:
     def open(self, now: float) -> Deferred[Mapping[str, tuple[int, int]]]:
         return _deferred(self._sites(now))
 
-    def write(self, events: Sequence[Event]) -> Deferred[list[Outcome | None]]:
+    def write(self, events: Sequence[base.Event]) -> Deferred[list[Outcome | None]]:
         return _deferred(self._write(events))
 
-    def recover(self, now: float) -> Deferred[Orphans]:
+    def recover(self, now: float) -> Deferred[base.Orphans]:
         return _deferred(self._recover(now))
 
     def close(self) -> Deferred[None]:
@@ -108,22 +89,22 @@ class RedisBackend:
         passed: Counter[str] = Counter()
         others: Counter[str] = Counter()
         query = Query(keys=("site", "status"))
-        for day in _days(now, RECENT_DAYS):
+        for day in _days(now, base.RECENT_DAYS):
             sums = await self._call("sums", **_asked(query, f"hours:{day}"))
             for count in _counts(query, sums):
-                (passed if count.status == PASSED else others)[count.site] += count.tasks
+                (passed if count.status == base.PASSED else others)[count.site] += count.tasks
         return {site: (passed[site], others[site]) for site in passed | others}
 
-    async def _write(self, events: Sequence[Event]) -> list[Outcome | None]:
+    async def _write(self, events: Sequence[base.Event]) -> list[Outcome | None]:
         replies = await self._call(
             "write",
             run=self._run_id,
             report_reused=self._report_reused,
-            events=[_plain(event) for event in events],
+            events=[[type(e).__name__, json.dumps(e), *_texts(e)] for e in events],
         )
         return [Outcome(reply.decode()) if reply else None for reply in replies]
 
-    async def _recover(self, now: float) -> Orphans:
+    async def _recover(self, now: float) -> base.Orphans:
         # If an answer was lost on the way, what we took then is ours already.
         mine_too, self._may_have_taken = self._may_have_taken, True
         taken = await self._call("recover", run=self._run_id, mine_too=mine_too)
@@ -132,9 +113,9 @@ class RedisBackend:
         expired = [claim.submission.task_id for claim in claims if claim.expires_at <= now]
         if expired:
             outcome = Outcome.EXPIRED.value
-            await self._write([Finished(task_id, outcome, "", now) for task_id in expired])
+            await self._write([base.Finished(task_id, outcome, "", now) for task_id in expired])
         fresh = [claim for claim in claims if claim.expires_at > now]
-        return Orphans(sorted(fresh, key=lambda claim: claim.submission.at), len(expired))
+        return base.Orphans(sorted(fresh, key=lambda claim: claim.submission.at), len(expired))
 
     async def _close(self) -> None:
         try:
@@ -143,7 +124,7 @@ class RedisBackend:
             await self._redis.aclose()
 
 
-def read(name: RedisName, query: Query, now: float) -> tuple[list[Count], list[Alert]]:
+def read(name: RedisName, query: Query, now: float) -> tuple[list[base.Count], list[base.Alert]]:
     """The counts and alerts in the ledger *name* that *query* asks for.
 
     Raises:
@@ -151,13 +132,13 @@ def read(name: RedisName, query: Query, now: float) -> tuple[list[Count], list[A
     """
     hours, periods = {"before": _EVER}, {}
     if "period" in query.keys:
-        fresh = hour_of(now - KEEP_PERIODS_SECONDS)
+        fresh = base.hour_of(now - base.KEEP_PERIODS_SECONDS)
         hours, periods = {"before": fresh}, {"first": max(fresh, query.first_hour)}
-    asked = [_asked(query, f"hours:{day}", **hours) for day in _days(now, KEEP_TOTALS_DAYS)]
+    asked = [_asked(query, f"hours:{day}", **hours) for day in _days(now, base.KEEP_TOTALS_DAYS)]
     if periods:
-        days = _days(now, KEEP_PERIODS_SECONDS // DAY_SECONDS + 1)
+        days = _days(now, base.KEEP_PERIODS_SECONDS // base.DAY_SECONDS + 1)
         asked += [_asked(query, f"periods:{day}", **periods) for day in days]
-    counts: Counter[Count] = Counter()
+    counts: Counter[base.Count] = Counter()
     prefix = _prefix(name)
     try:
         with _connect(redis.Redis, name, READ_SECONDS) as server:
@@ -165,7 +146,9 @@ def read(name: RedisName, query: Query, now: float) -> tuple[list[Count], list[A
                 sums = server.eval(_SCRIPT, 1, prefix, "sums", json.dumps(arguments))
                 for count in _counts(query, sums):
                     counts[count._replace(tasks=0)] += count.tasks
-            alerts = [Alert(*json.loads(text)) for text in server.lrange(f"{prefix}alerts", 0, -1)]
+            alerts = [
+                base.Alert(*json.loads(text)) for text in server.lrange(f"{prefix}alerts", 0, -1)
+            ]
     except (redis.RedisError, ValueError) as error:
         raise ValueError(f"{name.shown} cannot be read: {error}") from error
     return [count._replace(tasks=tasks) for count, tasks in sorted(counts.items())], alerts
@@ -187,12 +170,12 @@ def _prefix(name: RedisName) -> str:
 
 def _days(now: float, days: int) -> list[int]:
     """The numbers of the last *days* days, the oldest first."""
-    return [int(now // DAY_SECONDS) - day for day in reversed(range(days))]
+    return [int(now // base.DAY_SECONDS) - day for day in reversed(range(days))]
 
 
 def _asked(query: Query, totals: str, **bounds: Any) -> dict[str, Any]:
     """The arguments of ``sums``: the tasks in these *totals* that *query* asks for."""
-    positions = [n for n, key in enumerate(Count._fields, 1) if key in query.ordered_keys]
+    positions = [n for n, key in enumerate(base.Count._fields, 1) if key in query.ordered_keys]
     return {
         "totals": totals,
         "first": query.first_hour,
@@ -204,7 +187,7 @@ def _asked(query: Query, totals: str, **bounds: Any) -> dict[str, Any]:
     }
 
 
-def _counts(query: Query, sums: Sequence[Any]) -> list[Count]:
+def _counts(query: Query, sums: Sequence[Any]) -> list[base.Count]:
     """The counts in what ``sums`` gives."""
     counts = [
         query.count(json.loads(values), tasks)
@@ -213,36 +196,16 @@ def _counts(query: Query, sums: Sequence[Any]) -> list[Count]:
     return [count._replace(period=int(count.period), age=int(count.age)) for count in counts]
 
 
-def _plain(event: Event) -> list[Any]:
-    """*event* as the script takes it."""
-    if isinstance(event, Alert):
-        return ["alert", json.dumps(event)]
-    if isinstance(event, Sent):
-        return ["sent", str(event.task_id), str(event.attempt)]
-    if isinstance(event, NotSent):
-        return ["not_sent", *map(str, event)]
-    if isinstance(event, Finished):
-        return ["finished", str(event.task_id), event.outcome, event.code]
-    if isinstance(event, Released):
-        return ["released", str(event.task_id)]
-    seen = event.submission
-    rule = "" if not isinstance(event, (Claimed, Withheld)) else event.rule
-    day, hour, period = int(seen.at // DAY_SECONDS), hour_of(seen.at), period_of(seen.at)
-    times = [str(day), str(period), str(hour)]
-    where = [*times, seen.site, seen.spider, seen.type, str(seen.age), rule]
-    plain = [str(seen.task_id), str(seen.attempt), where]
-    if isinstance(event, Claimed):
-        return ["claimed", *plain, json.dumps(event)]
-    return (
-        ["withheld", *plain, event.outcome] if isinstance(event, Withheld) else ["passed", *plain]
-    )
+def _texts(value: Any) -> Any:
+    """*value* with its numbers as text: those of Lua are not exact enough for ids."""
+    return [*map(_texts, value)] if isinstance(value, tuple) else str(value)
 
 
-def _claim(text: bytes) -> Claimed | None:
+def _claim(text: bytes) -> base.Claimed | None:
     """The claim that was written as *text*; ``None`` if it was not us who wrote it."""
     try:
         submission, *others = json.loads(text)
-        return Claimed(Submission(*submission), *others)
+        return base.Claimed(base.Submission(*submission), *others)
     except (ValueError, TypeError):
         return None
 

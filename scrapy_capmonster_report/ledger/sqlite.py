@@ -64,7 +64,8 @@ class SQLiteBackend:
         return self._in_thread(self._open, now)
 
     def write(self, events: Sequence[Event]) -> Deferred[list[Outcome | None]]:
-        return self._in_thread(self._transaction, self._write, events)
+        reused = self._report_reused
+        return self._in_thread(self._transaction, sql.write, events, self._locks.run_id, reused)
 
     def recover(self, now: float) -> Deferred[Orphans]:
         return self._in_thread(self._recover, now)
@@ -106,11 +107,6 @@ class SQLiteBackend:
         self._locks.find_old(sql.owners(database))
         self._locks.forget_ended(remove=True)
         return sql.sites(database, now)
-
-    def _write(self, database: sqlite3.Connection, events: Sequence[Event]) -> list[Outcome | None]:
-        return sql.write(
-            database, events, run_id=self._locks.run_id, report_reused=self._report_reused
-        )
 
     def _recover(self, now: float) -> Orphans:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from functools import cached_property
-from time import perf_counter
+from time import thread_time
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from urllib.parse import urljoin, urlsplit
 
@@ -66,7 +66,7 @@ class Page:
         request: Request,
         followed: Sequence[str] = (),
         unknown: frozenset[str] = frozenset(),
-        clock: Callable[[], float] = perf_counter,
+        clock: Callable[[], float] = thread_time,
     ) -> None:
         self.response = response
         self.request = request
@@ -94,10 +94,10 @@ class Page:
         """The host of the response's URL, as :func:`~.hosts.host_of` gives it."""
         return host_of(self.url)
 
-    @cached_property
+    @property
     def redirects(self) -> Sequence[str]:
         """Every URL that the site redirected this request to, also where this response leads."""
-        target = location_of(self.response) or _refresh_of(self.response)
+        target = self.view(_target_of)
         return self._followed if target is None else [*self._followed, target]
 
     def header(self, name: str) -> list[str]:
@@ -133,6 +133,10 @@ class Page:
     def words(self) -> str:
         """The words that the page shows; ``""`` if it has no nodes."""
         return self.view(_words_of)
+
+
+def _target_of(page: Page) -> str | None:
+    return location_of(page.response) or _refresh_of(page.response)
 
 
 def _text_of(page: Page) -> str | None:
@@ -212,7 +216,7 @@ def location_of(response: Response) -> str | None:
 
 def _refresh_of(response: Response) -> str | None:
     """Where the meta refresh of a page leads."""
-    if not isinstance(response, HtmlResponse):
+    if not isinstance(response, HtmlResponse) or len(response.body) > MAX_BODY:
         return None
     try:
         # Scrapy remembers what it finds for its own middleware.

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from time import perf_counter
+from time import thread_time
 from typing import TYPE_CHECKING, Any, Final
 
 from .conditions import Domains, Redirect, Status, all_hold
@@ -132,7 +132,7 @@ class Rules:
         *,
         judges: bool = True,
         spider: Spider | None = None,
-        clock: Callable[[], float] = perf_counter,
+        clock: Callable[[], float] = thread_time,
     ) -> None:
         self.judges = judges
         self._log_extra = {"spider": spider}

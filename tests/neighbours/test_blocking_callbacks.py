@@ -12,6 +12,7 @@ import os
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,10 @@ class Service:
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
+
+            def handle(self) -> None:
+                with suppress(OSError, ValueError):  # the client went away; what it got counts
+                    super().handle()
 
             def log_message(self, *args: Any) -> None:
                 pass

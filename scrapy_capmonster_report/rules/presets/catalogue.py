@@ -55,8 +55,8 @@ _SERVICES: Final = {
         PresetRule(
             (
                 SUBMISSION,
-                *element("the widget of hCaptcha", ".h-captcha, h-captcha"),
                 CAPTCHA_ERROR,
+                *element("the widget of hCaptcha", ".h-captcha, h-captcha"),
             ),
             "token",
         ),
@@ -94,7 +94,8 @@ _SERVICES: Final = {
 
 
 def _form(value: str, css: str, kind: str = "image") -> PresetRule:
-    return PresetRule((*element(value, css), CAPTCHA_ERROR), kind)
+    # Selectors last: where there is no such error they need not be asked.
+    return PresetRule((CAPTCHA_ERROR, *element(value, css)), kind)
 
 
 _SOFTWARE: Final = {
@@ -107,17 +108,7 @@ _SOFTWARE: Final = {
         _IMAGE_JSON,
     ),
     "django-recaptcha": (
-        PresetRule(
-            (
-                *element(
-                    "an error of a Django form",
-                    ".errorlist, .invalid-feedback, .help-block, .alert-block",
-                ),
-                WIDGET,
-                CAPTCHA_ERROR,
-            ),
-            "token",
-        ),
+        PresetRule((WIDGET, CAPTCHA_ERROR), "token"),
         _TOKEN_JSON,
     ),
     "rails-recaptcha": (PresetRule((WIDGET, NAMED_ERROR), "token"), _TOKEN_JSON),
@@ -177,7 +168,7 @@ _SOFTWARE: Final = {
     ),
     "wordpress-plugins": (
         PresetRule(
-            (*element("an error of WordPress", "#login_error, .wp-die-message"), CAPTCHA_ERROR),
+            (CAPTCHA_ERROR, *element("an error of WordPress", "#login_error, .wp-die-message")),
             "token",
         ),
         PresetRule((HUMAN_ERROR,), "token", {"status": 403, "method": "POST"}),

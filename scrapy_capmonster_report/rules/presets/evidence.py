@@ -12,13 +12,10 @@ from scrapy.selector import Selector
 from ..page import NOT_JSON
 from .answers import Saying, names_errors, sayings, succeeded
 from .messages import About, matters, rejects
-from .places import MAX_FIELDS, Error, Reader, Sight, is_captchas_own
+from .places import MAX_FIELDS, Error, Reader, Sight, fields_in, is_captchas_own
 
 if TYPE_CHECKING:
     from ..page import Page
-
-MAX_PAGE: Final = 1500
-"""Characters that a page shows, at most, that is all about one error."""
 
 _MAX_SCRIPT: Final = 100_000
 """Characters of a script that is read as JSON, or for its ``alert()``."""
@@ -86,8 +83,9 @@ def said_in_scripts(page: Page) -> list[Saying]:
     """What scripts of JSON in a page say in members for errors."""
     if page.selector is None:
         return []
-    scripts = page.selector.root.iterfind(".//script[@type='application/json']")
-    parsed = [_parsed(script.text) for script in islice(scripts, _MAX_SCRIPTS)]
+    scripts = islice(page.selector.root.iter("script"), _MAX_SCRIPTS)
+    texts = [script.text for script in scripts if script.get("type") == "application/json"]
+    parsed = [_parsed(text) for text in texts]
     found = [saying for value in parsed if value is not NOT_JSON for saying in sayings(value)]
     return [
         saying
@@ -163,7 +161,7 @@ def error_on(seen: Sight, most: About = About.ITS_PLACE) -> str | None:
     elif not seen.fields:
         level = About.ITS_ANSWER
     for error in seen.errors:
-        if error.place.fields > MAX_FIELDS or _CODE.fullmatch(error.text):
+        if _CODE.fullmatch(error.text):
             continue
         is_one = rejects(error.text, min(level, most)) or (
             most is About.ITS_PLACE
@@ -171,7 +169,11 @@ def error_on(seen: Sight, most: About = About.ITS_PLACE) -> str | None:
             and rejects(error.text, About.ITS_PLACE)
             and is_captchas_own(error.place)
         )
-        if is_one and not any(_is_the_cause(other, error) for other in seen.errors):
+        if (
+            is_one
+            and fields_in(error.place) <= MAX_FIELDS
+            and not any(_is_the_cause(other, error) for other in seen.errors)
+        ):
             return error.text
     return None
 
@@ -183,7 +185,7 @@ def _is_the_cause(other: Error, error: Error) -> bool:
     kinds = matters(other.text)
     if {"late", "theirs"} <= kinds:
         return True
-    one, two = other.place.element, error.place.element
+    one, two = other.place, error.place
     is_beside = one is two or one.getparent() is two.getparent()
     return is_beside and not kinds.isdisjoint(("late", "limit", "theirs"))
 
@@ -218,8 +220,8 @@ def alerts(page: Page) -> list[str]:
         match = _ALERT.match(text) if len(text) <= _MAX_SCRIPT else None
         if match and not _CONDITIONAL.search(text):
             found.append(_unescaped(match["text"]))
-    onload = page.selector.root.xpath("string(//body/@onload)")
-    if match := _ALERT.match(onload):
+    body = page.selector.root.find("body")
+    if match := _ALERT.match("" if body is None else body.get("onload", "")):
         found.append(_unescaped(match["text"]))
     return found
 
@@ -240,6 +242,6 @@ def _unescaped(text: str) -> str:
 def human_error(page: Page) -> str | None:
     """The one sentence of Simple Cloudflare Turnstile, where WordPress stops with it."""
     for error in page.view(sight).errors:
-        if "wp-die" in error.place.element.get("class", "") and _HUMAN.search(error.text.lower()):
+        if "wp-die" in error.place.get("class", "") and _HUMAN.search(error.text.lower()):
             return error.text
     return None

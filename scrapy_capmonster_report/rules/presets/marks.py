@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from ..page import Page
 
 
+_MAX_SHORT_PAGE: Final = 1500
+"""Characters that a page shows, at most, that is all about one error."""
+
+_MAX_SHORT_BODY: Final = 100_000
+
+
 def _judged(page: Page) -> str | None:
     is_another = page.status in (404, 429) or page.status > 500
     return None if is_another else f"status {page.status}"
@@ -42,8 +48,9 @@ def _redirect(page: Page) -> str | None:
 
 def _short(page: Page) -> str | None:
     seen = page.view(evidence.sight)
-    is_short = 0 < seen.length <= evidence.MAX_PAGE and not seen.captcha and not seen.fields
-    return f"{seen.length} characters" if is_short else None
+    if not seen.errors or seen.captcha or seen.fields or len(page.response.body) > _MAX_SHORT_BODY:
+        return None
+    return f"{len(page.words)} characters" if len(page.words) <= _MAX_SHORT_PAGE else None
 
 
 def _answer(page: Page) -> str | None:

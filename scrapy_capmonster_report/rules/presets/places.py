@@ -5,13 +5,19 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ..visible import BEGIN, BLOCKS, END, visible
+from ..visible import BLOCKS, is_unseen
 from .messages import MAX_LENGTH
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MAX_ERRORS: Final = 200
 """Texts of errors; a page with more is a list and says nothing of an answer."""
+
+MAX_MARKED: Final = 2000
+"""Elements that are marked as errors, empty ones included; likewise."""
 
 _MAX_DISTANCE: Final = 4
 """Levels from a text up to the element that is marked as an error, or to the captcha's group."""
@@ -21,6 +27,10 @@ MAX_FIELDS: Final = 3
 
 _MAX_SCANNED: Final = 200
 """Elements of a group that are searched for fields."""
+
+_MAX_TEXT: Final = 4 * MAX_LENGTH
+"""Characters of a text that are read, white space included."""
+
 
 _MARKED = re.compile(
     r"[Ee]rror|ERROR|(?:^|[\s_-])[Ee]rr|[a-z]Err|danger|invalid|alert|warn|fail|wrong|incorrect"
@@ -67,36 +77,17 @@ _NOT_A_PICTURE = re.compile("[rh]e?captcha|logo|badge|icon")
 _PICTURES: Final = frozenset(("img", "svg", "canvas"))
 
 
-_TELLING: Final = _QUOTES | _INLINE_QUOTES | _PICTURES | {"center"}
-"""Elements that say something without any attributes."""
-
-
-@dataclass(eq=False)
-class Place:
-    """An element that is marked as an error.
-
-    Args:
-        element: the element.
-        depth: how deep it is.
-        fields: how many fields are in it (and, until it has ended, before it).
-    """
-
-    element: Any
-    depth: int
-    fields: int
-
-
 class Error(NamedTuple):
     """A text that a page shows as an error.
 
     Args:
         text: the text.
-        place: the element that is marked as an error.
+        place: the nearest element around it that is marked as an error.
         item: the item of a list that it stands in, if it does.
     """
 
     text: str
-    place: Place
+    place: Any
     item: Any
 
 
@@ -105,8 +96,6 @@ class Sight:
     """What a page shows of errors and captchas."""
 
     errors: list[Error] = field(default_factory=list)
-    length: int = 0
-    """Characters that the page shows."""
     fields: int = 0
     """Fields to be filled in."""
     widget: str = ""
@@ -139,18 +128,8 @@ class _TooManyError(Exception):
     """The page has more errors than a form has."""
 
 
-class _Frame(NamedTuple):
-    """What is left with an element."""
-
-    element: Any
-    is_quote: bool
-    closing: str
-    place: Place | None
-    outer: Place | None
-
-
 class Reader:
-    """Reads the page below *root*, once.
+    """Reads the page below *root*: each element once, and texts only in those that are marked.
 
     Args:
         root: the page's outermost element.
@@ -159,152 +138,137 @@ class Reader:
     def __init__(self, root: Any) -> None:
         self.sight = Sight()
         self._meanings: dict[str, tuple[bool, bool]] = {}
-        self._frames: list[_Frame] = []
-        self._place: Place | None = None
-        self._depth = self._quotes = self._fields = 0
-        self._block: list[str] = []
-        self._item: Any = None
+        self._shown: dict[Any, bool] = {None: True}
+        for element in root.iter(*_FIELDS):
+            self._look_at_a_field(element)
+        for element in root.iter(*_PICTURES):
+            self.sight.has_pictures = True
+            if not self.sight.picture and is_picture(element):
+                self.sight.picture = _shown(element)
+        marked = [element for element in root.iter("*") if self._is_marked(element)]
+        self._marked = frozenset(marked)
+        if len(marked) > MAX_MARKED:
+            return
         try:
-            self._read(root)
+            for element in filter(self._is_shown, marked):
+                self._read(element)
         except _TooManyError:
-            self.sight = Sight()
+            self.sight.errors.clear()
 
-    def _read(self, root: Any) -> None:
-        length, innermost = 0, None
-        for event, element, attributes in visible(root):
-            tag = element.tag
-            if self._block and tag in BLOCKS:
-                self._flush()
-            if event is BEGIN:
-                self._depth += 1
-                if tag == "li":
-                    self._item = element
-                if (attributes or tag in _TELLING) and self._begin(element, tag, attributes):
-                    innermost = element
-                text = element.text
-            else:
-                if event is END:
-                    self._depth -= 1
-                    if element is self._item:
-                        self._item = None
-                    if element is innermost:
-                        innermost = self._end()
-                text = element.tail
-            if text:
-                length += len(text)
-                if self._place is not None and not self._quotes:
-                    self._block.append(text[: MAX_LENGTH * 4])
-        self._flush()
-        self.sight.length, self.sight.fields = length, self._fields
-
-    def _begin(self, element: Any, tag: str, attributes: list[tuple[str, str]]) -> bool:
-        """Note what an element says; whether it matters when it ends."""
-        named, is_marked = "", tag == "center"
-        for name, value in attributes:
+    def _is_marked(self, element: Any) -> bool:
+        """Whether an element is marked as an error; one of a captcha is noted."""
+        named, is_red = "", False
+        for name, value in element.items():
             if name == "class" or name == "id" or name == "role":
                 named += value + " "
             elif name == "style" or name == "color":
-                is_marked |= _RED.search(f"color:{value}" if name == "color" else value) is not None
+                is_red |= _RED.search(f"color:{value}" if name == "color" else value) is not None
             elif name == "data-sitekey":
                 named += "captcha g-recaptcha "
-        is_error, is_captcha = self._meaning(named)
-        is_marked = (is_marked or is_error) and tag not in _OTHERS_WORDS
-        if tag in _FIELDS:
-            self._look_at_a_field(dict(attributes))
-        elif tag in _PICTURES:
-            self._look_at_a_picture(element, attributes)
-        elif is_captcha:
-            self.sight.is_named = True
-            if not self.sight.widget and _WIDGET.search(named):
-                self.sight.widget = _shown(tag, attributes)
-        if not is_marked and tag not in _QUOTES and tag not in _INLINE_QUOTES:
-            return False
-        self._open(element, tag, is_marked=is_marked)
-        return True
-
-    def _open(self, element: Any, tag: str, *, is_marked: bool) -> None:
-        is_quote, closing, place = False, "", None
-        if is_marked:
-            self._flush()
-            place = Place(element, self._depth, self._fields)
-        elif tag in _QUOTES:
-            is_quote = True
-        elif self._block or tag not in _EMPHASES:
-            self._block.append("“")
-            closing = "”"
-        self._frames.append(_Frame(element, is_quote, closing, place, self._place))
-        self._quotes += is_quote
-        self._place = place or self._place
-
-    def _end(self) -> Any:
-        """Leave the innermost element that matters; the one that is innermost then."""
-        frame = self._frames.pop()
-        self._quotes -= frame.is_quote
-        self._block.append(frame.closing)
-        if frame.place is not None:
-            self._flush()
-            frame.place.fields = self._fields - frame.place.fields
-        self._place = frame.outer
-        return self._frames[-1].element if self._frames else None
-
-    def _meaning(self, named: str) -> tuple[bool, bool]:
-        """Whether an element of such classes, id and role is an error, and a captcha's."""
         meaning = self._meanings.get(named)
         if meaning is None:
             is_error = bool(_MARKED.search(named)) and not _NOT_MARKED.search(named)
             meaning = self._meanings[named] = is_error, bool(_WIDGET_OR_NAME.search(named))
-        return meaning
+        is_error, is_captcha = meaning
+        if is_captcha and element.tag not in _FIELDS and self._is_shown(element):
+            self.sight.is_named = True
+            if not self.sight.widget and _WIDGET.search(named):
+                self.sight.widget = _shown(element)
+        return (is_error or is_red or element.tag == "center") and element.tag not in _OTHERS_WORDS
 
-    def _flush(self) -> None:
-        """A block has ended: note its text if it stands where errors do."""
-        if not self._block:
-            return
-        text = " ".join("".join(self._block).split())
-        self._block = []
-        place = self._place
-        if text and place is not None and self._depth - place.depth <= _MAX_DISTANCE:
+    def _is_shown(self, element: Any) -> bool:
+        """Whether an element is shown, and not in a quotation; each ancestor is asked once."""
+        asked = []
+        while element not in self._shown:
+            asked.append(element)
+            if is_unseen(element) or element.tag in _OTHERS_WORDS:
+                self._shown[element] = False
+            else:
+                element = element.getparent()
+        answer = self._shown[element]
+        self._shown.update(dict.fromkeys(asked, answer))
+        return answer
+
+    def _read(self, place: Any) -> None:
+        """Note the texts in *place*, block by block, without those in places of their own."""
+        block: list[str] = []
+        item = next((e for e in (place, *islice(place.iterancestors(), 2)) if e.tag == "li"), None)
+        for text, ends_block, inside in _texts(place, item, self._marked, 0):
+            if ends_block:
+                self._note(block, place, item)
+                block = []
+            item = inside
+            block.append(text)
+        self._note(block, place, item)
+
+    def _note(self, block: list[str], place: Any, item: Any) -> None:
+        if text := " ".join("".join(block).split()):
             if len(self.sight.errors) == MAX_ERRORS:
                 raise _TooManyError
-            self.sight.errors.append(Error(text, place, self._item))
+            self.sight.errors.append(Error(text, place, item))
 
-    def _look_at_a_picture(self, element: Any, attributes: list[tuple[str, str]]) -> None:
-        self.sight.has_pictures = True
-        if not self.sight.picture and is_picture(element):
-            self.sight.picture = _shown(element.tag, attributes)
-
-    def _look_at_a_field(self, attributes: dict[str, str]) -> None:
-        sight = self.sight
-        name = name_of(attributes)
+    def _look_at_a_field(self, element: Any) -> None:
+        sight, name = self.sight, name_of(element)
         is_captcha = bool(CAPTCHA_NAME.search(name))
         sight.is_named |= "captcha" in name
-        if attributes.get("type", "").lower() in _NOT_TYPED:
+        if element.get("type", "").lower() in _NOT_TYPED:
             return
-        self._fields += 1
-        if _OTHER_CODE.search(name) and ("code" in name or "otp" in name or not is_captcha):
-            sight.has_other_code |= is_captcha or "code" in name or "otp" in name
+        sight.fields += 1
+        is_code = is_captcha or "code" in name or "otp" in name
+        if is_code and _OTHER_CODE.search(name):
+            sight.has_other_code = True
         elif is_captcha and not sight.input:
-            sight.input = _shown("input", list(attributes.items()))
+            sight.input = _shown(element)
 
 
-def name_of(attributes: Any) -> str:
+def _texts(
+    element: Any, item: Any, marked: frozenset[Any], depth: int
+) -> Iterator[tuple[str, bool, Any]]:
+    """The texts in *element*, whether each begins a block, and the item that it stands in."""
+    is_block = element.tag in BLOCKS
+    yield (element.text or "")[:_MAX_TEXT], is_block, item
+    for child in element:
+        tag = child.tag
+        if not isinstance(tag, str) or is_unseen(child):
+            pass
+        elif child in marked or tag in _QUOTES or depth == _MAX_DISTANCE:
+            yield "", True, item
+        elif tag in _INLINE_QUOTES and (tag not in _EMPHASES or (element.text or "").strip()):
+            yield f"“{''.join(islice(child.itertext(), _MAX_SCANNED))[:_MAX_TEXT]}”", False, item
+        else:
+            yield from _texts(child, child if tag == "li" else item, marked, depth + 1)
+            if tag in BLOCKS:
+                yield "", True, item
+        yield (child.tail or "")[:_MAX_TEXT], False, item
+
+
+def name_of(element: Any) -> str:
     """What a field is called, in lower case."""
-    return f"{attributes.get('name', '')} {attributes.get('id', '')}".lower()
+    return f"{element.get('name', '')} {element.get('id', '')}".lower()
 
 
-def _shown(tag: str, items: list[tuple[str, str]]) -> str:
+def _shown(element: Any) -> str:
     """The beginning of an element, to be read by people."""
-    told = ("class", "id", "name", "src")
-    attributes = "".join(f' {name}="{value[:60]}"' for name, value in items if name in told)
-    return f"<{tag}{attributes}>"
+    told = [(name, element.get(name)) for name in ("class", "id", "name", "src")]
+    attributes = "".join(f' {name}="{value[:60]}"' for name, value in told if value)
+    return f"<{element.tag}{attributes}>"
 
 
-def is_captchas_own(place: Place) -> bool:
+def fields_in(place: Any) -> int:
+    """How many fields are in the beginning of an element."""
+    elements = islice(place.iter("*"), _MAX_SCANNED)
+    return sum(
+        element.tag in _FIELDS and element.get("type", "").lower() not in _NOT_TYPED
+        for element in elements
+    )
+
+
+def is_captchas_own(element: Any) -> bool:
     """Whether an error stands in the captcha's own place, so that it need not name it.
 
     The element of the error is called like the captcha's field, or the nearest group around it has
     the captcha's fields only, or the list of errors stands before the captcha's field or after it.
     """
-    element = place.element
     attributes = " ".join(
         element.get(name, "") for name in ("id", "class", "for", "data-valmsg-for")
     )
@@ -330,7 +294,7 @@ def _fields_in(group: Any) -> bool | None:
     for element in islice(group.iter("*"), _MAX_SCANNED):
         tag, kind = element.tag, element.get("type", "").lower()
         if tag in _FIELDS and (kind not in _NOT_TYPED or kind == "hidden"):
-            name = name_of(element.attrib)
+            name = name_of(element)
             if CAPTCHA_NAME.search(name) and not _OTHER_CODE.search(name):
                 is_captcha = True
             elif kind != "hidden":

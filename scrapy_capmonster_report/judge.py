@@ -1,0 +1,161 @@
+"""The verdict on an answer: by the rules, or by a callback."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+from . import stats
+from .attempts import CACHED, PASSED, REJECTED, UNJUDGED
+from .outcome import BY_CALLBACK
+from .redirects import redirected_to
+from .task import DONT_REPORT
+from .text import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from scrapy import Request
+    from scrapy.http import Response
+
+    from .attempts import Attempt, Attempts
+    from .insight import ClosingHints
+    from .reporter import Reporter
+    from .rules import Rule, Rules
+    from .saved_pages import SavedPages
+    from .stats import Stats
+    from .task import Kind
+
+logger = logging.getLogger(__name__)
+
+REJECTED_FLAG: Final = "captcha-rejected"
+
+
+class Judge:
+    """Decides in memory whether an answer was rejected, and hands over.
+
+    Args:
+        rules: the rules.
+        attempts: knows which attempt was the first.
+        reporter: is told the verdict.
+        saved_pages: keep some of what was judged.
+        counters: count verdicts.
+        hints: hear which hosts were seen.
+        log_extra: what log records carry.
+    """
+
+    def __init__(
+        self,
+        rules: Rules,
+        attempts: Attempts,
+        reporter: Reporter,
+        saved_pages: SavedPages,
+        counters: Stats,
+        hints: ClosingHints,
+        log_extra: dict[str, Any],
+    ) -> None:
+        self._rules = rules
+        self._attempts = attempts
+        self._reporter = reporter
+        self._saved_pages = saved_pages
+        self._stats = counters
+        self._hints = hints
+        self._log_extra = log_extra
+        self._broken_rules: set[str] = set()
+
+    def response(self, request: Request, response: Response, attempt: Attempt | None) -> None:
+        """Judge *response*, unless it is where a page that was rejected led by a meta refresh."""
+        if attempt is None or attempt.verdict != REJECTED:
+            self._judge(request, response, attempt, self._rules.match)
+
+    def redirect(self, request: Request, response: Response, is_all: bool) -> None:
+        """Judge a 3xx that Scrapy does not follow.
+
+        Args:
+            is_all: whether nothing more will come, so that the answer passed if no rule matches.
+        """
+        attempt = self._attempts.answered(request, response)
+        self._judge(request, response, attempt, self._rules.match_redirects, is_all=is_all)
+
+    def accepted(self, request: Request) -> None:
+        """Hear from a callback that the site accepted the answer."""
+        attempt = self._attempts.of(request)
+        if attempt is not None and attempt.verdict == UNJUDGED:
+            self._stats.count(stats.CHECKED)
+            self._pass(request, attempt)
+
+    def rejected(self, request: Request, reason: str) -> None:
+        """Hear from a callback that the site rejected the answer."""
+        attempt = self._attempts.of(request)
+        if attempt is not None and attempt.verdict == UNJUDGED:
+            self._stats.count(stats.CHECKED)
+        self._reject(request, None, attempt, BY_CALLBACK, None, one_line(reason))
+
+    def _judge(
+        self,
+        request: Request,
+        response: Response,
+        attempt: Attempt | None,
+        match: Callable[..., Rule | None],
+        *,
+        is_all: bool = True,
+    ) -> None:
+        if request.meta.get(DONT_REPORT) or not self._rules.judges:
+            return
+        redirects = redirected_to(request, response, attempt.begun) if attempt else []
+        rule = match(response, request, redirects=redirects, on_error=self._rule_failed)
+        if rule is None and not is_all:
+            return
+        self._stats.count(stats.CHECKED)
+        self._hints.checked(response)
+        self._saved_pages.judged(
+            request,
+            response,
+            site=attempt.site if attempt else "",
+            redirects=redirects,
+            rule=None if rule is None else rule.name,
+        )
+        if rule is None:
+            # A server in trouble has not judged the answer.
+            self._pass(request, attempt, accepted=response.status < 500)
+            return
+        if REJECTED_FLAG not in response.flags:
+            response.flags.append(REJECTED_FLAG)
+        self._reject(request, response, attempt, rule.name, rule.kind)
+
+    def _pass(self, request: Request, attempt: Attempt | None, *, accepted: bool = True) -> None:
+        self._stats.count(stats.PASSED)
+        if attempt is not None and attempt.verdict != CACHED:
+            attempt._replace(verdict=PASSED).write(request.meta)
+            if accepted:
+                self._reporter.passed(request, attempt)
+
+    def _reject(
+        self,
+        request: Request,
+        response: Response | None,
+        attempt: Attempt | None,
+        rule: str,
+        kind: Kind | None,
+        reason: str = "",
+    ) -> None:
+        if attempt is not None and attempt.verdict != CACHED:
+            attempt._replace(verdict=REJECTED).write(request.meta)
+        is_first = attempt is not None and self._attempts.is_first(attempt)
+        self._reporter.rejected(
+            request, response, attempt, rule=rule, kind=kind, is_first=is_first, reason=reason
+        )
+
+    def _rule_failed(self, rule: Rule, raised: Exception) -> None:
+        stat = stats.RULE_ERROR.format(name=rule.name)
+        self._stats.count(stat)
+        if rule.name not in self._broken_rules:
+            self._broken_rules.add(rule.name)
+            logger.error(
+                "The callback of rule %r in CAPMONSTER_REPORT_RULES raised an exception, so the "
+                "rule did not match. (logged once, counted as %s)",
+                rule.name,
+                stats.PREFIX + stat,
+                exc_info=raised,
+                extra=self._log_extra,
+            )

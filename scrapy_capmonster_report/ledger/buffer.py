@@ -1,0 +1,96 @@
+"""The events that wait to be written: claims first, because reports wait for them."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from .base import Claimed, Event, Finished, Released
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+    from ..outcome import Outcome, Report
+
+MAX_BUFFERED: Final = 20_000
+"""Events that wait for the backend at most, about 300 bytes each; the oldest are dropped first."""
+
+MIN_BATCH: Final = 200
+MAX_BATCH: Final = 2000
+"""Events written at once."""
+
+BATCH_SECONDS: Final = 0.25
+"""Batches grow while they take less than this, and shrink if they take more than twice as long:
+other processes wait for them."""
+
+
+class Waiting(NamedTuple):
+    """A report that waits for its claim, since the tick of that number."""
+
+    report: Report
+    answer: Deferred[Outcome | None]
+    since: int
+
+
+class Entry(NamedTuple):
+    """An event, and who waits until it is written."""
+
+    event: Event
+    waiting: Waiting | None = None
+
+
+class EventBuffer:
+    """Keeps events until they are written; of too many, the oldest that are not claims go first."""
+
+    def __init__(self) -> None:
+        self._claims: deque[Entry] = deque()  # and what became of them
+        self._others: deque[Entry] = deque()
+        self._batch: list[Entry] = []
+        self._batch_size = MIN_BATCH
+
+    def __len__(self) -> int:
+        return len(self._batch) + len(self._claims) + len(self._others)
+
+    @property
+    def has_claims(self) -> bool:
+        return bool(self._claims)
+
+    def add(self, entry: Entry) -> Entry | None:
+        """Add an entry; gives the one that has to go for it, if any."""
+        is_claim = isinstance(entry.event, (Claimed, Finished, Released))
+        (self._claims if is_claim else self._others).append(entry)
+        if len(self._claims) + len(self._others) <= MAX_BUFFERED:
+            return None
+        return (self._others or self._claims).popleft()
+
+    def take(self) -> list[Event]:
+        """The events to write next. They stay until :meth:`written`."""
+        while len(self._batch) < self._batch_size and (queue := self._claims or self._others):
+            self._batch.append(queue.popleft())
+        return [entry.event for entry in self._batch]
+
+    def written(self, seconds: float) -> list[Entry]:
+        """Let go of the entries that were written, and give them.
+
+        Args:
+            seconds: how long that took.
+        """
+        if seconds < BATCH_SECONDS:
+            self._batch_size = min(self._batch_size * 2, MAX_BATCH)
+        elif seconds > 2 * BATCH_SECONDS:
+            self._batch_size = max(self._batch_size // 2, MIN_BATCH)
+        written, self._batch = self._batch, []
+        return written
+
+    def waiting(self) -> list[Waiting]:
+        """Who waits for a claim."""
+        entries = (*self._batch, *self._claims)
+        return [e.waiting for e in entries if e.waiting and not e.waiting.answer.called]
+
+    def clear(self) -> list[Entry]:
+        """Let go of all entries, and give them."""
+        entries = [*self._batch, *self._claims, *self._others]
+        self._batch.clear()
+        self._claims.clear()
+        self._others.clear()
+        return entries

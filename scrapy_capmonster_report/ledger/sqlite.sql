@@ -1,0 +1,143 @@
+-- All that a SQLite ledger does. Each section is a statement; "schema" has several, one a paragraph.
+--
+-- There is a row for each task, and the totals of what the rows say, kept up by triggers: reading
+-- them must not take longer the more tasks there are. A task is counted for a period of five
+-- minutes and for an hour (width.seconds).
+--
+-- task.state: NULL, never claimed; 'pending', claimed by the run in owner (NULL: by none);
+-- 'finished'. What events write, they give as one JSON text for all rows (:rows): beside a busy
+-- crawl a thread has to wait for the interpreter after each statement.
+
+-- name: schema
+CREATE TABLE task (
+    id INTEGER PRIMARY KEY, first_attempt INTEGER, keep_until REAL NOT NULL,
+    attempt INTEGER, site TEXT, spider TEXT, type TEXT, age INTEGER, at REAL,
+    rule TEXT, status TEXT, code TEXT,
+    state TEXT, owner TEXT, kind TEXT, solved_at REAL, expires_at REAL
+)
+
+CREATE INDEX task_pending ON task (owner) WHERE state = 'pending'
+
+CREATE INDEX task_keep_until ON task (keep_until)
+
+CREATE TABLE width (seconds INTEGER)
+
+INSERT INTO width VALUES (300), (3600)
+
+CREATE TABLE total (
+    seconds INTEGER, start INTEGER, site TEXT, spider TEXT, type TEXT, age INTEGER, rule TEXT,
+    status TEXT, code TEXT, tasks INTEGER NOT NULL,
+    PRIMARY KEY (seconds, start, site, spider, type, age, rule, status, code)
+) WITHOUT ROWID
+
+CREATE TRIGGER task_inserted AFTER INSERT ON task WHEN new.status IS NOT NULL BEGIN
+    INSERT INTO total SELECT seconds, CAST(new.at / seconds AS INTEGER) * seconds, new.site,
+        new.spider, new.type, new.age, new.rule, new.status, new.code, 1 FROM width WHERE true
+    ON CONFLICT DO UPDATE SET tasks = tasks + 1;
+END
+
+CREATE TRIGGER task_uncounted AFTER UPDATE OF status, code ON task WHEN old.status IS NOT NULL BEGIN
+    INSERT INTO total SELECT seconds, CAST(old.at / seconds AS INTEGER) * seconds, old.site,
+        old.spider, old.type, old.age, old.rule, old.status, old.code, -1 FROM width WHERE true
+    ON CONFLICT DO UPDATE SET tasks = tasks - 1;
+END
+
+CREATE TRIGGER task_counted AFTER UPDATE OF status, code ON task WHEN new.status IS NOT NULL BEGIN
+    INSERT INTO total SELECT seconds, CAST(new.at / seconds AS INTEGER) * seconds, new.site,
+        new.spider, new.type, new.age, new.rule, new.status, new.code, 1 FROM width WHERE true
+    ON CONFLICT DO UPDATE SET tasks = tasks + 1;
+END
+
+CREATE TABLE alert (at REAL, site TEXT, before REAL, after REAL, answers INTEGER)
+
+-- name: not_sent
+UPDATE task SET first_attempt = NULL
+WHERE id IN (SELECT json_extract(value, '$[0]') FROM json_each(:rows))
+AND first_attempt IN (SELECT json_extract(value, '$[1]') FROM json_each(:rows))
+
+-- name: sent
+INSERT INTO task (id, first_attempt, keep_until)
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]')
+FROM json_each(:rows) WHERE true
+ON CONFLICT DO UPDATE SET first_attempt = coalesce(first_attempt, excluded.first_attempt),
+    keep_until = max(keep_until, excluded.keep_until)
+
+-- name: objections
+SELECT CASE
+    WHEN state = 'pending' AND owner = :run AND attempt = claimed THEN NULL
+    WHEN state IS NOT NULL THEN 'withheld/duplicate'
+    WHEN first_attempt <> claimed AND NOT :report_reused THEN 'withheld/reused'
+END
+FROM (
+    SELECT key, json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS claimed
+    FROM json_each(:rows)
+) LEFT JOIN task USING (id) ORDER BY key
+
+-- name: verdicts
+-- The first verdict on a task is final, except that reject() may overrule "passed" of the same
+-- attempt, and that a claim may follow on a report that was withheld.
+INSERT INTO task (
+    id, attempt, site, spider, type, age, at, rule, status, keep_until, state, kind, solved_at,
+    expires_at, code, owner
+)
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+    json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]'),
+    json_extract(value, '$[6]'), json_extract(value, '$[7]'), json_extract(value, '$[8]'),
+    json_extract(value, '$[9]'), json_extract(value, '$[10]'), json_extract(value, '$[11]'),
+    json_extract(value, '$[12]'), json_extract(value, '$[13]'), '', :run
+FROM json_each(:rows) WHERE true
+ON CONFLICT DO UPDATE SET attempt = excluded.attempt, site = excluded.site,
+    spider = excluded.spider, type = excluded.type, age = excluded.age, at = excluded.at,
+    rule = excluded.rule, status = excluded.status, keep_until = excluded.keep_until,
+    state = excluded.state, kind = excluded.kind, solved_at = excluded.solved_at,
+    expires_at = excluded.expires_at, code = excluded.code, owner = excluded.owner
+WHERE excluded.state IS NOT NULL OR status IS NULL OR (
+    status = 'passed' AND excluded.status <> 'passed' AND attempt = excluded.attempt
+)
+
+-- name: finished
+INSERT INTO task (id, status, code, keep_until)
+SELECT task.id, json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+    json_extract(value, '$[3]')
+FROM json_each(:rows) JOIN task ON task.id = json_extract(value, '$[0]')
+WHERE state = 'pending' AND owner = :run
+ON CONFLICT DO UPDATE SET state = 'finished', owner = NULL, status = excluded.status,
+    code = excluded.code, keep_until = excluded.keep_until
+
+-- name: released
+UPDATE task SET owner = NULL WHERE state = 'pending' AND owner = :run
+AND id IN (SELECT json_extract(value, '$[0]') FROM json_each(:rows))
+
+-- name: alerts
+INSERT INTO alert SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'),
+    json_extract(value, '$[2]'), json_extract(value, '$[3]'), json_extract(value, '$[4]')
+FROM json_each(:rows)
+
+-- name: owners
+SELECT DISTINCT owner FROM task WHERE state = 'pending'
+
+-- name: expire
+UPDATE task SET state = 'finished', owner = NULL, status = 'dropped/expired'
+WHERE state = 'pending' AND owner IS :owner AND expires_at <= :now
+
+-- name: left
+SELECT id, attempt, site, spider, type, age, at, rule, kind, solved_at, expires_at
+FROM task WHERE state = 'pending' AND owner IS :owner ORDER BY at
+
+-- name: take_over
+UPDATE task SET owner = :run WHERE state = 'pending' AND owner IS :owner
+
+-- name: forget_tasks
+DELETE FROM task WHERE id IN
+(SELECT id FROM task WHERE keep_until < :now ORDER BY keep_until LIMIT 10000)
+
+-- name: forget_totals
+DELETE FROM total WHERE seconds = :seconds AND start < :before
+
+-- name: forget_alerts
+DELETE FROM alert WHERE at < :before
+
+-- name: sites
+SELECT site, sum(CASE status WHEN 'passed' THEN tasks ELSE 0 END),
+    sum(CASE status WHEN 'passed' THEN 0 ELSE tasks END)
+FROM total WHERE seconds = 3600 AND start >= :since GROUP BY site

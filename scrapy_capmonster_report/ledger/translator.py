@@ -1,0 +1,69 @@
+"""From what a crawl knows to what a ledger writes down, and back: other times, plain names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ..outcome import Report
+from ..task import Kind, Task
+from .base import Claimed, Submission, age_between
+
+if TYPE_CHECKING:
+    from ..clock import SteadyClock
+
+MAX_NAME_LENGTH: Final = 100
+"""Characters that are kept of a name that users choose."""
+
+
+class Translator:
+    """Translates between reports, by :class:`~.clock.SteadyClock`, and events, by the wall clock.
+
+    Args:
+        clock: both.
+        spider: the spider's name.
+        max_age: seconds after solving when a report expires.
+    """
+
+    def __init__(self, clock: SteadyClock, spider: str, max_age: float) -> None:
+        self._clock = clock
+        self._spider = storable(spider)
+        self._max_age = max_age
+
+    def submission(self, task: Task, attempt: int, site: str, sent_at: float) -> Submission:
+        return Submission(
+            task.id,
+            attempt,
+            storable(site),
+            self._spider,
+            storable(task.type or ""),
+            age_between(task.solved_at, sent_at),
+            self._clock.wall(),
+        )
+
+    def rejected(self, report: Report) -> tuple[Submission, str]:
+        """The submission that *report* is about, and the rule."""
+        submission = self.submission(report.task, report.attempt, report.site, report.sent_at)
+        return submission, storable(report.rule)
+
+    def claimed(self, report: Report) -> Claimed:
+        task = report.task
+        solved_at, expires_at = map(self._clock.to_wall, (task.solved_at, report.expires_at))
+        return Claimed(*self.rejected(report), task.kind.value, solved_at, expires_at)
+
+    def report(self, claim: Claimed) -> Report:
+        """The report that another crawl left as *claim*."""
+        seen, solved_at = claim.submission, self._clock.at(claim.solved_at)
+        return Report(
+            Task(seen.task_id, Kind(claim.kind), seen.type or None, solved_at, None),
+            seen.attempt,
+            expires_at=solved_at + min(claim.expires_at - claim.solved_at, self._max_age),
+            rule=claim.rule,
+            site=seen.site,
+            recovered=True,
+            claimed_at=self._clock.now(),
+        )
+
+
+def storable(name: str) -> str:
+    """*name* as every backend can keep it: whole characters, not too many."""
+    return name[:MAX_NAME_LENGTH].encode("utf-8", "replace").decode()

@@ -1,0 +1,128 @@
+"""The names of ledgers, and what no message may show of them: row 36 of the matrix."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import pytest_twisted
+from scrapy.settings import BaseSettings
+from scrapy.utils.reactor import is_asyncio_reactor_installed
+
+from scrapy_capmonster_report.clock import SteadyClock
+from scrapy_capmonster_report.ledger import dry_run_ledger, open_ledger, read_history
+from scrapy_capmonster_report.ledger.names import RedisName
+from scrapy_capmonster_report.settings import ReportSettings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+needs_asyncio = pytest.mark.skipif(
+    not is_asyncio_reactor_installed(), reason="a Redis ledger needs the asyncio reactor"
+)
+
+
+def opened(ledger: str, job_dir: str | None = None, **settings: Any) -> Any:
+    from twisted.internet import reactor
+
+    values = {"CAPMONSTER_CLIENT_KEY": "key", "CAPMONSTER_REPORT_RULES": ["laravel"]}
+    read = ReportSettings.from_settings(
+        BaseSettings({**values, "CAPMONSTER_REPORT_LEDGER": ledger, **settings})
+    )
+    return open_ledger(
+        read,
+        job_dir=job_dir,
+        spider="spider",
+        clock=SteadyClock(),
+        reactor=reactor,
+        on_unavailable=lambda: None,
+        log_extra={},
+    )
+
+
+@pytest.mark.parametrize(
+    ("ledger", "job_dir", "dry_run", "name"),
+    [
+        ("", None, False, "memory"),
+        ("", None, True, "memory"),
+        ("sqlite:/x/a.sqlite", None, False, "sqlite:/x/a.sqlite"),
+        ("sqlite:/x/a.sqlite", "/job", False, "sqlite:/x/a.sqlite"),
+        ("sqlite:/x/a.sqlite", None, True, "sqlite:/x/a.dry-run.sqlite"),
+        ("sqlite:/x/a", None, True, "sqlite:/x/a.dry-run"),
+        ("", "/job", False, "sqlite:/job/capmonster_report.sqlite"),
+        ("", "/job", True, "sqlite:/job/capmonster_report.dry-run.sqlite"),
+    ],
+)
+def test_the_name_of_a_ledger(ledger: str, job_dir: str | None, dry_run: bool, name: str) -> None:
+    assert opened(ledger, job_dir, CAPMONSTER_REPORT_DRY_RUN=dry_run).name == name
+
+
+@needs_asyncio
+@pytest.mark.parametrize(
+    ("ledger", "name"),
+    [
+        ("redis://host", "redis://host:6379"),
+        ("rediss://user:secret@host:7/3", "rediss://host:7/3"),
+        ("redis://:sec%2Fret@[::1]:7/3?ssl_cert_reqs=none", "redis://[::1]:7/3"),
+        ("redis://:s@cret@host/0", "redis://host:6379/0"),
+    ],
+)
+def test_the_name_of_a_redis_ledger_has_no_password(ledger: str, name: str) -> None:
+    assert opened(ledger).name == name
+    assert opened(ledger, CAPMONSTER_REPORT_DRY_RUN=True).name == f"{name}#dry-run"
+    assert RedisName.parse(dry_run_ledger(ledger)).is_dry_run
+
+
+@needs_asyncio
+@pytest.mark.parametrize(
+    "ledger",
+    [
+        "redis://:sec/ret@host:6379/0",
+        "redis://:12/ret@host:6379/0",
+        "redis://:sec#ret@host:6379/0",
+        "redis://:sec?ret@host:6379/0",
+        "redis://:12?ret@host/0",
+        "redis://:sec ret@host/0",
+        "redis://:secret",
+        "redis:secret@host",
+        "redis://:secret@host:port/0",
+        "redis://:secret@host/zero",
+        "redis://:secret@/0",
+    ],
+)
+def test_a_mistake_in_a_url_does_not_show_the_password(ledger: str) -> None:
+    """Row 36."""
+    for read in (opened, read_history):
+        with pytest.raises(ValueError, match="percent-encoded") as error:
+            read(ledger)
+        for part in ("sec", "ret", "12"):
+            assert part not in str(error.value).replace("characters", "")
+
+
+@needs_asyncio
+@pytest_twisted.ensureDeferred
+async def test_a_password_shows_nowhere_while_a_ledger_is_unavailable(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Row 36."""
+    ledger = opened("redis://user:pass-word@127.0.0.1:9/0?client_name=other-secret")
+    await ledger.open(lambda recovered: None)
+    await ledger.close()
+    assert "redis://127.0.0.1:9/0 is unavailable" in caplog.text
+    for record in caplog.records:
+        assert "pass-word" not in logging.Formatter().format(record) + repr(record.__dict__)
+        assert "other-secret" not in logging.Formatter().format(record)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_holds_ids_is_for_its_owner_only(tmp_path: Path) -> None:
+    ledger = opened(f"sqlite:{tmp_path / 'folder' / 'ledger.sqlite'}")
+    await ledger.open(lambda recovered: None)
+    modes = {
+        path.name.partition("sqlite")[2]: path.stat().st_mode & 0o777
+        for path in (tmp_path / "folder").iterdir()
+        if "lock" not in path.name
+    }
+    assert modes == {"": 0o600, "-wal": 0o600, "-shm": 0o600}
+    await ledger.close()

@@ -1,0 +1,106 @@
+"""Which runs of a SQLite ledger are alive: rows 42 and 43 of the matrix of faults."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import pytest_twisted
+from filelock import FileLock
+from test_backends import NOW, claim
+
+from scrapy_capmonster_report.ledger.locks import RunLocks
+from scrapy_capmonster_report.ledger.sqlite import SQLiteBackend
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    return folder / "ledger.sqlite"
+
+
+def backend(path: Path) -> Any:
+    from twisted.internet import reactor
+
+    return SQLiteBackend(path, reactor=reactor, report_reused=False)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_run_whose_lock_was_deleted_keeps_its_claims(path: Path) -> None:
+    """Row 42: by a program that clears away what looks old."""
+    first, second = backend(path), backend(path)
+    await first.open(NOW)
+    await first.write([claim(1, expires_at=NOW + 5)])
+    for lock in path.parent.glob("*.lock"):
+        lock.unlink()
+    await second.open(NOW)
+    assert await second.recover(NOW) == ([], 0)
+    assert await first.recover(NOW) == ([], 0)
+    # Nobody can tell whether it is alive, but its report is too old either way.
+    assert await second.recover(NOW + 6) == ([], 1)
+    for each in (first, second):
+        await each.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_folder_may_be_renamed(path: Path) -> None:
+    """Row 42."""
+    first = backend(path)
+    await first.open(NOW)
+    await first.write([claim(1)])
+    moved = path.parent.rename(path.parent.with_name("moved")) / path.name
+    second = backend(moved)
+    await second.open(NOW)
+    assert await second.recover(NOW) == ([], 0)
+    await first.write([claim(2)])
+    assert await first.recover(NOW) == ([], 0)
+    for each in (second, first):
+        await each.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_where_locks_have_no_effect_nothing_is_taken_over(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Row 42: as on some network file systems."""
+    monkeypatch.setattr(
+        FileLock, "_acquire", lambda self: setattr(self._context, "lock_file_fd", 0)
+    )
+    monkeypatch.setattr(
+        FileLock, "_release", lambda self: setattr(self._context, "lock_file_fd", None)
+    )
+    first, second = backend(path), backend(path)
+    await first.open(NOW)
+    await first.write([claim(1)])
+    await second.open(NOW)
+    assert await second.recover(NOW) == ([], 0)
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == 2  # one a run
+    assert "File locks have no effect" in warnings[0]
+    for each in (first, second):
+        with contextlib.suppress(OSError):
+            await each.close()
+
+
+def test_a_run_may_end_while_another_one_begins(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 43: its lock goes between the look into the folder and the look at the file."""
+    ending = path.parent / "ledger.sqlite.run-a.lock"
+    ending.touch()
+    stat = os.stat
+
+    def vanishes(looked_at: Any, **options: Any) -> Any:
+        if str(looked_at) == str(ending):
+            ending.unlink(missing_ok=True)
+        return stat(looked_at, **options)
+
+    monkeypatch.setattr(os, "stat", vanishes)
+    RunLocks(path).find_old([])
+    assert not ending.exists()
