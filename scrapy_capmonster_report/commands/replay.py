@@ -71,7 +71,7 @@ def replay(source: Source, rules: Rules) -> dict[str, Any]:
     on_error = _Complaints()
     for page in read_all(source):
         responses += 1
-        rule, missing = page.match(rules, on_error)
+        rule, missing = rules.match_known(page, on_error)
         name = rule.name if rule else None
         if missing:
             undecided.append({"source": page.source, "missing": missing})
