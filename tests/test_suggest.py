@@ -39,7 +39,7 @@ def saved(folder: Path, **pages: Any) -> Path:
 
 
 def rejected_by(rules: list[Any], page: SavedPage) -> bool:
-    rule, _ = page.match(read_rules(rules), lambda rule, error: None)
+    rule, _ = read_rules(rules).match_known(page, lambda rule, error: None)
     return rule is not None
 
 

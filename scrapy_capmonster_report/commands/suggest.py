@@ -121,7 +121,7 @@ def _mentions(preset: str, pages: Iterable[SavedPage]) -> int:
 def _matched(mark: str, pages: Iterable[SavedPage]) -> set[str]:
     """The sources of the *pages* that a rule, as JSON, matches."""
     rules = read_rules(f"[{mark}]")
-    return {page.source for page in pages if page.match(rules, lambda rule, error: None)[0]}
+    return {page.source for page in pages if rules.match_known(page, lambda rule, error: None)[0]}
 
 
 def _read(args: argparse.Namespace, settings: BaseSettings) -> dict[str, list[SavedPage]]:

@@ -191,22 +191,13 @@ class Rules:
         candidates = self._candidates(authority_of(page.url), page.status)
         return self._first([rule for rule in candidates if rule.sees_redirects], page, on_error)
 
-    def match_known(
-        self,
-        response: Response,
-        request: Request,
-        *,
-        redirects: Sequence[str] = (),
-        unknown: frozenset[str],
-        on_error: OnError,
-    ) -> tuple[Rule | None, list[str]]:
-        """Like :meth:`match`, for a page of which something is *unknown* (see ``Page``).
+    def match_known(self, page: Page, on_error: OnError) -> tuple[Rule | None, list[str]]:
+        """Like :meth:`match`, for a page of which something may be unknown.
 
         Returns:
             The first rule that matches whatever that is, or ``None``; and, without one, what would
             have to be known to tell that none matches.
         """
-        page = Page(response, request, redirects, unknown=unknown)
         missing: set[str] = set()
         for rule in self._rules:
             try:
@@ -217,19 +208,11 @@ class Rules:
             if verdict:
                 return rule, []
             if verdict is None:
-                missing.update(*(item.needs & unknown for item in rule.conditions))
+                missing.update(*(item.needs & page.unknown for item in rule.conditions))
         return None, sorted(missing)
 
-    def explain(
-        self,
-        response: Response,
-        request: Request,
-        *,
-        redirects: Sequence[str] = (),
-        unknown: frozenset[str] = frozenset(),
-    ) -> list[Explanation]:
-        """What every condition of every rule says of *response*, also after one did not hold."""
-        page = Page(response, request, redirects, unknown=unknown)
+    def explain(self, page: Page) -> list[Explanation]:
+        """What every condition of every rule says of *page*, also after one did not hold."""
         explanations = []
         for rule in self._rules:
             findings = tuple(_finding(condition, page) for condition in rule.conditions)
