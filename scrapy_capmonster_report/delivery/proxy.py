@@ -108,6 +108,7 @@ class _Tunnel(ProtocolWrapper):
     """Asks the proxy for a tunnel; only then the wrapped protocol hears of the connection."""
 
     transport: Any
+    factory: Any
 
     def __init__(self, factory: Any, wrapped: Any) -> None:
         super().__init__(factory, wrapped)
