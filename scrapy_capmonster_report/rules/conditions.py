@@ -11,12 +11,13 @@ from abc import ABC, abstractmethod
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from ..text import closest_match
 from . import callbacks, hosts
-from .errors import RuleError, nearest, show, under
+from .errors import RuleError, error_context, show
 from .jmes import JMESPATH, parse_jmespath
 from .page import NOT_JSON
 from .selectors import CSS, XPATH, parse_css, parse_xpath
-from .snippets import around, cut
+from .snippets import excerpt, truncate
 from .values import first_match, mapping, options, parse_name, searches, strings
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Domains(Condition):
         return not self.domains.isdisjoint(hosts.parents_of(page.host))
 
     def found(self, page: Page) -> str | None:
-        return cut(page.host) or None
+        return truncate(page.host) or None
 
 
 class Method(Condition):
@@ -92,7 +93,7 @@ class Method(Condition):
         if not isinstance(value, str) or not re.fullmatch("[A-Za-z]+", value):
             methods = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
             raise RuleError(
-                f"{show(value)} is no HTTP method", self._ALLOWED, nearest(value, methods)
+                f"{show(value)} is no HTTP method", self._ALLOWED, closest_match(value, methods)
             )
         return value.upper()
 
@@ -153,7 +154,7 @@ class _Regexes(Condition):
 
     def found(self, page: Page) -> str | None:
         match = first_match(self._searches, self._texts(page))
-        return match and around(match)
+        return match and excerpt(match)
 
 
 class Url(_Regexes):
@@ -192,7 +193,7 @@ class Headers(Condition):
         for name, regexes in named.items():
             if not isinstance(name, str) or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
                 raise RuleError(f"{show(name)} is no header name", self._ALLOWED)
-            with under(name):
+            with error_context(name):
                 self._headers.append((name, searches(regexes, empty=True)))
 
     def holds(self, page: Page) -> bool:
@@ -200,7 +201,7 @@ class Headers(Condition):
 
     def found(self, page: Page) -> str | None:
         there = [f"{name}: {value}" for name, _ in self._headers for value in page.header(name)]
-        return cut("; ".join(there)) or None
+        return truncate("; ".join(there)) or None
 
 
 class Text(_Regexes):
@@ -248,7 +249,7 @@ class JmesPath(Condition):
         results = [result for result in self._results(page) if result is not None]
         if not results:
             return None
-        return cut(
+        return truncate(
             json.dumps(next(filter(None, results), results[0]), ensure_ascii=False, default=str)
         )
 
@@ -277,7 +278,7 @@ class _Nodes(Condition):
             return None
         nodes = (query.first(selector) for query in self._queries if query.selects(selector))
         node = next(nodes, None)
-        return None if node is None else cut(node)
+        return None if node is None else truncate(node)
 
 
 class Css(_Nodes):
@@ -320,7 +321,7 @@ class Unless(Condition):
 
     def found(self, page: Page) -> str | None:
         there = (condition.found(page) for condition in self._group(page) or ())
-        return cut("; ".join(filter(None, there))) or None
+        return truncate("; ".join(filter(None, there))) or None
 
     def _group(self, page: Page) -> Sequence[Condition] | None:
         """The first group that holds as a whole."""
@@ -404,17 +405,17 @@ def compile_conditions(
     for key in written:
         if key not in allowed:
             mistake = RuleError(
-                "there is no such key here", ", ".join(allowed), nearest(key, allowed)
+                "there is no such key here", ", ".join(allowed), closest_match(key, allowed)
             )
             raise mistake.under(key)
     conditions = []
     for key, condition in known.items():
         if key in written:
-            with under(key):
+            with error_context(key):
                 conditions.append(condition(written[key], spider))
     if not conditions:
         problem = "it has no condition and would match every page"
         raise RuleError(problem, f"at least one of {', '.join(known)}")
-    with under("name"):
+    with error_context("name"):
         parse_name(written.get("name", "no name"))
     return tuple(conditions)
