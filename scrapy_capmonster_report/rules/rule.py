@@ -9,7 +9,8 @@ from functools import lru_cache
 from time import thread_time
 from typing import TYPE_CHECKING, Any, Final
 
-from .conditions import Domains, Redirect, Status, all_hold
+from .condition import Domains, Redirect, Status
+from .conditions import all_hold
 from .hosts import authority_of, host_of, parents_of
 from .page import MAX_BODY, Page
 from .snippets import truncate
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from scrapy.http import Response
 
     from ..task import Kind
-    from .conditions import Condition
+    from .condition import Condition
 
     OnError = Callable[["Rule", Exception], None]
 

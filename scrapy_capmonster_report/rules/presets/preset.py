@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..conditions import Condition
+from ..condition import Condition
 from ..snippets import truncate
 
 if TYPE_CHECKING:
