@@ -116,7 +116,7 @@ class CapMonsterReportMiddleware:
         """Build it for *crawler*.
 
         Raises:
-            NotConfigured: switched off, or it cannot work: no key, no rules, no reactor.
+            NotConfigured: switched off, or unable to work: no key, no rules, no reactor.
             ValueError: a setting or a rule is wrong.
         """
         if not crawler.settings.getbool("TWISTED_REACTOR_ENABLED", True):
@@ -185,16 +185,16 @@ class CapMonsterReportMiddleware:
     def process_exception(
         self, request: Request, exception: Exception, spider: Spider | None = None
     ) -> None:
-        """See whether anything was sent, and where a redirect led nowhere."""
+        """See whether anything was sent, and whether a redirect failed."""
         if self._is_submission(request):
             attempt = self._attempts.failed(request, exception)
             if attempt is not None:
-                # The redirect is all that the site said, unless Scrapy tries again.
+                # The redirect is all that the site said, unless Scrapy retries the request.
                 is_all = isinstance(exception, IgnoreRequest)
                 self._unfollowed.lost(request, attempt, is_all=is_all)
 
     def _is_submission(self, request: Request) -> bool:
-        """Whether *request* submits an answer: it has a task, and does not ask the service."""
+        """Whether *request* submits an answer: it has a task, and does not go to the service."""
         if TASK_ID not in request.meta:
             return False
         self._hints.task_seen = True
@@ -218,7 +218,7 @@ class CapMonsterReportMiddleware:
     def reject(self, request: Request, reason: str = "") -> None:
         """Say that the site rejected the answer that *request* submitted, as a matching rule does.
 
-        It overrules that the same response passed the rules.
+        It overrules the verdict that the same response passed the rules.
 
         Args:
             request: ``response.request``.
@@ -238,7 +238,7 @@ class CapMonsterReportMiddleware:
         await maybe_deferred_to_future(pages_written)
 
     async def _engine_stopped(self) -> None:
-        # Scrapy does not wait for spider_closed if a signal comes while it closes the spider.
+        # If a SIGINT comes while the spider closes, Scrapy does not wait for spider_closed.
         await self._reporter.wait_closed()
 
 
@@ -247,5 +247,5 @@ def _port_of(url: ParseResult | SplitResult) -> int:
 
 
 def _is_dummy(response: Response) -> bool:
-    """Whether *response* is scrapy-poet's, for which nothing was downloaded."""
+    """Whether *response* is a placeholder of scrapy-poet: nothing was downloaded."""
     return any(base.__name__ == "DummyResponse" for base in type(response).__mro__)
