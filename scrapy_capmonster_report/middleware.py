@@ -27,6 +27,8 @@ from .task import DONT_REPORT, TASK_ID
 from .task_reader import TaskReader
 
 if TYPE_CHECKING:
+    from urllib.parse import ParseResult, SplitResult
+
     from scrapy import Request, Spider
     from scrapy.crawler import Crawler
     from scrapy.http import Response
@@ -64,7 +66,7 @@ class CapMonsterReportMiddleware:
         self.crawler = crawler
         self.settings = settings
         self._rules = rules
-        self._service = urlsplit(settings.api_url).netloc
+        self._service = urlsplit(settings.api_url)
         log_extra = {"spider": crawler.spider}
         counters = Stats(crawler)
         domains = [rule.domains for rule in rules]
@@ -114,7 +116,7 @@ class CapMonsterReportMiddleware:
         """Build it for *crawler*.
 
         Raises:
-            NotConfigured: switched off, or it cannot work: no key, no rules, no reactor.
+            NotConfigured: switched off, or unable to work: no key, no rules, no reactor.
             ValueError: a setting or a rule is wrong.
         """
         if not crawler.settings.getbool("TWISTED_REACTOR_ENABLED", True):
@@ -183,21 +185,24 @@ class CapMonsterReportMiddleware:
     def process_exception(
         self, request: Request, exception: Exception, spider: Spider | None = None
     ) -> None:
-        """See whether anything was sent, and where a redirect led nowhere."""
+        """See whether anything was sent, and whether a redirect failed."""
         if self._is_submission(request):
             attempt = self._attempts.failed(request, exception)
             if attempt is not None:
-                # The redirect is all that the site said, unless Scrapy tries again.
+                # The redirect is all that the site said, unless Scrapy retries the request.
                 is_all = isinstance(exception, IgnoreRequest)
                 self._unfollowed.lost(request, attempt, is_all=is_all)
 
     def _is_submission(self, request: Request) -> bool:
-        """Whether *request* submits an answer: it has a task, and does not ask the service."""
+        """Whether *request* submits an answer: it has a task, and does not go to the service."""
         if TASK_ID not in request.meta:
             return False
         self._hints.task_seen = True
         url = urlparse_cached(request)
-        return url.netloc != self._service and url.hostname != _SERVICE_HOST
+        if url.hostname == self._service.hostname:
+            # A service on loopback shares its host with others.
+            return _port_of(url) != _port_of(self._service)
+        return url.hostname != _SERVICE_HOST
 
     # -- the verdict ---------------------------------------------------------------------------
 
@@ -213,7 +218,7 @@ class CapMonsterReportMiddleware:
     def reject(self, request: Request, reason: str = "") -> None:
         """Say that the site rejected the answer that *request* submitted, as a matching rule does.
 
-        It overrules that the same response passed the rules.
+        It overrules the verdict that the same response passed the rules.
 
         Args:
             request: ``response.request``.
@@ -233,10 +238,14 @@ class CapMonsterReportMiddleware:
         await maybe_deferred_to_future(pages_written)
 
     async def _engine_stopped(self) -> None:
-        # Scrapy does not wait for spider_closed if a signal comes while it closes the spider.
+        # If a SIGINT comes while the spider closes, Scrapy does not wait for spider_closed.
         await self._reporter.wait_closed()
 
 
+def _port_of(url: ParseResult | SplitResult) -> int:
+    return url.port or (443 if url.scheme == "https" else 80)
+
+
 def _is_dummy(response: Response) -> bool:
-    """Whether *response* is scrapy-poet's, for which nothing was downloaded."""
+    """Whether *response* is a placeholder of scrapy-poet: nothing was downloaded."""
     return any(base.__name__ == "DummyResponse" for base in type(response).__mro__)

@@ -155,9 +155,9 @@ async def test_the_rules_are_for_other_sites(
     }
     await crawl(Visits, settings, site=serve(pages).url, pages=["wrong"])
     assert warnings(caplog) == [
-        "No rule is for the sites that answers were sent to. Rules are for shop0.example, "
-        "shop1.example, shop2.example, shop3.example, shop4.example and 2 more; the answers went "
-        "to 127.0.0.1."
+        "No rule is for the sites that answers were sent to. The rules are for shop0.example, "
+        "shop1.example, shop2.example, shop3.example, shop4.example and 2 more; the answers were "
+        "sent to 127.0.0.1."
     ]
 
 
