@@ -27,6 +27,8 @@ from .task import DONT_REPORT, TASK_ID
 from .task_reader import TaskReader
 
 if TYPE_CHECKING:
+    from urllib.parse import ParseResult, SplitResult
+
     from scrapy import Request, Spider
     from scrapy.crawler import Crawler
     from scrapy.http import Response
@@ -64,7 +66,7 @@ class CapMonsterReportMiddleware:
         self.crawler = crawler
         self.settings = settings
         self._rules = rules
-        self._service = urlsplit(settings.api_url).netloc
+        self._service = urlsplit(settings.api_url)
         log_extra = {"spider": crawler.spider}
         counters = Stats(crawler)
         domains = [rule.domains for rule in rules]
@@ -197,7 +199,10 @@ class CapMonsterReportMiddleware:
             return False
         self._hints.task_seen = True
         url = urlparse_cached(request)
-        return url.netloc != self._service and url.hostname != _SERVICE_HOST
+        if url.hostname == self._service.hostname:
+            # A service on loopback shares its host with others.
+            return _port_of(url) != _port_of(self._service)
+        return url.hostname != _SERVICE_HOST
 
     # -- the verdict ---------------------------------------------------------------------------
 
@@ -235,6 +240,10 @@ class CapMonsterReportMiddleware:
     async def _engine_stopped(self) -> None:
         # If a SIGINT comes while the spider closes, Scrapy does not wait for spider_closed.
         await self._reporter.wait_closed()
+
+
+def _port_of(url: ParseResult | SplitResult) -> int:
+    return url.port or (443 if url.scheme == "https" else 80)
 
 
 def _is_dummy(response: Response) -> bool:

@@ -86,7 +86,7 @@ class Reporter:
             log_extra=self._log_extra,
         )
         self._mask = Mask(settings.client_key)
-        self._insight = CrawlInsight(crawler, self.ledger, self._stats, wall=clock.wall)
+        self._insight = CrawlInsight(crawler, self.ledger, self._stats, clock)
         self._shown: set[tuple[str, Kind]] = set()
         self._client = ReportClient(
             reactor,

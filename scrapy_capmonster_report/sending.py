@@ -47,10 +47,12 @@ class _Sending(NamedTuple):
 
     def is_before(self, other: _Sending) -> bool:
         """Whether this one was certainly sent before *other*."""
-        if self.sent is not None:
-            since = other.reached if other.sent is None else other.sent
-            return (self.sent, self.number) < (since, other.number)  # clocks tick coarsely
-        return self.slot is not None and self.slot == other.slot and self.number < other.number
+        if self.slot is not None and self.slot == other.slot:
+            return self.number < other.number  # moments are less exact than that
+        if self.sent is None:
+            return False
+        since = other.reached if other.sent is None else other.sent
+        return (self.sent, self.number) < (since, other.number)  # clocks tick coarsely
 
     def is_first_of(self, sendings: list[_Sending]) -> bool:
         return all(self is other or self.is_before(other) for other in sendings)

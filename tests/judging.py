@@ -8,6 +8,7 @@ from scrapy import Request, Spider
 from scrapy.http import HtmlResponse, JsonResponse, Response, TextResponse
 
 from scrapy_capmonster_report.rules import Rule, Rules, compile_rules
+from scrapy_capmonster_report.rules.page import Page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +51,7 @@ def holds(condition: dict[str, Any], response: Response, **kwargs: Any) -> bool:
     rules = compile_rules([condition])
     answer = matched(rules, response, **kwargs) is not None
     request = Request(URL, method=kwargs.get("method", "GET"))
-    explained = rules.explain(response, request, redirects=kwargs.get("redirects", ()))
+    explained = rules.explain(Page(response, request, kwargs.get("redirects", ())))
     assert [rule.matched for rule in explained] == [answer]
     return answer
 

@@ -465,9 +465,14 @@ def _hidden_and_hints() -> Iterator[Case]:
         "Letters are not case-sensitive.",
         "Cannot read the code? Click here.",
         "看不清验证码？点击图片更换",
+        "Wrong or unreadable? Click the picture.",
+        "Неразборчиво? Обновить",
     ):
         cases.add(f"12 {hint}", shown(alert(hint, "warning")))
         cases.add(f"12 {hint}", shown(f'<span style="color: red;">{hint}</span>'))
+        for around in ("<div>{}</div>", "<div><small>{}</small></div>", "<p>{}</p>"):
+            own = around.format(f"{PICTURE}{hint}")
+            cases.add(f"12 {hint}", shown("", captcha=own))
         group = f'<div class="has-error"><label>{hint}</label>{PICTURE}</div>'
         cases.add(f"12 {hint}", shown(group, captcha=""))
     yield from cases.all

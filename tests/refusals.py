@@ -612,6 +612,23 @@ def _refused_by_others() -> Iterator[Case]:
             f"{outside}{error}</div></div></body>"
         ),
     )
+    picture = '<img src="data:image/jpeg;base64,x"><input name="form[captcha]">'
+    for group in (
+        f"<div><label>Captcha</label><ul><li>Bad code value</li></ul>{picture}</div>",
+        f"<p>Incorrect security code<br>{picture}</p>",
+        f'<div class="MuiFormControl-root">{picture}<p class="Mui-error">Wrong code</p></div>',
+    ):
+        cases.add("61 unmarked", shown("", captcha=group))
+    back = '<a href="javascript:history.back()">Back</a>'
+    for message, language in (
+        ("Incorrect captcha", "en"),
+        ("Неверная капча.", "ru"),
+        ("验证码错误", "zh"),
+        ("El captcha es incorrecto.", "es"),
+    ):
+        cases.add("62 all there is", text(message, "text/plain"), language)
+        cases.add("62 all there is", text(message, "text/html"), language)
+        cases.add("62 all there is", page(f"<body><p>{message} {back}</p></body>"), language)
     yield from cases.all
 
 

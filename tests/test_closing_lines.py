@@ -195,10 +195,10 @@ async def test_reports_were_dropped_that_a_setting_would_have_kept(
     full, shutdown = stats["dropped/queue_full"], stats["dropped/shutdown"]
     assert full + shutdown == 5
     assert warnings(caplog) == [
-        f"{full} reports were dropped (queue_full): CAPMONSTER_REPORT_QUEUE_SIZE lets more "
-        "reports wait.",
-        f"{shutdown} reports were dropped (shutdown): CAPMONSTER_REPORT_CLOSE_TIMEOUT gives them "
-        "more time, CAPMONSTER_REPORT_LEDGER keeps them for later.",
+        f"Reports dropped (queue_full): {full}. A larger CAPMONSTER_REPORT_QUEUE_SIZE lets more "
+        "of them wait.",
+        f"Reports dropped (shutdown): {shutdown}. A larger CAPMONSTER_REPORT_CLOSE_TIMEOUT gives "
+        "them more time; CAPMONSTER_REPORT_LEDGER keeps them.",
     ]
 
 

@@ -14,7 +14,8 @@ from scrapy import Request
 from scrapy.http.headers import Headers
 from scrapy.responsetypes import responsetypes
 
-from scrapy_capmonster_report.rules import PRESETS, compile_rules
+from scrapy_capmonster_report.rules import compile_rules
+from scrapy_capmonster_report.rules.presets import PRESETS
 
 if TYPE_CHECKING:
     from scrapy.http import Response

@@ -295,7 +295,9 @@ async def test_two_crawls_on_one_ledger_report_each_task_once(
     both = [await child.stats() for child in children]
     assert sorted(ids(cloud.reports)) == [*range(1, 151)]
     assert sum(stats.get("sent/accepted", 0) for stats in both) == 150
-    assert sum(stats.get("withheld/duplicate", 0) for stats in both) == 150
+    # Which of the two it is depends on whether the other's claim was there yet, or only its use.
+    others = ("withheld/duplicate", "withheld/reused")
+    assert sum(stats.get(name, 0) for stats in both for name in others) == 150
     assert statuses(ledger) == {"sent/accepted": 150}
 
 
@@ -366,6 +368,6 @@ async def test_two_workers_of_scrapy_redis_report_each_task_once(
         for name in ("one", "other")
     ]
     both = [await worker.stats() for worker in workers]
-    assert sorted(ids(cloud.reports)) == [*range(1, 151)]
+    assert sorted(ids(cloud.reports)) == [*range(1, 151)], both
     assert sum(stats.get("rejected", 0) for stats in both) == 300
     assert all(stats["rejected"] for stats in both)

@@ -22,7 +22,8 @@ from support import start_crawl
 from twisted.web.server import NOT_DONE_YET
 
 from scrapy_capmonster_report import CapMonsterReportMiddleware
-from scrapy_capmonster_report.rules import PRESETS, compile_rules
+from scrapy_capmonster_report.rules import compile_rules
+from scrapy_capmonster_report.rules.presets import PRESETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,7 +19,8 @@ from scrapy.settings import Settings
 from workbench import run, run_scrapy
 
 from scrapy_capmonster_report.commands.pages import PageReader, is_page
-from scrapy_capmonster_report.rules import PRESETS, SETTING, compile_rules
+from scrapy_capmonster_report.rules import SETTING, compile_rules
+from scrapy_capmonster_report.rules.presets import PRESETS
 from scrapy_capmonster_report.rules.presets.messages import MAX_LENGTH
 from scrapy_capmonster_report.rules.presets.places import MAX_ERRORS, MAX_MARKED
 from scrapy_capmonster_report.rules.presets.words import phrases
@@ -194,6 +195,19 @@ def test_each_is_right_about_its_own_pages(name: str, capfd: pytest.CaptureFixtu
         "skipped": [],
     }
     assert ran.code == 0
+
+
+def test_check_says_in_words_what_a_preset_looked_for(capfd: pytest.CaptureFixture[str]) -> None:
+    page = PAGES / "django-simple-captcha" / "accepted" / "empty.html"
+    ran = run(capfd, "check", page, "--preset", "django-simple-captcha", "--json")
+    conditions = [item for rule in ran.answer["rules"] for item in rule["conditions"]]
+    assert {item["key"] for item in conditions} == {"mark"}
+    form = next(item for item in conditions if "NAME_0" in item["value"])
+    assert form["holds"]
+    assert form["found"].startswith("<input")
+    error = next(item for item in conditions if item["value"].startswith("an error that says"))
+    assert not error["holds"]
+    assert error["found"] == "This field is required."
 
 
 @every_preset

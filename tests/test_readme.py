@@ -30,7 +30,7 @@ def test_its_two_commands_are_one_line_each() -> None:
     run, test = README.blocks("sh")[:2]
     assert run.text.count("\n") == test.text.count("\n") == 1
     assert "example_project/run.py" in run.text
-    assert test.text.endswith("/tox\n")
+    assert test.text.endswith("/tox run -q -e py\n")
 
 
 @pytest.mark.parametrize("rules", assigned("CAPMONSTER_REPORT_RULES"))

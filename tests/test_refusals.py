@@ -16,7 +16,8 @@ from refusals import REFUSED
 from scrapy import Request
 from scrapy.http import HtmlResponse
 
-from scrapy_capmonster_report.rules import PRESETS, compile_rules
+from scrapy_capmonster_report.rules import compile_rules
+from scrapy_capmonster_report.rules.presets import PRESETS
 
 if TYPE_CHECKING:
     from refusals import Case

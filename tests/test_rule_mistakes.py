@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from scrapy import Request, Spider
 from scrapy.http import HtmlResponse
 
-from scrapy_capmonster_report.rules import PRESETS, SETTING, compile_rules
+from scrapy_capmonster_report.rules import SETTING, compile_rules
 from scrapy_capmonster_report.rules.conditions import CONDITIONS
+from scrapy_capmonster_report.rules.page import Page
+from scrapy_capmonster_report.rules.presets import PRESETS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -480,7 +482,7 @@ def test_a_function_that_the_user_registered_is_no_mistake() -> None:
     try:
         rules = compile_rules([{"xpath": "//p[price(.) > 3]"}, {"xpath": "price(//h1) > 3"}])
         page = HtmlResponse("https://shop.example/", body=b"<p>4</p>")
-        told = rules.explain(page, Request(page.url))
+        told = rules.explain(Page(page, Request(page.url)))
         assert [rule.matched for rule in told] == [True, False]
     finally:
         parsel.xpathfuncs.set_xpathfunc("price", None)
@@ -505,4 +507,4 @@ def test_whatever_is_written_there_is_rules_or_a_mistake(value: Any, write: Any)
     except ValueError as error:
         assert PREFIX.match(str(error))  # noqa: PT017
     else:
-        assert len(rules.explain(page, Request(page.url))) == len(rules)
+        assert len(rules.explain(Page(page, Request(page.url)))) == len(rules)

@@ -23,8 +23,10 @@ from judging import (
 from scrapy import Request
 from scrapy.http import HtmlResponse, Response, TextResponse
 
-from scrapy_capmonster_report.rules import PRESETS, Rules, compile_rules
+from scrapy_capmonster_report.rules import Rules, compile_rules
 from scrapy_capmonster_report.rules.conditions import CONDITIONS
+from scrapy_capmonster_report.rules.page import Page
+from scrapy_capmonster_report.rules.presets import PRESETS
 from scrapy_capmonster_report.task import Kind
 
 
@@ -101,7 +103,7 @@ class TestRules:
         assert not rules
         assert len(rules) == 0
         assert matched(rules, html()) is None
-        assert rules.explain(html(), Request(URL)) == []
+        assert rules.explain(Page(html(), Request(URL))) == []
 
     def test_json_text_and_python_come_to_the_same(self) -> None:
         written = [
@@ -131,7 +133,7 @@ class TestRules:
 class TestExplain:
     def explain(self, rule: dict[str, Any], response: Response, **kwargs: Any) -> dict[str, Any]:
         rules = compile_rules([rule], spider=CaptchaSpider())
-        (explanation,) = rules.explain(response, Request(URL, method="POST"), **kwargs)
+        (explanation,) = rules.explain(Page(response, Request(URL, method="POST"), **kwargs))
         written: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(explanation)))
         return written
 
@@ -161,7 +163,7 @@ class TestExplain:
     )
     def test_a_condition(self, condition: dict[str, Any], expected: bool, found: object) -> None:
         response = html(headers={"Server": "nginx"})
-        told = self.explain(condition, response, redirects=["https://shop.example/start"])
+        told = self.explain(condition, response, followed=["https://shop.example/start"])
         ((key, value),) = condition.items()
         assert told == {
             "name": "rule 1",
@@ -207,7 +209,7 @@ class TestExplain:
                 {"name": "third", "domains": "other.example", "status": 200},
             ]
         )
-        told = rules.explain(html(), Request(URL))
+        told = rules.explain(Page(html(), Request(URL)))
         assert [(rule.name, rule.matched) for rule in told] == [
             ("first", True),
             ("second", False),
@@ -349,15 +351,15 @@ class TestNotKnown:
         page = html("<p>Wrong captcha", url="about:blank")
         request = Request(page.url)
         known = {"unknown": frozenset(unknown)}
-        (explained,) = rules.explain(page, request, **known)
+        (explained,) = rules.explain(Page(page, request, **known))
         assert explained.matched is holds
-        found, lacking = rules.match_known(page, request, **known, on_error=no_error)
+        found, lacking = rules.match_known(Page(page, request, **known), no_error)
         assert (found is not None, lacking) == (holds is True, missing)
 
     def test_a_rule_that_matches_wins_over_an_earlier_one_that_cannot_be_told(self) -> None:
         rules = compile_rules([{"status": 403}, {"name": "second", "text": "Wrong"}])
         found, missing = rules.match_known(
-            html("Wrong"), Request(URL), unknown=self.ALL, on_error=no_error
+            Page(html("Wrong"), Request(URL), unknown=self.ALL), no_error
         )
         assert (found and found.name, missing) == ("second", [])
 

@@ -15,7 +15,8 @@ from workbench import run, run_scrapy, save
 
 from scrapy_capmonster_report.commands.pages import PageReader, is_page
 from scrapy_capmonster_report.commands.suggest import MIN_PAGES, suggest
-from scrapy_capmonster_report.rules import PRESETS, read_rules
+from scrapy_capmonster_report.rules import read_rules
+from scrapy_capmonster_report.rules.presets import PRESETS
 from scrapy_capmonster_report.settings import SAVE_REJECTED
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def saved(folder: Path, **pages: Any) -> Path:
 
 
 def rejected_by(rules: list[Any], page: SavedPage) -> bool:
-    rule, _ = page.match(read_rules(rules), lambda rule, error: None)
+    rule, _ = read_rules(rules).match_known(page, lambda rule, error: None)
     return rule is not None
 
 

@@ -49,9 +49,7 @@ def run(command: Command, args: argparse.Namespace) -> int:
     rules, settings = cli.rules_and_settings(command, args)
     console = cli.output()
     for page in _read(args, settings):
-        explanations = rules.explain(
-            page.response, page.request, redirects=page.redirects, unknown=page.unknown
-        )
+        explanations = rules.explain(page)
         if args.json:
             print(json.dumps(_verdict(page, explanations)))
         else:

@@ -11,12 +11,12 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
-from ..rules.page import NOT_JSON, Page
+from ..rules.page import NOT_JSON
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from .pages import SavedPage
+    from ..rules.page import Page
 
     Ranked = tuple[int, dict[str, Any]]
 
@@ -36,9 +36,8 @@ _MAX_ELEMENTS: Final = 200
 _ERROR_ELEMENT: Final = f'//*[re:test(concat(@class, " ", @id, " ", @role), "{_ERROR}", "i")]'
 
 
-def marks_of(saved: SavedPage) -> dict[str, int]:
+def marks_of(page: Page) -> dict[str, int]:
     """The marks of a page as JSON, each with its rank: the lower, the more it says."""
-    page = Page(saved.response, saved.request, saved.redirects, unknown=saved.unknown)
     ranked = [*_of_answer(page), *_of_json(page), *_of_elements(page)]
     return {json.dumps(rule): rank for rank, rule in sorted(ranked, key=lambda item: -item[0])}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import json
 import os
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +17,7 @@ from scrapy.http import Response, TextResponse
 from scrapy.responsetypes import responsetypes
 from scrapy.signalmanager import SignalManager
 
+from ..rules.page import Page
 from ..saved_pages import META_SUFFIX, RESPONSE_CLASSES
 from ..text import closest_match
 from .cache import database_of, entry_of, read_database, read_entry, read_record
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from scrapy.crawler import Crawler
     from scrapy.settings import BaseSettings
 
-    from ..rules import Rule, Rules
-    from ..rules.rule import OnError
-
     Reader: TypeAlias = Callable[[], "SavedPage"]
     """Reads one page; raises ``NotAPageError``, or another ``UsageError`` if it cannot."""
 
@@ -41,33 +38,12 @@ SUFFIXES: Final = (".html", ".htm", ".xhtml", ".json", ".txt")
 _UNKNOWN_URL: Final = "about:blank"
 
 
-@dataclass(frozen=True, slots=True)
-class SavedPage:
-    """A response, and what it answered.
+class SavedPage(Page):
+    """A page, its body decompressed, and its ``source``: where it comes from, to be shown."""
 
-    Args:
-        source: where it comes from, to be shown.
-        response: the response, its body decompressed.
-        request: the request that it answers; of a saved page, what is known of it.
-        redirects: the URLs that the site redirected the request to.
-        unknown: what is not known (see ``rules.page.Page``).
-    """
-
-    source: str
-    response: Response
-    request: Request
-    redirects: tuple[str, ...] = ()
-    unknown: frozenset[str] = frozenset()
-
-    def match(self, rules: Rules, on_error: OnError) -> tuple[Rule | None, list[str]]:
-        """What ``Rules.match_known`` says of the page."""
-        return rules.match_known(
-            self.response,
-            self.request,
-            redirects=self.redirects,
-            unknown=self.unknown,
-            on_error=on_error,
-        )
+    def __init__(self, source: str, *page: Any) -> None:
+        super().__init__(*page)
+        self.source = source
 
 
 class Decompressor:
@@ -193,10 +169,6 @@ def _check_meta(known: Mapping[str, Any], where: str) -> None:
             raise UsageError(f"{where}: {key!r} is {value!r}: it must be {allowed}")
 
 
-def _is_status(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 100 <= value <= 999
-
-
 def _is_url(value: object) -> bool:
     try:
         return isinstance(value, str) and bool(Request(value))
@@ -212,17 +184,17 @@ def _are_strs(value: object) -> bool:
     return isinstance(value, list) and all(map(_is_str, value))
 
 
-def _are_headers(value: object) -> bool:
-    return isinstance(value, dict) and all(
-        _is_str(item) or _are_strs(item) for item in value.values()
-    )
-
-
 _META: Final[Mapping[str, tuple[Callable[[object], bool], str]]] = {
     "url": (_is_url, "a URL"),
-    "status": (_is_status, "an int from 100 to 999"),
+    "status": (lambda value: type(value) is int and 100 <= value <= 999, "an int from 100 to 999"),
     "method": (_is_str, "a str"),
-    "headers": (_are_headers, "a dict of str to str or lists of them"),
+    "headers": (
+        lambda value: (
+            isinstance(value, dict)
+            and all(_is_str(item) or _are_strs(item) for item in value.values())
+        ),
+        "a dict of str to str or lists of them",
+    ),
     "redirects": (_are_strs, "a list of str"),
     "class": ([*RESPONSE_CLASSES].__contains__, f"one of {', '.join(RESPONSE_CLASSES)}"),
     "encoding": (_is_str, "a str"),

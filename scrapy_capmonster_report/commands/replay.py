@@ -20,12 +20,12 @@ from .pages import PageReader, Source
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from ..rules import Rule, Rules
     from . import Command
-    from .pages import SavedPage
+    from .pages import Reader, SavedPage
 
 SUMMARY = "Try the rules on a folder of saved pages, or on Scrapy's HTTP cache"
 
@@ -71,7 +71,7 @@ def replay(source: Source, rules: Rules) -> dict[str, Any]:
     on_error = _Complaints()
     for page in read_all(source):
         responses += 1
-        rule, missing = page.match(rules, on_error)
+        rule, missing = rules.match_known(page, on_error)
         name = rule.name if rule else None
         if missing:
             undecided.append({"source": page.source, "missing": missing})
@@ -99,9 +99,10 @@ def read_all(source: Source) -> Iterator[SavedPage]:
     What turns out not to be a page is added to what is skipped.
     """
     console = Console(stderr=True)
-    quiet = not console.is_terminal
-    total = None if quiet else sum(1 for _ in source)
-    pages = track(source, "pages", total=total, console=console, transient=True, disable=quiet)
+    pages: Iterable[tuple[str, Reader]] = source
+    if console.is_terminal:
+        total = sum(1 for _ in source)
+        pages = track(source, "pages", total=total, console=console, transient=True)
     for name, read in pages:
         try:
             yield read()

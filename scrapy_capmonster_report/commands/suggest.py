@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from scrapy.exceptions import UsageError
 
-from ..rules import PRESETS, read_rules
+from ..rules import read_rules
+from ..rules.presets import PRESETS
 from . import cli
 from .marks import STRONG, marks_of
 from .pages import PageReader, Source
@@ -120,7 +121,7 @@ def _mentions(preset: str, pages: Iterable[SavedPage]) -> int:
 def _matched(mark: str, pages: Iterable[SavedPage]) -> set[str]:
     """The sources of the *pages* that a rule, as JSON, matches."""
     rules = read_rules(f"[{mark}]")
-    return {page.source for page in pages if page.match(rules, lambda rule, error: None)[0]}
+    return {page.source for page in pages if rules.match_known(page, lambda rule, error: None)[0]}
 
 
 def _read(args: argparse.Namespace, settings: BaseSettings) -> dict[str, list[SavedPage]]:

@@ -23,9 +23,9 @@ MAX_HOSTS: Final = 5
 """How many hosts or domains a line names."""
 
 REMEDIES: Final = {
-    Outcome.QUEUE_FULL: f"{QUEUE_SIZE} lets more reports wait",
-    Outcome.EXPIRED: f"{CONCURRENCY} sends more reports at once",
-    Outcome.SHUTDOWN: f"{CLOSE_TIMEOUT} gives them more time, {LEDGER} keeps them for later",
+    Outcome.QUEUE_FULL: f"A larger {QUEUE_SIZE} lets more of them wait",
+    Outcome.EXPIRED: f"A larger {CONCURRENCY} sends more of them at once",
+    Outcome.SHUTDOWN: f"A larger {CLOSE_TIMEOUT} gives them more time; {LEDGER} keeps them",
 }
 """The settings that would have avoided each kind of dropped report."""
 
@@ -75,7 +75,7 @@ class ClosingHints:
             )
         for outcome, remedy in REMEDIES.items():
             if count := counters.tally[outcome.value]:
-                yield f"{count} reports were dropped ({outcome.reason}): {remedy}."
+                yield f"Reports dropped ({outcome.reason}): {count}. {remedy}."
 
 
 def _some(names: Collection[str]) -> str:

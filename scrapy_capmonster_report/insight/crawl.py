@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from .. import signals, stats
 from ..ledger import Alert
 from ..outcome import Outcome
+from ..recent import Recent
 from ..settings import SAVE_REJECTED
 from .figures import interval, percent
 from .watch import STREAK, STREAK_AT_CLOSE, RejectionWatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from scrapy.crawler import Crawler
 
+    from ..clock import SteadyClock
     from ..ledger import Ledger
     from ..outcome import Report
     from ..stats import Stats
@@ -27,9 +28,6 @@ logger = logging.getLogger(__name__)
 
 MAX_ROWS: Final = 10
 """How many sites the table at the end of a crawl shows."""
-
-REMEMBERED_VERDICTS: Final = 50_000
-"""How many verdicts are remembered, about 150 bytes each, so that each task counts once."""
 
 _REJECTED: Final = 0
 """Takes the place of the attempt of a task whose verdict is final."""
@@ -47,7 +45,7 @@ class CrawlInsight:
         crawler: gets the signals.
         ledger: keeps the alerts.
         counters: counts the alerts.
-        wall: seconds since the epoch.
+        clock: tells the time of alerts.
     """
 
     def __init__(
@@ -55,16 +53,15 @@ class CrawlInsight:
         crawler: Crawler,
         ledger: Ledger,
         counters: Stats,
-        *,
-        wall: Callable[[], float],
+        clock: SteadyClock,
     ) -> None:
         self._crawler = crawler
         self._ledger = ledger
         self._stats = counters
-        self._wall = wall
+        self._clock = clock
         self._log_extra = {"spider": crawler.spider}
         self._watch = RejectionWatch()
-        self._passed_on: OrderedDict[int, int] = OrderedDict()
+        self._passed_on: Recent[int] = Recent(clock.now)  # a task counts once
 
     def load_baseline(self, sites: Mapping[str, tuple[int, int]]) -> None:
         """Take the numbers of answers that each site accepted and rejected in earlier crawls."""
@@ -72,8 +69,8 @@ class CrawlInsight:
 
     def passed(self, task_id: int, attempt: int, site: str) -> None:
         """Count that *site* accepted the answer on *attempt*."""
-        if task_id not in self._passed_on:
-            self._remember(task_id, attempt)
+        if self._passed_on.get(task_id) is None:
+            self._passed_on.set(task_id, attempt)
             self._watch.site(site).passes()
 
     def rejected(self, report: Report, outcome: Outcome | None, *, by_rule: bool) -> None:
@@ -89,7 +86,7 @@ class CrawlInsight:
             return
         if passed_on not in (None, report.attempt) and outcome is not None:
             return  # it had passed, and was used again
-        self._remember(task_id, _REJECTED)
+        self._passed_on.set(task_id, _REJECTED)
         site = self._watch.site(report.site)
         increase = site.rejects(by_rule=by_rule) if passed_on is None else site.revises()
         if increase is not None:
@@ -117,14 +114,9 @@ class CrawlInsight:
             if not site.passed:
                 self._warn_of_streak(name, site.new_streak(STREAK_AT_CLOSE))
 
-    def _remember(self, task_id: int, attempt: int) -> None:
-        self._passed_on[task_id] = attempt
-        if len(self._passed_on) > REMEMBERED_VERDICTS:
-            self._passed_on.popitem(last=False)
-
     def _alert(self, site: str, increase: RateIncrease) -> None:
         self._stats.count(stats.ALERT.format(site=site))
-        self._ledger.alert(Alert(self._wall(), site, *increase))
+        self._ledger.alert(Alert(self._clock.wall(), site, *increase))
         logger.warning(
             "%s rejects more captcha answers than it used to: %s of the last %d, %s before. "
             "Check whether the site has changed. If it accepts only some tokens, let your client "

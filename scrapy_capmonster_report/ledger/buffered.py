@@ -146,7 +146,7 @@ class BufferedLedger:
 
     def finished(self, report: Report, outcome: Outcome, code: str | None) -> None:
         task_id = report.task.id
-        if task_id not in self._held:
+        if self._held.get(task_id) is not report:
             if outcome.group != "withheld":  # it was dropped before it could be claimed
                 self.withheld(report, outcome)
         elif outcome is Outcome.KEPT:

@@ -9,7 +9,6 @@ from ..settings import LEDGER, invalid, without_secrets
 from .buffered import BufferedLedger
 from .memory import MemoryLedger
 from .names import JOBDIR_FILE, RedisName, dry_run_ledger, is_redis, sqlite_path
-from .sqlite import SQLiteBackend
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,6 +64,8 @@ def open_ledger(
 def _backend(name: str, report_reused: bool, reactor: Any) -> LedgerBackend:
     path = sqlite_path(name)
     if path is not None:
+        from .sqlite import SQLiteBackend
+
         return SQLiteBackend(path, reactor=reactor, report_reused=report_reused)
     if is_redis(name):
         return _redis_backend(name, report_reused)

@@ -5,11 +5,9 @@ from __future__ import annotations
 from .compile import SETTING, compile_rules, read_rules
 from .errors import RuleError
 from .page import is_web, location_of
-from .presets import PRESETS
 from .rule import Explanation, Finding, Rule, Rules
 
 __all__ = [
-    "PRESETS",
     "SETTING",
     "Explanation",
     "Finding",

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from ..task import Kind
+from ..text import closest_match
 from .conditions import CONDITIONS, compile_conditions
-from .errors import RuleError, brief, nearest, show, under
-from .presets import PRESETS
+from .errors import RuleError, brief, error_context, show
 from .rule import Rule, Rules
 from .values import mapping
 
@@ -90,7 +90,7 @@ def _read_json(text: str) -> object:
     try:
         return json.loads(text, object_pairs_hook=_read_object)
     except json.JSONDecodeError as error:
-        preset = nearest(text, PRESETS)
+        preset = closest_match(text, _presets())
         meant = json.dumps([preset]) if preset else None
         problem = f"it is no JSON: {error.msg} at line {error.lineno} column {error.colno}"
         raise RuleError(f"{problem} (char {error.pos})", _ALLOWED, meant) from None
@@ -121,7 +121,7 @@ def _compile_entry(entry: object, position: int, spider: Spider | None) -> Itera
 
 def _compile_rule(written: Mapping[Any, Any], default: str, spider: Spider | None) -> Rule:
     conditions = compile_conditions(written, spider, CONDITIONS, _LABELS)
-    with under("kind"):
+    with error_context("kind"):
         kind = _parse_kind(written["kind"]) if "kind" in written else None
     return Rule(written.get("name", default), kind, conditions)
 
@@ -133,17 +133,25 @@ def _compile_preset(rule: PresetRule, name: str) -> Rule:
 
 
 def _preset(name: str) -> tuple[PresetRule, ...]:
-    if name not in PRESETS:
+    presets = _presets()
+    if name not in presets:
         raise RuleError(
             f"there is no preset {show(name)}",
-            "a rule (a dict), or one of the presets " + ", ".join(PRESETS),
-            nearest(name, PRESETS),
+            "a rule (a dict), or one of the presets " + ", ".join(presets),
+            closest_match(name, presets),
         )
-    return PRESETS[name]
+    return presets[name]
+
+
+def _presets() -> Mapping[str, tuple[PresetRule, ...]]:
+    # Their words in many languages are read only where a preset is asked for.
+    from .presets import PRESETS
+
+    return PRESETS
 
 
 def _parse_kind(value: object) -> Kind:
     kinds = [kind.value for kind in Kind]
     if isinstance(value, str) and value in kinds:
         return Kind(value)
-    raise RuleError(f"{show(value)} is no kind", ", ".join(kinds), nearest(value, kinds))
+    raise RuleError(f"{show(value)} is no kind", ", ".join(kinds), closest_match(value, kinds))

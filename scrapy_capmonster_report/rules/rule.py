@@ -9,10 +9,11 @@ from functools import lru_cache
 from time import thread_time
 from typing import TYPE_CHECKING, Any, Final
 
-from .conditions import Domains, Redirect, Status, all_hold
+from .condition import Domains, Redirect, Status
+from .conditions import all_hold
 from .hosts import authority_of, host_of, parents_of
 from .page import MAX_BODY, Page
-from .snippets import cut
+from .snippets import truncate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from scrapy.http import Response
 
     from ..task import Kind
-    from .conditions import Condition
+    from .condition import Condition
 
     OnError = Callable[["Rule", Exception], None]
 
@@ -34,7 +35,10 @@ _REMEMBERED: Final = 1024
 """Hosts with a status whose rules are remembered."""
 
 _SLOW: Final = 0.05
-"""Seconds of a rule, without those of parsing, that a crawl feels: it stands still for as long."""
+"""Seconds of a rule, without those of parsing, that a crawl feels: it stands still for as long.
+
+Of the processor: on a busy machine others take time, too.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -191,22 +195,13 @@ class Rules:
         candidates = self._candidates(authority_of(page.url), page.status)
         return self._first([rule for rule in candidates if rule.sees_redirects], page, on_error)
 
-    def match_known(
-        self,
-        response: Response,
-        request: Request,
-        *,
-        redirects: Sequence[str] = (),
-        unknown: frozenset[str],
-        on_error: OnError,
-    ) -> tuple[Rule | None, list[str]]:
-        """Like :meth:`match`, for a page of which something is *unknown* (see ``Page``).
+    def match_known(self, page: Page, on_error: OnError) -> tuple[Rule | None, list[str]]:
+        """Like :meth:`match`, for a page of which something may be unknown.
 
         Returns:
             The first rule that matches whatever that is, or ``None``; and, without one, what would
             have to be known to tell that none matches.
         """
-        page = Page(response, request, redirects, unknown=unknown)
         missing: set[str] = set()
         for rule in self._rules:
             try:
@@ -217,19 +212,11 @@ class Rules:
             if verdict:
                 return rule, []
             if verdict is None:
-                missing.update(*(item.needs & unknown for item in rule.conditions))
+                missing.update(*(item.needs & page.unknown for item in rule.conditions))
         return None, sorted(missing)
 
-    def explain(
-        self,
-        response: Response,
-        request: Request,
-        *,
-        redirects: Sequence[str] = (),
-        unknown: frozenset[str] = frozenset(),
-    ) -> list[Explanation]:
-        """What every condition of every rule says of *response*, also after one did not hold."""
-        page = Page(response, request, redirects, unknown=unknown)
+    def explain(self, page: Page) -> list[Explanation]:
+        """What every condition of every rule says of *page*, also after one did not hold."""
         explanations = []
         for rule in self._rules:
             findings = tuple(_finding(condition, page) for condition in rule.conditions)
@@ -310,5 +297,5 @@ def _finding(condition: Condition, page: Page) -> Finding:
         else:
             found = condition.found(page)
     except Exception as error:  # as in matching: what raises does not hold
-        found = cut(f"{type(error).__name__}: {error}")
+        found = truncate(f"{type(error).__name__}: {error}")
     return Finding(condition.key, plain(condition.value), holds, found)

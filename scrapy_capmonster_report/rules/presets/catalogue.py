@@ -13,6 +13,7 @@ from .marks import (
     HUMAN_ERROR,
     JSON_ERROR,
     JUDGED,
+    LONE_MESSAGE,
     NAMED_ERROR,
     OTHER_ERROR,
     PICTURE,
@@ -214,6 +215,7 @@ _PAGES: Final = {
     "token-captcha-again": (
         PresetRule((JUDGED, SUBMISSION, WIDGET, CAPTCHA_ERROR, OTHER_ERROR), "token"),
         PresetRule((JUDGED, SUBMISSION, SHORT_PAGE, NAMED_ERROR)),
+        PresetRule((JUDGED, SUBMISSION, LONE_MESSAGE)),
     ),
     "flash": (
         PresetRule((REDIRECT, PICTURE, CAPTCHA_ERROR, OTHER_ERROR), "image"),

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _MAX_SCRIPT: Final = 100_000
 """Characters of a script that is read as JSON, or for its ``alert()``."""
 
+_MAX_LONE: Final = 5000
+"""Bytes of a page that shows nothing but a message."""
+
 _MAX_SCRIPTS: Final = 50
 _MAX_FRAGMENTS: Final = 5
 _QUOTED = re.compile("“[^”]*”")
@@ -68,9 +71,10 @@ def document(page: Page) -> Any:
     if page.json is not NOT_JSON or page.selector is None:
         return page.json
     body = page.selector.root.find("body")
-    children = [] if body is None else list(body)
-    is_alone = len(children) == 1 and children[0].tag == "pre"
-    return _parsed(children[0].text) if is_alone else NOT_JSON
+    child = None if body is None else next(iter(body), None)
+    if child is None or child.tag != "pre" or child.getnext() is not None:
+        return NOT_JSON
+    return _parsed(child.text)
 
 
 def said(page: Page) -> list[Saying]:
@@ -148,6 +152,13 @@ def named_error(page: Page) -> str | None:
     return error_on(page.view(sight), About.ITS_ANSWER)
 
 
+def lone_message(page: Page) -> str | None:
+    """All that a page shows, if that says that a captcha answer was wrong."""
+    if len(page.response.body) > _MAX_LONE or page.view(sight).fields:
+        return None
+    return page.words if rejects(page.words, About.ITS_ANSWER) else None
+
+
 def error_on(seen: Sight, most: About = About.ITS_PLACE) -> str | None:
     """The error among those *seen* that says that a captcha answer was wrong.
 
@@ -166,6 +177,7 @@ def error_on(seen: Sight, most: About = About.ITS_PLACE) -> str | None:
         is_one = rejects(error.text, min(level, most)) or (
             most is About.ITS_PLACE
             and bool(seen.captcha)
+            and error.place not in seen.groups
             and rejects(error.text, About.ITS_PLACE)
             and is_captchas_own(error.place)
         )

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from ..conditions import Css, JmesPath
+from ..body_conditions import Css, JmesPath
 from . import evidence
 from .messages import fold
 from .places import CAPTCHA_NAME
 from .preset import Mark
 
 if TYPE_CHECKING:
-    from ..conditions import Condition
+    from ..condition import Condition
     from ..page import Page
 
 
@@ -82,6 +82,9 @@ CAPTCHA_ERROR: Final = Mark(
     "an error that says that the captcha is wrong, or says *wrong* in the captcha's own place",
     evidence.captcha_error,
     instead=_first_error,
+)
+LONE_MESSAGE: Final = Mark(
+    "a page that shows nothing but a message that the captcha is wrong", evidence.lone_message
 )
 OTHER_ERROR: Final = Mark("another error in the same list", evidence.other_error, absent=True)
 NAMED_ERROR: Final = Mark(

@@ -34,7 +34,7 @@ _MAX_TEXT: Final = 4 * MAX_LENGTH
 
 _MARKED = re.compile(
     r"[Ee]rror|ERROR|(?:^|[\s_-])[Ee]rr|[a-z]Err|danger|invalid|alert|warn|fail|wrong|incorrect"
-    r"|reject|\bflash(?:es|-?mess\w*)?\b|text-red|notice|notif|toast|callout|wp-die|fehler|hata\b"
+    r"|reject|\bflash(?:es|-?mess\w*)?\b|text-(?:red|rose)|(?:^|[\s_-])red(?:$|[\s_-])|negative|caution|notice|notif|toast|callout|wp-die|fehler|hata\b"
     r"|(?:^|[\s_-])msg|(?:form|system|status|response)[_-]?message|help-block|help-inline"
     r"|feedback|explain|helper-text|validation|(?:^|\s)messages?$"
 )
@@ -109,6 +109,8 @@ class Sight:
     """Whether something is called *captcha*, not only *code*."""
     has_other_code: bool = False
     """Whether there is a field for the code of a text message, a mail or a device."""
+    groups: set[Any] = field(default_factory=set)
+    """Elements around a captcha's fields; what they say counts only if it names the captcha."""
 
     @property
     def image(self) -> str:
@@ -145,13 +147,20 @@ class Reader:
             self.sight.has_pictures = True
             if not self.sight.picture and is_picture(element):
                 self.sight.picture = _shown(element)
-        marked = [element for element in root.iter("*") if self._is_marked(element)]
+                self._note_group(element)
+        marked = [
+            element
+            for element in root.iter("*")
+            if (element.items() or element.tag == "center") and self._is_marked(element)
+        ]
         self._marked = frozenset(marked)
         if len(marked) > MAX_MARKED:
             return
         try:
             for element in filter(self._is_shown, marked):
                 self._read(element)
+            for group in self.sight.groups - self._marked:
+                self._read(group)
         except _TooManyError:
             self.sight.errors.clear()
 
@@ -219,6 +228,17 @@ class Reader:
             sight.has_other_code = True
         elif is_captcha and not sight.input:
             sight.input = _shown(element)
+            self._note_group(element)
+
+    def _note_group(self, element: Any) -> None:
+        """Note the widest element around a captcha's field that has no other field."""
+        group = None
+        for around in islice(element.iterancestors(), _MAX_DISTANCE):
+            if around.tag in ("body", "form", "html") or not _fields_in(around):
+                break
+            group = around
+        if group is not None and self._is_shown(group):
+            self.sight.groups.add(group)
 
 
 def _texts(
