@@ -16,18 +16,28 @@ _SHORTEST_KEY: Final = 8
 occurs in many pages."""
 
 
+_OPTIONS: Final = "__nocache"
+"""What a ``clientKey`` may end in, and what is no part of the account key."""
+
+
+def account_key(client_key: str) -> str:
+    """The part of a ``clientKey`` that is secret."""
+    return client_key.removesuffix(_OPTIONS)
+
+
 class Mask:
     """Masks the account key, and removes users and passwords from URLs.
 
     Args:
-        client_key: the account key.
+        client_key: the account key, with ``__nocache`` or without.
     """
 
     __slots__ = ("_in_text", "_keys")
 
     def __init__(self, client_key: str) -> None:
-        is_key = len(client_key) >= _SHORTEST_KEY
-        written = {client_key, quote(client_key, safe=""), quote_plus(client_key)}
+        key = account_key(client_key)
+        is_key = len(key) >= _SHORTEST_KEY
+        written = {key, quote(key, safe=""), quote_plus(key)}
         self._keys = written if is_key else set()
         # Scrapy changes the case of hosts and header names.
         pattern = "|".join(map(re.escape, self._keys)) or "(?!)"  # which matches nowhere

@@ -66,7 +66,7 @@ class CapMonsterReportMiddleware:
         self.crawler = crawler
         self.settings = settings
         self._rules = rules
-        self._service = urlsplit(settings.api_url)
+        self._service = _host_and_port(urlsplit(settings.api_url))
         log_extra = {"spider": crawler.spider}
         counters = Stats(crawler)
         domains = [rule.domains for rule in rules]
@@ -160,6 +160,8 @@ class CapMonsterReportMiddleware:
     def _request_reached_downloader(self, request: Request) -> None:
         if self._is_submission(request):
             self._attempts.reached_downloader(request)
+        else:
+            self._attempts.without_task(request)  # engine.download_async() schedules nothing
 
     def _headers_received(self, request: Request) -> None:
         if TASK_ID in request.meta:
@@ -199,10 +201,7 @@ class CapMonsterReportMiddleware:
             return False
         self._hints.task_seen = True
         url = urlparse_cached(request)
-        if url.hostname == self._service.hostname:
-            # A service on loopback shares its host with others.
-            return _port_of(url) != _port_of(self._service)
-        return url.hostname != _SERVICE_HOST
+        return url.hostname != _SERVICE_HOST and _host_and_port(url) != self._service
 
     # -- the verdict ---------------------------------------------------------------------------
 
@@ -242,8 +241,10 @@ class CapMonsterReportMiddleware:
         await self._reporter.wait_closed()
 
 
-def _port_of(url: ParseResult | SplitResult) -> int:
-    return url.port or (443 if url.scheme == "https" else 80)
+def _host_and_port(url: ParseResult | SplitResult) -> str:
+    """The host and port of *url*, the same for every way of writing them."""
+    default_port = ":443" if url.scheme == "https" else ":80"
+    return url.netloc.rpartition("@")[2].lower().removesuffix(default_port)
 
 
 def _is_dummy(response: Response) -> bool:

@@ -154,11 +154,24 @@ class TestKeyAndService:
         assert "banned" in found["key"]["advice"]
 
     @pytest_twisted.ensureDeferred
+    @pytest.mark.parametrize("suffix", ["", "__nocache"])
+    @pytest.mark.parametrize("code", [f"NO_{CLIENT_KEY}", CLIENT_KEY.upper()])
     async def test_a_service_that_echoes_the_key_does_not_make_us_show_it(
-        self, capfd: pytest.CaptureFixture[str], serve: Any
+        self, code: str, suffix: str, capfd: pytest.CaptureFixture[str], serve: Any
     ) -> None:
-        site = serve(lambda request: json_reply({"errorId": 1, "errorCode": f"NO_{CLIENT_KEY}"}))
-        assert (await online(capfd, {URL: site.url}))["key"]["ok"] is False
+        site = serve(lambda request: json_reply({"errorId": 1, "errorCode": code}))
+        key = (await online(capfd, {KEY: CLIENT_KEY + suffix, URL: site.url}))["key"]
+        assert key["ok"] is False
+        assert CLIENT_KEY.lower() not in repr(key).lower()
+
+    @pytest_twisted.ensureDeferred
+    async def test_what_is_not_http_and_echoes_the_key(
+        self, capfd: pytest.CaptureFixture[str], misbehave: Any
+    ) -> None:
+        server = misbehave(lambda connection, arrival: connection.answer(CLIENT_KEY.encode()))
+        found = await online(capfd, {URL: server.url})
+        assert found["service"]["ok"] is False
+        assert CLIENT_KEY not in repr(found)
 
     @pytest_twisted.ensureDeferred
     async def test_without_a_key_none_is_made_up(
@@ -463,6 +476,14 @@ class ShopSpider(scrapy.Spider):
         argv = ("doctor", "--offline", "--json")
         assert checks(run_scrapy(project, *argv))["rules"]["ok"] is False
         assert checks(run_scrapy(project, *argv, "--spider", "shop"))["rules"]["ok"] is True
+
+    def test_rules_in_a_file(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+        rules = tmp_path / "rules.json"
+        rules.write_text('[{"name": "in a file", "status": 403}]')
+        found = offline(capfd, {RULES: []}, "--rules", str(rules))["rules"]
+        assert (found["ok"], found["found"]) == (True, "in a file.")
+        ran = run(capfd, "doctor", "--offline", "--rules", f"{rules}.none", settings=SETTINGS)
+        assert "cannot read" in ran.complaint
 
     def test_a_spider_that_is_not_there(self, capfd: pytest.CaptureFixture[str]) -> None:
         ran = run(capfd, "doctor", "--offline", "--spider", "shop", settings=SETTINGS)

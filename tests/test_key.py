@@ -64,15 +64,17 @@ ECHOES = {
 
 @pytest_twisted.ensureDeferred
 @pytest.mark.usefixtures("all_is_told")
+@pytest.mark.parametrize("suffix", ["", "__nocache"])
 @pytest.mark.parametrize("where", ECHOES)
 async def test_a_service_that_echoes_the_key_does_not_make_it_public(
-    where: str, serve: Any, misbehave: Any, caplog: pytest.LogCaptureFixture
+    where: str, suffix: str, serve: Any, misbehave: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The fixture ``key_shows_nowhere`` looks at logs, tracebacks and output after each test."""
     server = misbehave(ECHOES[where])
     crawler = await start_crawl(
         Refused,
         {
+            "CAPMONSTER_CLIENT_KEY": KEY + suffix,
             "CAPMONSTER_API_URL": server.url,
             "CAPMONSTER_REPORT_TIMEOUT": 0.2,
             "CAPMONSTER_REPORT_CLOSE_TIMEOUT": 0.3,
@@ -82,7 +84,7 @@ async def test_a_service_that_echoes_the_key_does_not_make_it_public(
     )
     stats = report_stats(crawler)
     assert stats["rejected"] == 2
-    assert {arrival.client_key for arrival in server.arrivals} == {KEY}
+    assert {arrival.client_key for arrival in server.arrivals} == {KEY + suffix}
     gc.collect()  # a Deferred whose failure nobody handled tells its story when it goes
     assert {"twisted", "scrapy_capmonster_report.reporter"} <= {
         record.name for record in caplog.records

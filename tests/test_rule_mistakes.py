@@ -446,6 +446,12 @@ def test_the_rule_set_callbacks_stands_alone(value: object) -> None:
     )
 
 
+@pytest.mark.parametrize("value", [["callback"], ["Callbacks"], "callback", '["calbacks"]'])
+def test_the_rule_set_callbacks_misspelt(value: object) -> None:
+    assert "Did you mean '" in mistake(value)
+    assert "callbacks" in mistake(value).partition("Did you mean")[2]
+
+
 def test_a_spiders_method_needs_a_spider() -> None:
     assert mistake([{"callback": "is_rejected"}]).startswith(
         "rule 1, key 'callback': 'is_rejected' names a spider's method, and a spider is needed. "

@@ -107,10 +107,8 @@ def rules_and_settings(command: Command, args: argparse.Namespace) -> tuple[Rule
     crawler = crawler_of(command, args.spider)
     spider = spider_of(crawler) if args.spider else None
     settings = crawler.settings.copy()
-    if args.rules or args.preset:
-        in_file = _read(_text_of(args.rules), spider, str(args.rules)) if args.rules else ()
-        rules = Rules((*in_file, *_read(args.preset, spider, "--preset")))
-    else:
+    rules = rules_named(args, spider)
+    if rules is None:
         load_addons(crawler)
         try:
             rules = compile_rules(crawler.settings.get(SETTING), spider=spider)
@@ -122,6 +120,18 @@ def rules_and_settings(command: Command, args: argparse.Namespace) -> tuple[Rule
             "--preset NAME."
         )
     return rules, settings
+
+
+def rules_named(args: argparse.Namespace, spider: Spider | None) -> Rules | None:
+    """The rules that the options name instead of the project's; ``None`` if they name none.
+
+    Raises:
+        UsageError: they cannot be read, or there is a mistake in them.
+    """
+    if not (args.rules or args.preset):
+        return None
+    in_file = _read(_text_of(args.rules), spider, str(args.rules)) if args.rules else ()
+    return Rules((*in_file, *_read(args.preset, spider, "--preset")))
 
 
 def crawler_of(command: Command, spider: str | None) -> Crawler:

@@ -13,6 +13,7 @@ from scrapy.exceptions import NotConfigured, UsageError
 
 from .. import ledger as ledgers
 from ..delivery.answer import ERROR_CODES
+from ..mask import Mask
 from ..rules import compile_rules
 from ..settings import API_URL, CLIENT_KEY, DEFAULTS, RULES, unknown_settings, without_secrets
 from . import cli, neighbours
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from scrapy import Spider
     from scrapy.settings import BaseSettings
 
+    from ..rules import Rules
     from ..settings import ReportSettings
     from . import Command
 
@@ -55,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--offline", action="store_true", help="leave out the checks that need the service"
     )
-    cli.add_spider_argument(parser)
+    cli.add_rule_arguments(parser)
 
 
 def run(command: Command, args: argparse.Namespace) -> int:
@@ -76,6 +78,7 @@ def _check_all(command: Command, args: argparse.Namespace) -> dict[str, Finding]
     spider, ours, mistake = None, None, ""
     with suppress(UsageError):  # a spider that wants arguments has settings all the same
         spider = cli.spider_of(crawler) if args.spider else None
+    named = cli.rules_named(args, spider)
     try:
         cli.load_addons(crawler)
         ours = cli.report_settings(crawler.settings)
@@ -90,7 +93,7 @@ def _check_all(command: Command, args: argparse.Namespace) -> dict[str, Finding]
         "settings": _check_settings(settings, mistake),
         "key": key,
         "service": service,
-        "rules": _check_rules(settings, spider),
+        "rules": _check_rules(settings, spider, named),
         "ledger": _check_ledger(ours, settings.get("JOBDIR")) if ours else _NOT_CHECKED,
         "middlewares": _check_middlewares(settings),
         "clients": _check_clients(),
@@ -128,7 +131,8 @@ def _check_service(ours: ReportSettings, key: Finding, *, offline: bool) -> tupl
     try:
         answer = ask_service(ours)
     except ServiceError as error:
-        return key, Finding(False, f"{ours.api_url}: {error}.", error.advice)
+        why = Mask(ours.client_key).text(str(error))
+        return key, Finding(False, f"{ours.api_url}: {why}.", error.advice)
     service = Finding(True, f"{ours.api_url} answers.")
     return _judge_key(answer, ours.client_key) if ours.client_key else key, service
 
@@ -139,14 +143,14 @@ def _judge_key(answer: dict[str, Any], client_key: str) -> Finding:
     if not code and isinstance(balance, (int, float)):
         advice = "" if balance > 0 else "Top up the account: nothing is solved without funds."
         return Finding(True, f"The key is valid; the balance is {balance}.", advice)
-    shown = (code or "neither errorCode nor balance").replace(client_key, "***")[:100]
+    shown = Mask(client_key).text(code or "neither errorCode nor balance")[:100]
     advice = ERROR_CODES[code].advice if code in ERROR_CODES else ""
     return Finding(False, f"getBalance answered {shown}.", advice and f"That is: {advice}.")
 
 
-def _check_rules(settings: BaseSettings, spider: Spider | None) -> Finding:
+def _check_rules(settings: BaseSettings, spider: Spider | None, named: Rules | None) -> Finding:
     try:
-        rules = compile_rules(settings.get(RULES), spider=spider)
+        rules = compile_rules(settings.get(RULES), spider=spider) if named is None else named
     except ValueError as error:
         if spider is None and "a spider is needed" in str(error):
             return Finding(None, str(error), "Give --spider NAME.")

@@ -26,6 +26,7 @@ from twisted.web.iweb import IAgent, IBodyProducer
 from zope.interface import implementer
 
 from ..deadline import with_deadline
+from ..mask import account_key
 from ..task import Kind
 from .answer import ReportAnswer, Verdict, read_answer
 from .connections import Connections
@@ -118,7 +119,7 @@ class ReportClient:
             body,
             retry_after=retry_after.decode("latin-1"),
             wall_now=self._wall(),
-            secret=self._client_key,
+            secret=account_key(self._client_key),
         )
 
     async def _post(self, task: Task) -> IResponse:

@@ -108,6 +108,7 @@ class _Tunnel(ProtocolWrapper):
     """Asks the proxy for a tunnel, and then connects the wrapped protocol."""
 
     transport: Any
+    factory: Any
 
     def __init__(self, factory: Any, wrapped: Any) -> None:
         super().__init__(factory, wrapped)

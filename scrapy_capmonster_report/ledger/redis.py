@@ -64,7 +64,7 @@ class RedisBackend:
         self._run_id = secrets.token_hex(8)
         self._prefix = _prefix(name)
         # The caller retries, and has a deadline that knows if the reactor was blocked.
-        self._redis: Redis = _connect(Redis, name, None, retry=Retry(NoBackoff(), 0))
+        self._redis: Any = _connect(Redis, name, None, retry=Retry(NoBackoff(), 0))  # type: ignore[no-untyped-call,unused-ignore]
         self._may_have_taken = False
 
     def open(self, now: float) -> Deferred[Mapping[str, tuple[int, int]]]:

@@ -90,8 +90,8 @@ def _read_json(text: str) -> object:
     try:
         return json.loads(text, object_pairs_hook=_read_object)
     except json.JSONDecodeError as error:
-        preset = closest_match(text, _presets())
-        meant = json.dumps([preset]) if preset else None
+        name = closest_match(text, (*_presets(), _CALLBACKS))
+        meant = json.dumps([name]) if name else None
         problem = f"it is no JSON: {error.msg} at line {error.lineno} column {error.colno}"
         raise RuleError(f"{problem} (char {error.pos})", _ALLOWED, meant) from None
     except (ValueError, RecursionError) as error:  # thousands of digits, or of brackets
@@ -138,7 +138,7 @@ def _preset(name: str) -> tuple[PresetRule, ...]:
         raise RuleError(
             f"there is no preset {show(name)}",
             "a rule (a dict), or one of the presets " + ", ".join(presets),
-            closest_match(name, presets),
+            closest_match(name, (*presets, _CALLBACKS)),
         )
     return presets[name]
 

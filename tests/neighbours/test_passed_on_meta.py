@@ -10,7 +10,17 @@ import pytest
 import pytest_twisted
 import scrapy
 from scrapy.http import TextResponse
-from strict_site import RULES, TOKEN, StrictSite, Submits, send, submit, warnings_of, withheld
+from strict_site import (
+    RULES,
+    TOKEN,
+    StrictSite,
+    Submits,
+    download,
+    send,
+    submit,
+    warnings_of,
+    withheld,
+)
 from support import Reply, json_reply
 
 OURS = "_capmonster_report"
@@ -267,3 +277,60 @@ async def test_asking_the_service_for_an_answer_submits_none(
     assert service.reports == [(TOKEN, 1)]
     assert stats["checked"] == stats["rejected"] == stats["sent/accepted"] == 1
     assert warnings_of(caplog) == []
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(
+    ("setting", "polled"),
+    [
+        ("http://LOCALHOST:{}", "http://localhost:{}"),
+        ("http://localhost:{}/", "HTTP://LocalHost:{}"),
+    ],
+)
+async def test_the_service_is_known_by_any_spelling_of_its_address(
+    setting: str, polled: str, serve: Any
+) -> None:
+    site, service = StrictSite({1}), Service(wrong_words=False)
+    port = serve(service.respond).port
+    solver = {"service": polled.format(port), "url": serve(site.respond).url}
+    stats = await send(
+        lambda spider: [],
+        type("Cloud", (), {"url": setting.format(port)}),
+        type("Solves", (Solver,), solver),
+    )
+    assert service.reports == [(TOKEN, 1)]
+    assert stats["checked"] == 1
+
+
+class LoadsTheFormInline(Submits):
+    """Loads the form in a callback, and passes the form's ``meta`` on to the answer."""
+
+    url: str
+
+    async def start(self) -> Any:
+        yield scrapy.Request(f"{self.url}/")
+
+    async def parse(self, response: Any) -> Any:
+        form = await download(self.crawler, scrapy.Request(f"{self.url}/form"))
+        assert form.meta["retry_times"] == 1
+        yield submit(self.url, 1, form.meta, callback=self.done)
+
+    def done(self, response: Any) -> None:
+        pass
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_retry_of_a_form_that_was_loaded_inline_is_not_that_of_the_answer(
+    serve: Any, api: Any
+) -> None:
+    site, cloud = StrictSite({1}), api()
+    in_trouble = iter([True])
+
+    def respond(request: Any) -> Any:
+        if request.path == b"/form" and next(in_trouble, False):
+            return Reply(status=503)
+        return site.respond(request)
+
+    spider = type("Loads", (LoadsTheFormInline,), {"url": serve(respond).url})
+    await send(lambda spider: [], cloud, spider)
+    assert cloud.reports == [(TOKEN, 1)]
