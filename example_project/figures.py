@@ -1,4 +1,4 @@
-"""The figures of the crawls, from what the shops and the stand-in saw; the plugin is not asked."""
+"""The figures of the crawls, as the shops and the stand-in saw them. The plugin is not asked."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Figures:
         passed: of those, the ones that the shop did not reject.
         rejected: the others.
         reported: rejected answers that were reported to the stand-in.
-        withheld: rejected answers that are not to blame, and not reported.
-        false: reports on answers that were not to blame, or had been reported before.
-        missed: answers to blame without a report.
+        withheld: rejected answers that are not to blame, and were not reported.
+        false: reports on answers that are not to blame, or had been reported before.
+        missed: answers that are to blame but were not reported.
     """
 
     answers: int = 0
@@ -50,7 +50,7 @@ def figures(simulator: Simulator, record: Record) -> dict[str, Figures]:
     for task in simulator.tasks.values():
         entry = record.on(str(task.task.get("body", task.answer)))
         if entry is None:
-            continue  # bought ahead, and never sent
+            continue  # bought ahead, but never sent
         calls = reports[task.id]
         wrong = entry.verdict is Verdict.WRONG
         not_to_blame = entry.verdict in (Verdict.LATE, Verdict.USED)
@@ -67,7 +67,7 @@ def figures(simulator: Simulator, record: Record) -> dict[str, Figures]:
 
 
 def table(found: dict[str, Figures]) -> Table:
-    """The figures, to be printed."""
+    """The figures as a table to print."""
     columns = ("answers", "passed", "rejected", "reported", "withheld")
     total = sum(found.values(), Figures())
     result = Table(box=box.SIMPLE_HEAD, show_footer=True, padding=(0, 1, 0, 0))

@@ -1,8 +1,8 @@
 """Crawl five shops that reject some captcha answers, and see which answers are reported.
 
 The shops and a stand-in for CapMonster Cloud run in this process, on loopback: nothing leaves the
-machine, and no key is needed. There are twelve crawls, one right after the other; the clock is set
-so that they seem to begin every five minutes, and the page at the end shows an hour.
+machine, and no key is needed. Twelve crawls run one after the other. The clock is set so that they
+seem to begin every five minutes, and the page at the end shows an hour.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ PAGE = Path("captcha-answers.html")
 CRAWLS, MINUTES_APART = 12, 5
 
 MISTAKES = {"books.example": 0.15, "flights.example": 0.08, "news.example": 0.22}
-"""The share of wrong answers; there are none for bakery.example."""
+"""The share of wrong answers; bakery.example gets none."""
 
 TICKETS_BEFORE, TICKETS_AFTER = 0.04, 0.55
 """The same for tickets.example, which changes its captcha after half of the crawls."""
 
 SOLVING, POLL_INTERVAL = 0.1, 0.1
-"""How many seconds solving takes, and how many pass between two questions of the spider."""
+"""How many seconds solving takes, and how often (in seconds) the spider asks for the answer."""
 
 
 def main() -> int:
@@ -64,7 +64,7 @@ def main() -> int:
         if args.serve:
             stage.serve(console)
         else:
-            # A new ledger each time, since the stand-in begins anew too.
+            # A new ledger for each run, since the stand-in starts from scratch too.
             settings.set(LEDGER, f"sqlite:{folder}/ledger.sqlite", "project")
             stage.crawl(settings, args.crawls, console)
         code = _show(figures(stage.simulator, stage.web.record), console)
@@ -74,7 +74,7 @@ def main() -> int:
 
 
 class Stage:
-    """The shops and the stand-in, listening. The reactor must be installed before."""
+    """Start the shops and the stand-in. The reactor must be installed before."""
 
     def __init__(self) -> None:
         self.share_of_crawls = 0.0
@@ -86,13 +86,13 @@ class Stage:
         os.environ |= {"http_proxy": self.web.start(), "no_proxy": "127.0.0.1"}
 
     def mistakes(self, site: str) -> float:
-        """The share of the answers for *site* that is wrong now."""
+        """The current share of wrong answers for *site*."""
         if site == "tickets.example":
             return TICKETS_BEFORE if self.share_of_crawls < 0.5 else TICKETS_AFTER
         return MISTAKES.get(site, 0.0)
 
     def crawl(self, settings: Settings, crawls: int, console: Console) -> None:
-        """Run ``scrapy crawl prices`` so many times, and show how far it is."""
+        """Run ``scrapy crawl prices`` so many times, with a progress bar."""
         settings.set("LOG_ENABLED", bool(settings["LOG_FILE"]), "cmdline")  # the rest: _log_handler
         settings.set("CAPMONSTER_API_URL", self.simulator.url, "cmdline")
         settings.set("CAPMONSTER_CLIENT_KEY", DEFAULT_CLIENT_KEY, "cmdline")
@@ -129,7 +129,7 @@ class Stage:
             f"http_proxy={os.environ['http_proxy']} no_proxy=127.0.0.1 "
             f"CAPMONSTER_CLIENT_KEY={DEFAULT_CLIENT_KEY}"
         )
-        console.print("Open until Ctrl-C. In another terminal:\n")
+        console.print("Running until Ctrl-C. In another terminal:\n")
         console.print(
             f"cd {Path(__file__).resolve().parent}\n{environment} {sys.executable} -m scrapy crawl "
             f"prices -s CAPMONSTER_API_URL={self.simulator.url}\n",
@@ -139,12 +139,12 @@ class Stage:
 
 
 def _show(found: dict[str, Figures], console: Console) -> int:
-    """Print the figures; the exit code is 0 if they show what they should."""
+    """Print the figures, and return the exit code: 0 if they are as expected."""
     total = sum(found.values(), Figures())
     console.print(table(found))
     console.print(
         "answers = passed + rejected; rejected = reported + withheld\n"
-        "withheld: sent too late, or sent once more; the answer is not to blame\n"
+        "withheld: sent too late or sent before, so the answer is not to blame\n"
     )
     style = "bold red" if total.false or total.missed else "bold green"
     console.print(f"False reports: {total.false}. Missed reports: {total.missed}.", style=style)
@@ -155,7 +155,7 @@ def _write_page(ledger: str, console: Console) -> None:
     """Write the page that ``scrapy capmonster summary --html`` writes."""
     try:
         history = read_history(ledger)
-    except ValueError as error:  # a dry run keeps none
+    except ValueError as error:  # a dry run has another ledger
         console.print(f"No page: {error}", soft_wrap=True)
         return
     PAGE.write_text(
@@ -175,18 +175,22 @@ def _arguments() -> argparse.Namespace:
         help="a setting, as for scrapy; -s LOG_FILE=crawl.log writes Scrapy's own log",
     )
     parser.add_argument(
-        "--crawls", type=int, default=CRAWLS, metavar="N", help=f"how many crawls; {CRAWLS}"
+        "--crawls",
+        type=int,
+        default=CRAWLS,
+        metavar="N",
+        help=f"how many crawls (default: {CRAWLS})",
     )
     parser.add_argument(
         "--serve",
         action="store_true",
-        help="only open the shops and the stand-in, for scrapy crawl in another terminal",
+        help="only start the shops and the stand-in, for scrapy crawl in another terminal",
     )
     return parser.parse_args()
 
 
 def _log_handler(console: Console) -> logging.Handler:
-    """Shows warnings above the progress bar."""
+    """Prints warnings above the progress bar."""
     return RichHandler(logging.WARNING, console, show_time=False, show_path=False)
 
 

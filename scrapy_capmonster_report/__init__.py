@@ -36,9 +36,9 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for.
+    """Import the name when it is used.
 
-    Every ``scrapy`` command there is imports this package, to find ours; most need nothing of it.
+    Every ``scrapy`` command imports this package, to find ours. Most need nothing of it.
     """
     if name in _MODULES:
         return getattr(import_module(f".{_MODULES[name]}", __name__), name)

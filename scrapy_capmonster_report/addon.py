@@ -1,4 +1,4 @@
-"""One line to switch it on."""
+"""The addon, which switches this package on with one line."""
 
 from __future__ import annotations
 

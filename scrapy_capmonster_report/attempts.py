@@ -1,8 +1,8 @@
 """Attempts: each sending of an answer to the site.
 
-An answer is used when it leaves for the site, whatever comes back. Scrapy, other middlewares and
-spiders copy ``request.meta`` into retries, redirects and new requests, so the same ``taskId`` comes
-back in requests that mean different things. What is kept in ``meta`` tells them apart:
+An answer counts as used once it was sent to the site, even if no response comes back. Scrapy, other
+middlewares and spiders copy ``request.meta`` into retries, redirects and new requests, so requests
+that mean different things carry the same ``taskId``. What is kept in ``meta`` tells them apart:
 
 ========================================  ==============================
 a request reaches the downloader           an attempt begins
@@ -35,7 +35,7 @@ ATTEMPT: Final = "_capmonster_report"
 """The key in ``meta`` for our own bookkeeping. Its value is plain: queues pickle it."""
 
 NO_TASK: Final = 0
-"""What stands under that key while a request has no task: its retries are no answer's."""
+"""The value of that key while a request has no task. Its retries are not attempts of an answer."""
 
 LATENCY: Final = "download_latency"
 """What Scrapy writes into ``meta``: seconds from sending a request to the response's headers."""
@@ -52,10 +52,10 @@ class Attempt(NamedTuple):
         solved_at: when the answer was solved.
         created_at: when the task was created; ``None`` if not known.
         number: 0 before the first attempt.
-        begun: how many ``redirect_urls`` lay behind when the attempt began.
-        hops: how many lay behind when it was last seen.
-        url: where it was last seen.
-        in_downloader: whether its response is still to come.
+        begun: the number of ``redirect_urls`` when the attempt began.
+        hops: their number when the request was last seen.
+        url: the request's URL when it was last seen.
+        in_downloader: whether it waits for its response.
         sent_at: when it was sent; ``None`` if not yet known.
         verdict: one of the constants above.
         site: the host that got the answer, once a response has come.
@@ -80,34 +80,30 @@ class Attempt(NamedTuple):
 
 _MOMENT: Final = (int, float)
 _OPTIONAL: Final = (int, float, type(None))
-_TYPES: Final[tuple[Any, ...]] = (
-    int,
-    _MOMENT,
-    _OPTIONAL,
-    int,
-    int,
-    int,
-    str,
-    bool,
-    _OPTIONAL,
-    int,
-    str,
+_TYPES: Final = frozenset(
+    itertools.product(
+        *((int,), _MOMENT, _OPTIONAL, (int,), (int,), (int,), (str,), (bool,)),
+        *(_OPTIONAL, (int,), (str,)),
+    )
 )
+"""The types that the members of an attempt may have, as whole rows: one look-up instead of 11."""
+
 _MAX_MOMENT: Final = 1e12
-"""Seconds since the epoch that no clock shows."""
+"""Seconds since the epoch; no clock shows as many."""
 
 
 def read_attempt(meta: Mapping[str, Any]) -> Attempt | None:
     """The attempt in *meta*. Ignores values that this module cannot have written."""
     value = meta.get(ATTEMPT)
-    if not isinstance(value, (tuple, list)) or len(value) != len(_TYPES):
-        return None
-    if not all(isinstance(item, kind) for item, kind in zip(value, _TYPES, strict=True)):
+    if not isinstance(value, (tuple, list)) or tuple(map(type, value)) not in _TYPES:
         return None
     attempt = Attempt._make(value)
-    moments = (attempt.solved_at, attempt.created_at or 0, attempt.sent_at or 0)
-    counts = (attempt.number, attempt.begun, attempt.hops, attempt.verdict)
-    is_ours = all(0 <= moment < _MAX_MOMENT for moment in moments) and min(counts) >= 0
+    is_ours = (
+        0 <= attempt.solved_at < _MAX_MOMENT
+        and 0 <= (attempt.created_at or 0) < _MAX_MOMENT
+        and 0 <= (attempt.sent_at or 0) < _MAX_MOMENT
+        and min(attempt.number, attempt.begun, attempt.hops, attempt.verdict) >= 0
+    )
     return attempt if is_ours else None
 
 
@@ -138,25 +134,25 @@ class Attempts:
     # -- on the way out ------------------------------------------------------------------------
 
     def without_task(self, request: Request) -> None:
-        """Note that what *request* tells of retries is not the history of an answer."""
+        """Note that the retries of *request* so far are not attempts of an answer."""
         request.meta.setdefault(ATTEMPT, NO_TASK)
 
     def scheduled(self, request: Request) -> Attempt | None:
-        """The last attempt of a request that is yet to be sent; ``None`` if it is unusable."""
+        """The last attempt of a request before it is sent; ``None`` if its task is unusable."""
         attempt = self._read(request.meta)
         if attempt is not None and attempt.in_downloader:  # copied while it was
             return attempt._replace(in_downloader=False).write(request.meta)
         return attempt
 
     def reached_downloader(self, request: Request) -> None:
-        """Begin an attempt, or go on with the one that was redirected."""
-        request.meta.pop(LATENCY, None)  # that of another download
+        """Begin an attempt, or continue the one that was redirected."""
+        request.meta.pop(LATENCY, None)  # of an earlier download
         attempt = self._read(request.meta)
         if attempt is not None:
             self._leave(request, attempt)._replace(in_downloader=True).write(request.meta)
 
     def headers_received(self, request: Request) -> None:
-        """Note when the request was sent. It may have waited in its slot; its body may be slow."""
+        """Note when the request was sent, which it may have waited for in its slot."""
         attempt = read_attempt(request.meta)
         if attempt is not None and attempt.sent_at is None and LATENCY in request.meta:
             self._note_sent(attempt, request.meta[LATENCY]).write(request.meta)
@@ -166,7 +162,7 @@ class Attempts:
         attempt, hops = read_attempt(request.meta), len(redirect_urls(request.meta))
         if attempt is None or hops == attempt.hops:
             return attempt
-        begun = attempt.begun if hops > attempt.hops else 0  # or else they were written anew
+        begun = attempt.begun if hops > attempt.hops else 0  # fewer: the list was replaced
         return attempt._replace(begun=begun, hops=hops).write(request.meta)
 
     # -- on the way back -----------------------------------------------------------------------
@@ -181,7 +177,7 @@ class Attempts:
         if not cached and not attempt.in_downloader:
             attempt = self._leave(request, attempt)
         if not cached and attempt.sent_at is None:
-            # Without headers nothing says when it was sent: this is the latest moment.
+            # No headers were seen, so it is unknown when it was sent: now at the latest.
             attempt = self._note_sent(attempt, meta.get(LATENCY) if attempt.in_downloader else 0)
         return attempt._replace(
             in_downloader=False,
@@ -209,7 +205,7 @@ class Attempts:
         return attempt
 
     def is_first(self, attempt: Attempt) -> bool:
-        """Whether the answer was not sent before *attempt*; ``False`` if that cannot be told."""
+        """Whether the answer was not sent before *attempt*; ``False`` if that is unknown."""
         return self._order.is_first(attempt.task_id, attempt.number)
 
     # -- inside --------------------------------------------------------------------------------
@@ -222,14 +218,14 @@ class Attempts:
             return attempt if task_id is not None else None
         retries = meta.get("retry_times")
         if ATTEMPT not in meta and isinstance(retries, int) and retries > 0:
-            # A queue lost our key. Withholding a report does less harm than an unfair one.
+            # A queue has lost our key. An unfair report does more harm than a withheld one.
             self._order.began_elsewhere(task_id)
         solved_at, created_at = self._tasks.moments(meta)
         hops = len(redirect_urls(meta))
         return Attempt(task_id, solved_at, created_at, begun=hops, hops=hops).write(meta)
 
     def _leave(self, request: Request, attempt: Attempt) -> Attempt:
-        """The attempt on which *request* leaves for the site: the same if it was redirected."""
+        """The attempt of *request* as it is sent to the site: the same one if it was redirected."""
         urls = redirect_urls(request.meta)
         hops, url = len(urls), request.url
         if attempt.number and urls[attempt.hops : attempt.hops + 1] == [attempt.url]:

@@ -1,4 +1,4 @@
-"""What a spider's callback says of an answer, where only the callback can tell."""
+"""``accept()`` and ``reject()``, for callbacks that alone can tell what the site decided."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Solution and ``request.meta`` together, from the clients that people solve captchas with.
+"""Gets the solution of a captcha together with its ``request.meta`` from solving clients.
 
 .. code-block:: python
 
@@ -8,9 +8,9 @@
         data = {"cf-turnstile-response": solution["token"]}
         yield FormRequest(response.url, formdata=data, meta=meta)
 
-``capmonstercloudclient`` keeps the task's id to itself. ``capmonster_python`` returns it, so that
-:func:`~scrapy_capmonster_report.captcha_meta` is enough there; ``docs/clients.md`` shows it, and
-has recipes for other clients. No client is needed to import this module, and none is changed.
+``capmonstercloudclient`` does not return the task's id. ``capmonster_python`` does, so
+:func:`~scrapy_capmonster_report.captcha_meta` is enough there; ``docs/clients.md`` shows how, and
+has recipes for other clients. Importing this module needs no client, and no client is patched.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ SUPPORTED: Final = "capmonstercloudclient 1.x to 4.x and capmonster_python 4 and
 
 
 class UnsupportedClientError(Exception):
-    """A client, or what it was asked to solve, is not built as expected."""
+    """A client, or the task it was given, does not have the expected methods or results."""
 
 
 async def solve_captcha(client: Any, request: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """Have a captcha solved, and get the ``request.meta`` for the request that submits the answer.
 
-    Any number of calls may run at once, also with the same client. What the client raises passes
-    through.
+    Any number of calls may run at once, also with the same client. Exceptions of the client are
+    not caught.
 
     Args:
         client: a ``capmonstercloudclient.CapMonsterClient`` or a
@@ -41,20 +41,20 @@ async def solve_captcha(client: Any, request: Any) -> tuple[dict[str, Any], dict
         request: what to solve: one of the client's own requests or tasks.
 
     Returns:
-        The solution as the client returns it, and what ``captcha_meta`` makes of its task: the
-        id, the type, when it was created and when it was solved.
+        The solution as the client returns it, and the ``captcha_meta`` of its task: the id, the
+        type, when it was created and when it was solved.
 
     Raises:
-        UnsupportedClientError: the client lacks what this function builds on, or returns what is
-            not the result of one task that it created in this call (from a cache, say). Where
-            that can be told beforehand, no task was created.
-        RuntimeError: asyncio does not run, which both clients need.
+        UnsupportedClientError: the client lacks a method that this function needs, or its solution
+            is not the result of exactly one task of this call (but comes from a cache, for
+            example). A missing method is noticed before a task is created.
+        RuntimeError: asyncio is not running. Both clients need it.
     """
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         raise RuntimeError(
-            "CapMonster's clients need asyncio: leave TWISTED_REACTOR at Scrapy's default."
+            "CapMonster's clients need asyncio. Leave TWISTED_REACTOR at Scrapy's default."
         ) from None
     if not hasattr(client, "create_task_async"):
         return await _solve_and_note_id(client, request)
@@ -64,13 +64,13 @@ async def solve_captcha(client: Any, request: Any) -> tuple[dict[str, Any], dict
     created_at = time.time()
     task_id = await client.create_task_async(request)
     if parse_task_id(task_id) is None:
-        raise _unsupported(client, "whose create_task_async() returns a taskId")
+        raise _unsupported(client, "create_task_async() did not return a taskId")
     solution = await client.join_task_result_async(task_id)
     return solution, captcha_meta(task_id, task_type, created_at=created_at)
 
 
 async def _solve_and_note_id(client: Any, request: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """``capmonstercloudclient``: the task whose result is the solution that it returns."""
+    """For ``capmonstercloudclient``: note the ids of its tasks, and find the solution's."""
     _require(client, "solve_captcha", "_createTask", "_getTaskResult")
     task_type = _task_type(request, "getTaskDict")
     created: dict[int | None, float] = {}
@@ -90,22 +90,23 @@ async def _solve_and_note_id(client: Any, request: Any) -> tuple[dict[str, Any],
             results.append((parse_task_id(task_id), answer.get("solution")))
         return answer
 
-    # The twin's end is not the client's.
+    # When the twin is deleted, the client must not close.
     methods = {"_createTask": create_task, "_getTaskResult": get_task_result}
     twin = _twin(client, {**methods, "__del__": lambda twin: None})
     solution = await twin.solve_captcha(request)
-    # Two pictures may have equal solutions: only the very object says which task it is of.
+    # Compare by identity: two pictures may have equal solutions.
     ids = {task_id for task_id, result in results if result is solution}
     task_id = ids.pop() if len(ids) == 1 else None
     if task_id is None:
-        raise _unsupported(client, "whose solve_captcha() returns the result of _getTaskResult()")
+        raise _unsupported(client, "solve_captcha() did not return a result of _getTaskResult()")
     return solution, captcha_meta(task_id, task_type, created_at=created.get(task_id))
 
 
 def _twin(client: Any, methods: dict[str, Any]) -> Any:
     """An instance of a subclass with *methods* that shares all attributes with *client*.
 
-    A twin for each call keeps the calls apart, and no copy leaves a client that counts as it was.
+    Each call has a twin of its own, so calls do not mix. Attributes are shared, not copied, since
+    a client may count in them.
     """
     base = type(client)
     try:
@@ -114,7 +115,7 @@ def _twin(client: Any, methods: dict[str, Any]) -> Any:
         twin: Any = object.__new__(type(base.__name__, (base,), methods))
         object.__setattr__(twin, "__dict__", client.__dict__)
     except Exception:
-        raise _unsupported(client, "that can be subclassed and has no __slots__") from None
+        raise _unsupported(client, "it cannot be subclassed, or has __slots__") from None
     return twin
 
 
@@ -122,7 +123,7 @@ def _task_type(request: Any, method: str) -> str:
     _require(request, method)
     task = getattr(request, method)()
     if not isinstance(task, dict) or not isinstance(task.get("type"), str):
-        raise _unsupported(request, f"whose {method}() has a type")
+        raise _unsupported(request, f"{method}() did not return a dict with a type")
     name = str(task["type"])
     return f"CustomTask/{task.get('class')}" if name.startswith("CustomTask") else name
 
@@ -130,13 +131,13 @@ def _task_type(request: Any, method: str) -> str:
 def _require(thing: object, *methods: str) -> None:
     for method in methods:
         if not hasattr(thing, method):
-            raise _unsupported(thing, f"with {method}()")
+            raise _unsupported(thing, f"it has no {method}()")
 
 
-def _unsupported(thing: object, expected: str) -> UnsupportedClientError:
-    # Never its repr: a client's may show the account key.
+def _unsupported(thing: object, problem: str) -> UnsupportedClientError:
+    # Not its repr: that of a client may show the account key.
     name = f"{type(thing).__module__}.{type(thing).__qualname__}"
     return UnsupportedClientError(
-        f"{name} is not one {expected}: solve_captcha() supports {SUPPORTED}, and what they "
-        "solve. With any other client, give captcha_meta() the id of the task."
+        f"solve_captcha() cannot use {name}: {problem}. It supports {SUPPORTED}, and their "
+        "requests and tasks. With any other client, give captcha_meta() the id of the task."
     )

@@ -10,22 +10,22 @@ if TYPE_CHECKING:
 
 
 class SteadyClock:
-    """Seconds since the epoch that run on steadily, whatever happens to the wall clock.
+    """Seconds since the epoch that run steadily, even if the wall clock is set.
 
-    The wall clock is read once, here, and from then on only to translate a moment that somebody
-    else took from it (:meth:`at`). So a wall clock that is set during a crawl neither kills
-    reports that are still fresh nor revives those that are not.
+    The wall clock is read once, here, and later only to translate moments that others read from
+    it (:meth:`at`). So setting the wall clock during a crawl neither expires fresh reports nor
+    makes old ones fresh again.
 
     Args:
         wall: seconds since the epoch, may jump.
-        steady: seconds since anything, never jumps.
+        steady: seconds since any moment, never jumps.
     """
 
     __slots__ = ("_offset", "_steady", "_wall")
 
     def __init__(
         self,
-        # Looked up at each call, so that a patched ``time`` is seen here as everywhere.
+        # Looked up at each call, so that a patched ``time`` takes effect here too.
         wall: Callable[[], float] = lambda: time.time(),
         steady: Callable[[], float] = lambda: time.monotonic(),
     ) -> None:
@@ -42,7 +42,7 @@ class SteadyClock:
         return self._wall()
 
     def at(self, wall_time: float) -> float:
-        """The moment the wall clock showed (or another machine's, hence never in the future)."""
+        """The moment at which a wall clock, here or elsewhere, showed this; never in the future."""
         return self.now() - max(0.0, self._wall() - wall_time)
 
     def to_wall(self, moment: float) -> float:

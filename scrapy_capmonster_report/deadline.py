@@ -1,4 +1,4 @@
-"""A deadline that gives the other side its time, whatever our own reactor is doing meanwhile."""
+"""A deadline that does not count the time in which our own reactor was blocked."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 STEPS: Final = 10
-"""A deadline is reached in so many steps, and a step counts for what it was meant to take."""
+"""The number of timers that a deadline consists of."""
 
 
 class Deadline:
     """Calls *on_reached* after *seconds* in which the reactor was running.
 
-    A reactor that stood still (a callback that blocks) runs the timers that are due before it reads
-    the sockets, so a timer that fires late says that *we* were late; and reactors tell the time by
-    the wall clock, which may jump. So the time is taken in steps by a steady clock, and a step
-    counts for no more than it was meant to take.
+    A reactor that was blocked by a callback runs overdue timers before it reads the sockets. So a
+    timer that fires late does not mean that the other side was slow. Also, reactors use the wall
+    clock, which may jump. So the deadline is split into steps measured by a steady clock, and no
+    step counts for more than its planned length.
 
     Args:
         reactor: runs the timers.
-        seconds: how long, once :meth:`start` was called.
-        on_reached: called when the time is over.
+        seconds: how long, from now on.
+        on_reached: called at the deadline.
         steady: seconds, never jumps.
     """
 
@@ -59,7 +59,7 @@ class Deadline:
         now = self._steady()
         self._left -= min(now - self._since, self._step)
         self._since = now
-        if self._left > self._step / 100:  # what adding up floats leaves over is nothing
+        if self._left > self._step / 100:  # less is a rounding error
             self._call = self._reactor.callLater(min(self._left, self._step), self._passed)
         else:
             self._call = None
@@ -72,7 +72,7 @@ def with_deadline(
     reactor: IReactorTime,
     steady: Callable[[], float] = time.monotonic,
 ) -> Deferred[Any]:
-    """*work*, which is cancelled and fails with ``TimeoutError`` if it takes longer."""
+    """*work*, cancelled and failed with ``TimeoutError`` if it takes longer."""
     is_late = False
 
     def too_late() -> None:

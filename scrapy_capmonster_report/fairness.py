@@ -1,4 +1,4 @@
-"""Why a report is withheld: the rejection is not the answer's fault, or is known already."""
+"""Why a report is withheld: the rejection is not the answer's fault, or was already reported."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def withhold_reason(
         report: the report; its moments are by :class:`~.clock.SteadyClock`.
         cached: whether the rejection came from a cache, not from the site.
         claimed: whether the task was reported already, or is being reported.
-        is_first: whether the answer was rejected the first time that it was sent, or the user
-            wants to report others too.
+        is_first: whether the answer was rejected on its first attempt, or the user wants to report
+            rejections of later attempts too.
         now: this moment.
     """
     task = report.task

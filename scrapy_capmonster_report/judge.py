@@ -32,15 +32,15 @@ REJECTED_FLAG: Final = "captcha-rejected"
 
 
 class Judge:
-    """Decides in memory whether an answer was rejected, and hands over.
+    """Decides whether an answer was rejected, and tells the reporter. Waits for nothing.
 
     Args:
         rules: the rules.
         attempts: knows which attempt was the first.
         reporter: is told the verdict.
-        saved_pages: keep some of what was judged.
-        counters: count verdicts.
-        hints: hear which hosts were seen.
+        saved_pages: keeps some of the judged pages.
+        counters: counts verdicts.
+        hints: is told which hosts were seen.
         log_extra: what log records carry.
     """
 
@@ -64,7 +64,7 @@ class Judge:
         self._broken_rules: set[str] = set()
 
     def response(self, request: Request, response: Response, attempt: Attempt | None) -> None:
-        """Judge *response*, unless it is where a page that was rejected led by a meta refresh."""
+        """Judge *response*, unless a rejection on the same attempt led to it by a meta refresh."""
         if attempt is None or attempt.verdict != REJECTED:
             self._judge(request, response, attempt, self._rules.match)
 
@@ -72,24 +72,30 @@ class Judge:
         """Judge a 3xx that Scrapy does not follow.
 
         Args:
-            is_all: whether nothing more will come, so that the answer passed if no rule matches.
+            is_all: whether the site will say nothing more, so that the answer passed if no rule
+                matches.
         """
         attempt = self._attempts.answered(request, response)
         self._judge(request, response, attempt, self._rules.match_redirects, is_all=is_all)
 
     def accepted(self, request: Request) -> None:
-        """Hear from a callback that the site accepted the answer."""
+        """Note that a callback says that the site accepted the answer."""
         attempt = self._attempts.of(request)
-        if attempt is not None and attempt.verdict == UNJUDGED:
+        if attempt is not None and self._is_unjudged(attempt):
             self._stats.count(stats.CHECKED)
+            attempt._replace(verdict=PASSED).write(request.meta)
             self._pass(request, attempt)
 
     def rejected(self, request: Request, reason: str) -> None:
-        """Hear from a callback that the site rejected the answer."""
+        """Note that a callback says that the site rejected the answer."""
         attempt = self._attempts.of(request)
-        if attempt is not None and attempt.verdict == UNJUDGED:
+        if attempt is not None and self._is_unjudged(attempt):
             self._stats.count(stats.CHECKED)
         self._reject(request, None, attempt, BY_CALLBACK, None, one_line(reason))
+
+    def _is_unjudged(self, attempt: Attempt) -> bool:
+        """Whether only callbacks judge, and none has judged *attempt* yet."""
+        return not self._rules.judges and attempt.verdict == UNJUDGED
 
     def _judge(
         self,
@@ -116,7 +122,7 @@ class Judge:
             rule=None if rule is None else rule.name,
         )
         if rule is None:
-            # A server in trouble has not judged the answer.
+            # After a server error it is unknown whether the answer was accepted.
             self._pass(request, attempt, accepted=response.status < 500)
             return
         if REJECTED_FLAG not in response.flags:
@@ -125,10 +131,8 @@ class Judge:
 
     def _pass(self, request: Request, attempt: Attempt | None, *, accepted: bool = True) -> None:
         self._stats.count(stats.PASSED)
-        if attempt is not None and attempt.verdict != CACHED:
-            attempt._replace(verdict=PASSED).write(request.meta)
-            if accepted:
-                self._reporter.passed(request, attempt)
+        if attempt is not None and attempt.verdict != CACHED and accepted:
+            self._reporter.passed(request, attempt)
 
     def _reject(
         self,
@@ -153,7 +157,7 @@ class Judge:
             self._broken_rules.add(rule.name)
             logger.error(
                 "The callback of rule %r in CAPMONSTER_REPORT_RULES raised an exception, so the "
-                "rule did not match. (logged once, counted as %s)",
+                "rule did not match. (Logged once, counted as %s.)",
                 rule.name,
                 stats.PREFIX + stat,
                 exc_info=raised,

@@ -1,4 +1,4 @@
-"""Takes out of texts what must not leave this process."""
+"""Removes secrets from texts before they leave this process."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from urllib.parse import quote, quote_plus
 MASK: Final = "***"
 
 _USER: Final = re.compile(r"((?:^|:)//)[^/?#\s]*@")
-"""User and password in a URL, wherever in a text it stands."""
+"""User and password in a URL, anywhere in a text."""
 
 _SHORTEST_KEY: Final = 8
-"""A real key has 32 characters. A word like "test", which a dry run may be given, stands in many
-pages and is no secret."""
+"""A real key has 32 characters. A dry run may have a key like "test", which is not a secret and
+occurs in many pages."""
 
 
 _OPTIONS: Final = "__nocache"
@@ -26,7 +26,7 @@ def account_key(client_key: str) -> str:
 
 
 class Mask:
-    """Masks the account key, and takes users and passwords out of URLs.
+    """Masks the account key, and removes users and passwords from URLs.
 
     Args:
         client_key: the account key, with ``__nocache`` or without.
@@ -39,7 +39,7 @@ class Mask:
         is_key = len(key) >= _SHORTEST_KEY
         written = {key, quote(key, safe=""), quote_plus(key)}
         self._keys = written if is_key else set()
-        # Hosts and names of headers are written anew, in other cases.
+        # Scrapy changes the case of hosts and header names.
         pattern = "|".join(map(re.escape, self._keys)) or "(?!)"  # which matches nowhere
         self._in_text = re.compile(pattern, re.IGNORECASE)
 

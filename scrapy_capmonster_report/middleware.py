@@ -66,7 +66,7 @@ class CapMonsterReportMiddleware:
         self.crawler = crawler
         self.settings = settings
         self._rules = rules
-        self._service = _host_and_port(urlsplit(settings.api_url))
+        self._service = {_SERVICE_HOST, _host_and_port(urlsplit(settings.api_url))}
         log_extra = {"spider": crawler.spider}
         counters = Stats(crawler)
         domains = [rule.domains for rule in rules]
@@ -116,7 +116,7 @@ class CapMonsterReportMiddleware:
         """Build it for *crawler*.
 
         Raises:
-            NotConfigured: switched off, or it cannot work: no key, no rules, no reactor.
+            NotConfigured: switched off, or unable to work: no key, no rules, no reactor.
             ValueError: a setting or a rule is wrong.
         """
         if not crawler.settings.getbool("TWISTED_REACTOR_ENABLED", True):
@@ -187,21 +187,20 @@ class CapMonsterReportMiddleware:
     def process_exception(
         self, request: Request, exception: Exception, spider: Spider | None = None
     ) -> None:
-        """See whether anything was sent, and where a redirect led nowhere."""
+        """See whether anything was sent, and whether a redirect failed."""
         if self._is_submission(request):
             attempt = self._attempts.failed(request, exception)
             if attempt is not None:
-                # The redirect is all that the site said, unless Scrapy tries again.
+                # The redirect is all that the site said, unless Scrapy retries the request.
                 is_all = isinstance(exception, IgnoreRequest)
                 self._unfollowed.lost(request, attempt, is_all=is_all)
 
     def _is_submission(self, request: Request) -> bool:
-        """Whether *request* submits an answer: it has a task, and does not ask the service."""
+        """Whether *request* submits an answer: it has a task, and does not go to the service."""
         if TASK_ID not in request.meta:
             return False
         self._hints.task_seen = True
-        url = urlparse_cached(request)
-        return url.hostname != _SERVICE_HOST and _host_and_port(url) != self._service
+        return _host_and_port(urlparse_cached(request)) not in self._service
 
     # -- the verdict ---------------------------------------------------------------------------
 
@@ -217,7 +216,7 @@ class CapMonsterReportMiddleware:
     def reject(self, request: Request, reason: str = "") -> None:
         """Say that the site rejected the answer that *request* submitted, as a matching rule does.
 
-        It overrules that the same response passed the rules.
+        It overrules the verdict that the same response passed the rules.
 
         Args:
             request: ``response.request``.
@@ -237,7 +236,7 @@ class CapMonsterReportMiddleware:
         await maybe_deferred_to_future(pages_written)
 
     async def _engine_stopped(self) -> None:
-        # Scrapy does not wait for spider_closed if a signal comes while it closes the spider.
+        # If a SIGINT comes while the spider closes, Scrapy does not wait for spider_closed.
         await self._reporter.wait_closed()
 
 
@@ -248,5 +247,5 @@ def _host_and_port(url: ParseResult | SplitResult) -> str:
 
 
 def _is_dummy(response: Response) -> bool:
-    """Whether *response* is scrapy-poet's, for which nothing was downloaded."""
-    return any(base.__name__ == "DummyResponse" for base in type(response).__mro__)
+    """Whether *response* is a placeholder of scrapy-poet: nothing was downloaded."""
+    return type(response).__name__ == "DummyResponse"

@@ -11,33 +11,33 @@ if TYPE_CHECKING:
 
 
 BY_CALLBACK: Final = "reject()"
-"""Stands for the rule's name where a callback found the rejection."""
+"""Takes the place of the rule's name if a callback found the rejection."""
 
 
 class Outcome(str, Enum):
     """What became of one rejection.
 
     The value is the stat's name below ``capmonster_report/``. After a crawl the counts of all
-    members add up to ``rejected``: that is the balance the interface promises.
+    members add up to ``rejected``, as the documentation promises.
     """
 
-    # Not reported: the rejection is not the answer's fault, or was reported already.
+    # Withheld: the rejection is not the answer's fault, or was already reported.
     DUPLICATE = "withheld/duplicate"
     REUSED = "withheld/reused"
     STALE = "withheld/stale"
     CACHED = "withheld/cached"
     INVALID_TASK = "withheld/invalid_task"
     DRY_RUN = "withheld/dry_run"
-    # Reported, and answered.
+    # Sent, and answered by the service.
     ACCEPTED = "sent/accepted"
     REFUSED = "sent/refused"
-    # Meant to be reported, and lost.
+    # Could not be delivered.
     QUEUE_FULL = "dropped/queue_full"
     EXPIRED = "dropped/expired"
     BREAKER = "dropped/breaker"
     UNDELIVERED = "dropped/undelivered"
     SHUTDOWN = "dropped/shutdown"
-    # Meant to be reported, and left in a durable ledger for the next crawl.
+    # Left in a durable ledger for the next crawl.
     KEPT = "kept"
 
     @property
@@ -53,12 +53,12 @@ class Outcome(str, Enum):
 
 @dataclass(slots=True, eq=False)
 class Report:
-    """One complaint about one answer.
+    """What tells the service that a site rejected the answer of a task.
 
     Args:
         task: the task whose answer was rejected.
         attempt: the number of the attempt on which it was rejected (see ``attempts``).
-        expires_at: when the service has forgotten the task, by :class:`~.clock.SteadyClock`.
+        expires_at: when the service forgets the task, by :class:`~.clock.SteadyClock`.
         rule: the name of the rule that matched.
         site: the host that rejected it.
         sent_at: when the answer was sent to the site, by :class:`~.clock.SteadyClock`.

@@ -1,4 +1,4 @@
-"""A mapping that forgets: what a crawl knows of recent tasks, in bounded memory."""
+"""A mapping that keeps only recent tasks, in bounded memory."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ if TYPE_CHECKING:
 V = TypeVar("V")
 
 CAPACITY: Final = 200_000
-"""Tasks remembered at most; half of them for certain."""
+"""At most so many tasks are remembered, at least the latest half of them."""
 
 KEEP_SECONDS: Final = 3600.0
-"""How long a task is remembered for certain after it was last written.
+"""A task is remembered at least for so long after it was last written.
 
-Far longer than the service keeps a task (five minutes): a spider may go on using a token that it
-takes for good, and its rejection must not look like that of a new one.
+Far longer than the service keeps a task (five minutes): a spider may go on using an old token, and
+its rejection must not look like that of a new one.
 """
 
 
 class Recent(Generic[V]):
-    """Remembers values in two generations, and forgets the older one as a whole.
+    """Remembers values in two generations, and forgets the older generation as a whole.
 
-    So it needs no timestamps: millions of tasks may pass through without the memory growing.
+    So it needs no timestamps, and memory does not grow over millions of tasks.
 
     Args:
         now: seconds, steady.
-        capacity: how many values to remember at most; half of them for certain.
-        keep: for how many seconds to remember a value at least, while there is room.
+        capacity: how many values to remember at most, at least the latest half of them.
+        keep: for how many seconds to remember a value at least, if there is room.
     """
 
     __slots__ = ("_half", "_keep", "_now", "_older", "_turn_at", "_young")
@@ -52,7 +52,7 @@ class Recent(Generic[V]):
         return self._older.get(task_id) if value is None else value
 
     def set(self, task_id: int, value: V) -> None:
-        """Remember *value*, from now on."""
+        """Remember *value*."""
         now = self._now()
         full = len(self._young) >= self._half and task_id not in self._young
         if full or now >= self._turn_at:

@@ -1,10 +1,10 @@
-"""Where the site redirected an answer, which site that is, and redirects that are not followed.
+"""Where a site redirected an answer, which site that is, and redirects that are not followed.
 
-The middleware sees where a redirect ends. Where Scrapy drops the redirected request (offsite, seen
-before, one too many), the 3xx is all that the site said about the answer. What Scrapy will do is
-told from what its ``RedirectMiddleware`` and ``OffsiteMiddleware`` do, and from the order in which
-the engine sends ``request_scheduled``, asks the scheduler, and sends ``request_dropped`` (read in
-2.13 and 2.19).
+The middleware sees the response at the end of redirects. If Scrapy drops the redirected request
+(offsite, seen before, one too many), the 3xx is all that the site said about the answer. Whether
+Scrapy will drop it follows from its ``RedirectMiddleware`` and ``OffsiteMiddleware``, and from the
+engine's order: it sends ``request_scheduled``, asks the scheduler, sends ``request_dropped`` (read
+in 2.13 and 2.19).
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ if TYPE_CHECKING:
     from .attempts import Attempt
 
 _MAX_BODY: Final = 10_000
-"""Bytes of a request's body in which to look for the page that it asks a service for."""
+"""The part of a request's body, in bytes, that is searched for the URL of a page."""
 
 _MAX_PENDING: Final = 1000
-"""If the end of a redirect is never heard of, the oldest makes room."""
+"""The redirects that are followed up at once. Beyond that, the oldest is forgotten."""
 
 _FOLLOWED: Final = (301, 302, 303, 307, 308)
 """The statuses that RedirectMiddleware follows."""
 
 
 def redirect_urls(meta: Mapping[str, Any]) -> list[str]:
-    """The URLs that were redirected, as Scrapy or a browser's handler wrote them into *meta*."""
+    """The ``redirect_urls`` in *meta*, written by Scrapy or by a browser's download handler."""
     urls = meta.get("redirect_urls")
     return urls if isinstance(urls, list) else []
 
@@ -48,10 +48,10 @@ def redirect_urls(meta: Mapping[str, Any]) -> list[str]:
 def redirected_to(request: Request, response: Response, begun: int) -> list[str]:
     """The URLs that the site redirected an attempt to, also where a browser followed them.
 
-    The URL that the answer was sent to is none of them.
+    The URL that the answer was sent to is not among them.
 
     Args:
-        begun: how many ``redirect_urls`` lay behind when the attempt began.
+        begun: the number of ``redirect_urls`` when the attempt began.
     """
     followed = redirect_urls(request.meta)[begun:]
     if (
@@ -66,8 +66,8 @@ def redirected_to(request: Request, response: Response, begun: int) -> list[str]
 def site_of(request: Request, begun: int, response: Response | None = None) -> str:
     """The host that an answer was sent to, also through a service that fetches pages for others.
 
-    Such a service (Splash, a scraping API) is told in its URL or body which page to fetch, and a
-    middleware gives the response the URL of that page.
+    A request to such a service (Splash, a scraping API) names the page in its URL or body, and a
+    middleware sets the URL of that page on the response.
     """
     if response is not None and response.url != request.url:
         host = host_of(response.url)
@@ -84,7 +84,7 @@ def _pages_asked_for(request: Request) -> str:
 
 
 def _is_same_page(url: str, other: str) -> bool:
-    """Whether two URLs differ only in how they are written (``http://a.example``, with ``/``)."""
+    """Whether two URLs are equivalent (``http://a.example`` and ``http://a.example/``)."""
     try:
         return bool(canonicalize_url(url) == canonicalize_url(other))
     except ValueError:
@@ -92,11 +92,11 @@ def _is_same_page(url: str, other: str) -> bool:
 
 
 class UnfollowedRedirects:
-    """Finds the redirects of requests with a task that Scrapy refused to follow.
+    """Finds redirects of answers that Scrapy does not follow.
 
     Args:
-        crawler: knows its middlewares once the spider is open.
-        judge: called with the request, the 3xx, and whether nothing more will come.
+        crawler: has its middlewares once the spider is open.
+        judge: called with the request, the 3xx, and whether it is all that the site will say.
     """
 
     def __init__(self, crawler: Crawler, judge: Callable[[Request, Response, bool], None]) -> None:
@@ -106,7 +106,7 @@ class UnfollowedRedirects:
         self._scheduled: tuple[Request, int] | None = None
 
     def downloaded(self, request: Request, response: Response, attempt: Attempt) -> None:
-        """Keep a 3xx until it is clear what becomes of it."""
+        """Keep a 3xx until it is clear whether Scrapy follows it."""
         if self._is_one_too_many(request, response):
             self._judge(request, response, True)
             return
@@ -116,14 +116,14 @@ class UnfollowedRedirects:
             del self._pending[next(iter(self._pending))]
 
     def scheduled(self, request: Request, attempt: Attempt) -> None:
-        """See whether *request* is where a redirect leads, and whether it will be sent."""
+        """Note a *request* that follows a redirect, and whether it will be sent."""
         if attempt.number in self._pending and len(redirect_urls(request.meta)) > attempt.hops:
             self._scheduled = request, attempt.number  # the duplicate filter comes next
             if self._is_offsite(request):
                 self.dropped(request)
 
     def dropped(self, request: Request) -> None:
-        """The duplicate filter did not let *request* through."""
+        """Judge the redirect that led to *request*, which will not be sent."""
         if self._scheduled is not None and self._scheduled[0] is request:
             redirect = self._pending.pop(self._scheduled[1], None)
             self._scheduled = None
@@ -131,7 +131,7 @@ class UnfollowedRedirects:
                 self._judge(*redirect, True)
 
     def followed(self, attempt: Attempt) -> None:
-        """Let go of what led to a response."""
+        """Forget the redirect that led to a response."""
         self._pending.pop(attempt.number, None)
 
     def lost(self, request: Request, attempt: Attempt, *, is_all: bool) -> None:

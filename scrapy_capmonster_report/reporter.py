@@ -1,4 +1,4 @@
-"""From a rejection to its outcome: withhold or report, hand over, count; opening and closing."""
+"""From a rejection to its outcome: withhold or report it, and count; opening and closing."""
 
 from __future__ import annotations
 
@@ -38,24 +38,24 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _QUIET_SECONDS: Final = 2.0
-"""Closing that takes longer says what it waits for."""
+"""If closing takes longer, the log says what it waits for."""
 
 _MAX_NAMED: Final = 20
-"""Rules that the log names when the crawl begins."""
+"""How many rules the log names when the crawl begins."""
 
 
 class Reporter:
-    """Is told by the middleware what the site said of each answer, and does what follows.
+    """Takes the verdict on each answer, and reports rejected ones or withholds the report.
 
-    Nothing here waits for the network or a disk but :meth:`close`.
+    Only :meth:`close` waits for the network or a disk.
 
     Args:
         crawler: gets the signals.
         settings: those of this package.
-        counters: count what becomes of rejections.
-        hints: know what to say when the crawl ends.
+        counters: counts the outcomes of rejections.
+        hints: has the advice to log when the crawl ends.
         clock: the time by which answers age.
-        random_source: for the pauses between tries.
+        random_source: for the pauses before retries.
     """
 
     def __init__(
@@ -137,10 +137,10 @@ class Reporter:
         """Report that the site rejected the answer that *request* submitted, if that is fair.
 
         Args:
-            response: where it is at hand.
+            response: ``None`` if a callback called ``reject()``.
             attempt: the attempt; ``None`` if the ``taskId`` is unusable.
             rule: the name of the rule that matched, or what stands for it.
-            kind: the kind of captcha, if the rule tells it.
+            kind: the kind of captcha, if the rule has one.
             is_first: whether the answer had not been sent before.
         """
         self._stats.count(stats.REJECTED)
@@ -233,7 +233,7 @@ class Reporter:
     # -- opening and closing -------------------------------------------------------------------
 
     def open(self, rules: Sequence[str]) -> None:
-        """Open the ledger, and recover what other crawls left; nothing waits for it.
+        """Open the ledger, and recover reports that other crawls left; the crawl does not wait.
 
         Args:
             rules: their names, for the log.
@@ -247,7 +247,7 @@ class Reporter:
             else "Rejected captcha answers are reported to",
             self._settings.api_url,
             self.ledger.name,
-            ", ".join([*rules[:_MAX_NAMED], *more]) or "none, only callbacks judge",
+            ", ".join([*rules[:_MAX_NAMED], *more]) or "none (only accept() and reject())",
             extra=self._log_extra,
         )
 
@@ -261,7 +261,7 @@ class Reporter:
         self._delivery.recover(recovered.reports)
 
     async def close(self) -> None:
-        """Send what can be sent within ``CAPMONSTER_REPORT_CLOSE_TIMEOUT``, and sum up."""
+        """Send reports for ``CAPMONSTER_REPORT_CLOSE_TIMEOUT`` at most, and log the totals."""
         self._closing = True
         waiting = self._reactor.callLater(_QUIET_SECONDS, self._log_waiting)
         try:
@@ -275,7 +275,7 @@ class Reporter:
 
     async def _close(self) -> None:
         closes_at = self._clock.now() + self._settings.close_timeout
-        # A short crawl, too, sends what another one left.
+        # Even a short crawl sends the reports that another one left.
         self._ledger_opened.addTimeout(
             self._settings.close_timeout, self._reactor, onTimeoutCancel=lambda *_: None
         )
@@ -297,7 +297,7 @@ class Reporter:
 
     def _log_waiting(self) -> None:
         logger.info(
-            "Waiting for %d reports to CapMonster Cloud, %g seconds at most (%s)",
+            "Sending the last %d reports to CapMonster Cloud, for %g seconds at most (%s)",
             self._delivery.unfinished,
             self._settings.close_timeout,
             CLOSE_TIMEOUT,

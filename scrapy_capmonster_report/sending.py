@@ -1,4 +1,4 @@
-"""Which attempt of a task was sent first, and what was not sent at all."""
+"""Which attempt of a task was sent first, and which failures mean that nothing was sent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ELSEWHERE: Final = 0
-"""Stands for an attempt of which only its existence is known."""
+"""The number of an attempt of which nothing else is known."""
 
 _NOTHING_SENT: Final = ("DownloadConnectionRefusedError", "CannotResolveHostError")
 """Exceptions of Scrapy 2.15 and newer; older versions raise Twisted's."""
@@ -22,7 +22,7 @@ _NOTHING_SENT: Final = ("DownloadConnectionRefusedError", "CannotResolveHostErro
 def nothing_was_sent(exception: BaseException) -> bool:
     """Whether a download that failed with *exception* failed before anything reached the site."""
     if isinstance(exception, error.ConnectError):
-        # A TimeoutError is one, too, but Scrapy also raises it when the site took too long.
+        # TimeoutError is a UserError. Scrapy raises it for a site that is slow to answer, too.
         return not isinstance(exception, error.UserError)
     return (
         isinstance(exception, (error.DNSLookupError, TunnelError))
@@ -46,7 +46,7 @@ class _Sending(NamedTuple):
     sent: float | None = None
 
     def is_before(self, other: _Sending) -> bool:
-        """Whether this one was surely sent before *other*."""
+        """Whether this one was certainly sent before *other*."""
         if self.slot is not None and self.slot == other.slot:
             return self.number < other.number  # moments are less exact than that
         if self.sent is None:
@@ -61,9 +61,9 @@ class _Sending(NamedTuple):
 class SendingOrder:
     """Knows which attempt of each task was sent first, as far as this process can.
 
-    A request may wait in its slot (``DOWNLOAD_DELAY``) while another one overtakes it in another
-    slot. So the first is certain only once it is known when it was sent. Until then a task has a
-    list of attempts here, from then on the number of the first.
+    A request may wait in its slot (``DOWNLOAD_DELAY``) while a later one is sent from another slot.
+    So the first is certain only once it is known when it was sent. Until then this class keeps a
+    list of attempts for a task, afterwards the number of the first.
 
     Args:
         now: steady seconds.
@@ -73,14 +73,14 @@ class SendingOrder:
         self._tasks: Recent[int | list[_Sending]] = Recent(now)
 
     def began(self, task_id: int, number: int, slot: str | None, now: float) -> None:
-        """Note that an attempt leaves by way of *slot*."""
+        """Note that an attempt has entered *slot*."""
         entry = self._tasks.get(task_id)
         if not isinstance(entry, int):
             entry = [*(entry or ()), _Sending(number, slot, now)]
-        self._tasks.set(task_id, entry)  # which renews the memory of it
+        self._tasks.set(task_id, entry)  # also renews a known one
 
     def began_elsewhere(self, task_id: int, number: int = ELSEWHERE) -> None:
-        """Note an attempt that another process or an earlier crawl made, if none is known."""
+        """Note an attempt of another process or an earlier crawl, unless an attempt is known."""
         if self._tasks.get(task_id) is None:
             self._tasks.set(task_id, number)
 
@@ -102,7 +102,7 @@ class SendingOrder:
             self._tasks.delete(task_id)
 
     def is_first(self, task_id: int, number: int) -> bool:
-        """Whether the attempt was surely the first. It is, where no other is remembered."""
+        """Whether the attempt was certainly the first, as it is if no other is remembered."""
         entry = self._tasks.get(task_id)
         if isinstance(entry, list):
             return any(item.number == number and item.is_first_of(entry) for item in entry)

@@ -62,8 +62,8 @@ _BOOLS: Final = {"1": True, "true": True, "0": False, "false": False}
 
 _NO_RULES: Final = re.compile(r"\s*(\[\s*\]|null)?\s*")
 
-# What may be allowed is listed, rather than taken apart: two parsers of URLs need not agree on
-# the host, and the one that checks is not the one that sends.
+# A strict pattern instead of a URL parser: the parser that sends may see another host than the one
+# that checks.
 _URL: Final = re.compile(
     r"(?P<scheme>https?)://"
     r"(?P<host>[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[(?P<ipv6>[0-9a-f]*:[0-9a-f:.]*)\])"
@@ -76,7 +76,7 @@ PROXY_URL: Final = re.compile(
     r"(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?/?",
     re.IGNORECASE | re.ASCII,
 )
-"""An HTTP proxy, with user and password or without."""
+"""The URL of an HTTP proxy, with or without user and password."""
 
 NO_PROXY: Final = "none"
 
@@ -85,30 +85,30 @@ _SECRETS: Final = re.compile(r"(?P<scheme>\w+://)?.+(?=@)|(?<=[?#]).+", re.DOTAL
 
 
 def invalid(name: str, value: object, allowed: str) -> ValueError:
-    """The error for the setting *name*: what it is, and what is *allowed* (a sentence)."""
+    """The error for the setting *name*, with its value and what is *allowed* (a sentence)."""
     return ValueError(f"The value of the {name} setting ({value!r}) is invalid. {allowed}")
 
 
 def without_secrets(url: str) -> str:
-    """*url* as a message may show it: without user, password, query and fragment."""
+    """*url* for messages: without user, password, query and fragment."""
     return _SECRETS.sub(r"\g<scheme>…", url)
 
 
 def unknown_settings(settings: BaseSettings) -> list[str]:
-    """A sentence about each setting that begins with ``CAPMONSTER_`` and is none of ours."""
-    # The common beginning would make all names look alike.
+    """A sentence about each setting that begins with ``CAPMONSTER_`` but does not exist."""
+    # Compared without the prefix, which would make all names similar.
     short = {_PREFIX.sub("", name): name for name in DEFAULTS}
     sentences = []
     for name in settings:
         if isinstance(name, str) and name.startswith("CAPMONSTER_") and name not in DEFAULTS:
             match = closest_match(_PREFIX.sub("", name), short, cutoff=0.55)
             question = f" Did you mean {short[match]}?" if match else ""
-            sentences.append(f"There is no setting {name}; it is ignored.{question}")
+            sentences.append(f"The setting {name} does not exist and is ignored.{question}")
     return sentences
 
 
 def warn_about_unknown_settings(settings: BaseSettings, log_extra: dict[str, Any]) -> None:
-    """Log a WARNING for each of :func:`unknown_settings`; for the start of the crawl.
+    """Log a WARNING for each of :func:`unknown_settings` when the crawl starts.
 
     Args:
         settings: ``crawler.settings``.
@@ -120,9 +120,9 @@ def warn_about_unknown_settings(settings: BaseSettings, log_extra: dict[str, Any
 
 @dataclass(frozen=True)
 class ReportSettings:
-    """The settings of one crawl; docs/reference.md says what each of them means.
+    """The settings of one crawl. docs/reference.md explains each of them.
 
-    The rules stay as they were written: ``rules.compile_rules`` reads them.
+    The rules are not checked here but by ``rules.compile_rules``.
     """
 
     client_key: str = field(repr=False)
@@ -144,8 +144,7 @@ class ReportSettings:
         """Read ``crawler.settings``.
 
         Raises:
-            NotConfigured: switched off, or nothing to work with: no rules, or no key, which only a
-                dry run does without.
+            NotConfigured: switched off, no rules, or no key (which a dry run does not need).
             ValueError: a value is of the wrong type or out of range.
         """
         read = _Reader(settings)
@@ -172,7 +171,7 @@ class ReportSettings:
 
 
 class _Reader:
-    """Reads one setting at a time, as Python or as the text that ``-s NAME=VALUE`` gives."""
+    """Reads single settings, whether they are Python values or text from ``-s NAME=VALUE``."""
 
     def __init__(self, settings: BaseSettings) -> None:
         self._settings = settings
@@ -212,18 +211,18 @@ class _Reader:
         value = self.text(PROXY)
         if value and value.lower() != NO_PROXY and not PROXY_URL.fullmatch(value):
             allowed = (
-                "It must be '' (as the environment says), 'none', or a URL like "
-                "'http://USER:PASSWORD@HOST:PORT', with '@', '/', '?' and '#' in a password "
-                "percent-encoded ('@': '%40')."
+                "It must be '' (use the environment), 'none', or a URL like "
+                "'http://USER:PASSWORD@HOST:PORT'. Percent-encode '@', '/', '?' and '#' in a "
+                "password ('@' as '%40')."
             )
             raise invalid(PROXY, without_secrets(value), allowed)
         return NO_PROXY if value.lower() == NO_PROXY else value
 
     def client_key(self, environ: Mapping[str, str], *, needed: bool = True) -> str:
-        """The account key, or ``""`` where there is none and it is not *needed*."""
+        """The account key; ``""`` if there is none and it is not *needed*."""
         value = self.value(CLIENT_KEY)
         if value is not None and not isinstance(value, str):
-            # The value is not shown: it may be the key.
+            # Not the value: it may be the key.
             raise ValueError(
                 f"The value of the {CLIENT_KEY} setting (of type {type(value).__name__}) is "
                 "invalid. It must be a str: the account key."
@@ -245,19 +244,19 @@ class _Reader:
         value = self._settings.get(API_URL)
         if value is None or (isinstance(value, str) and not value.strip()):
             value = environ.get(API_URL, "").strip() or DEFAULTS[API_URL]
-        shown = without_secrets(value) if isinstance(value, str) else value
+        safe_value = without_secrets(value) if isinstance(value, str) else value
         url = _URL.fullmatch(value.strip()) if isinstance(value, str) else None
         if url is None or not _can_be_reached(url["ipv6"], url["port"]):
             allowed = (
                 f"It must be a URL like {DEFAULTS[API_URL]!r}, without user, query or fragment."
             )
-            raise invalid(API_URL, shown, allowed)
+            raise invalid(API_URL, safe_value, allowed)
         if url["scheme"].lower() == "http" and not _is_loopback(url["ipv6"] or url["host"]):
             raise invalid(
                 API_URL,
-                shown,
-                "It must begin with https:// unless its host is this machine (localhost, "
-                "127.0.0.1, [::1]): over plain http the account key would travel in the clear.",
+                safe_value,
+                "It must begin with https://: over plain http the account key would travel in the "
+                "clear. Plain http is allowed for this machine only (localhost, 127.0.0.1, [::1]).",
             )
         return url[0].rstrip("/")
 
@@ -273,7 +272,7 @@ def _number(value: object, number_type: type[int] | type[float]) -> float | None
 
 
 def _can_be_reached(ipv6: str | None, port: str | None) -> bool:
-    """Whether these parts of a URL are what they look like; ``None`` where it has none."""
+    """Whether these parts of a URL are valid; ``None`` for a part that it does not have."""
     return (ipv6 is None or _is_ip(ipv6)) and (port is None or 0 < int(port) < 65536)
 
 

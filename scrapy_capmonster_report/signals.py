@@ -1,8 +1,8 @@
-"""Signals of this package, to be connected through ``crawler.signals`` like Scrapy's own.
+"""Signals of this package. Connect to them through ``crawler.signals``, as to Scrapy's own.
 
 ``captcha_rejected(request, response, task, rule, spider)``
-    A refusal was found. ``response`` is ``None`` where a callback called ``reject()``; ``task`` is
-    a :class:`~scrapy_capmonster_report.task.Task`, or ``None`` where the ``taskId`` is unusable;
+    A site rejected an answer. ``response`` is ``None`` if a callback called ``reject()``; ``task``
+    is a :class:`~scrapy_capmonster_report.task.Task`, or ``None`` if the ``taskId`` is unusable;
     ``rule`` is the rule's name.
 
 ``report_finished(task, outcome, spider)``
@@ -10,8 +10,8 @@
     :class:`~scrapy_capmonster_report.outcome.Outcome`.
 
 ``rejection_rate_changed(site, before, after, answers, spider)``
-    A site refuses more answers than it used to, and not by chance. ``before`` and ``after`` are
-    rates from 0 to 1; the new one was seen over so many ``answers``.
+    A site rejects more answers than it used to, and not by chance. ``before`` and ``after`` are
+    rates from 0 to 1; the new one was seen over the last ``answers`` answers.
 """
 
 from __future__ import annotations

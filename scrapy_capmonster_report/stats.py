@@ -1,4 +1,4 @@
-"""The stats this package keeps, under one prefix."""
+"""The stats of this package, all under one prefix."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ RESUMED_OUTCOME: Final = "resumed/{outcome}"
 LEDGER_FALLBACK: Final = "ledger_fallback"
 ALERT: Final = "alert/{site}"
 
-_MOST_CODES: Final = 50
-"""Different error codes that get a stat; the vendor documents fewer."""
+_MAX_CODES: Final = 50
+"""How many different error codes get a stat. The service documents fewer."""
 
 _OTHER_CODES: Final = "other"
 
@@ -45,14 +45,14 @@ _ENDS: Final = {
     "dropped/": "dropped",
     Outcome.KEPT.value: "kept for the next crawl",
 }
-"""What the closing line calls the stats that begin like this."""
+"""The words of the closing line for the stats that begin with each prefix."""
 
 
 class Stats:
     """Counts into ``crawler.stats``, and survives a stats collector that raises.
 
-    Keeps its own tally as well, for the line at close: the collector is the user's choice and
-    need not remember anything.
+    Also keeps a tally of its own for the closing line, since a stats collector of the user's choice
+    may not remember anything.
     """
 
     def __init__(self, crawler: Crawler) -> None:
@@ -72,18 +72,18 @@ class Stats:
             if not self._broken:
                 self._broken = True
                 logger.exception(
-                    "The stats collector failed; the crawl and the reports go on, "
-                    "the %s stats are incomplete",
+                    "The stats collector failed, so the %s stats are incomplete. Crawling and "
+                    "reporting continue.",
                     PREFIX,
                     extra={"spider": self._crawler.spider},
                 )
 
     def count_code(self, code: str) -> None:
-        """Count a report that the service refused with *code*, which may be anything."""
+        """Count a report that the service refused with *code*, documented or not."""
         name = REFUSED_WITH_CODE.format(errorCode=code)
         if name not in self.tally:
             self._codes += 1
-            if self._codes > _MOST_CODES:
+            if self._codes > _MAX_CODES:
                 name = REFUSED_WITH_CODE.format(errorCode=_OTHER_CODES)
         self.count(name)
 
@@ -115,7 +115,7 @@ class Stats:
 
 
 def _in_brackets(counts: dict[str, int]) -> str:
-    """Of what a total consists: `` (reused)``, or `` (2 reused, 1 stale)``."""
+    """The parts of a total: `` (reused)``, or `` (2 reused, 1 stale)``."""
     if len(counts) > 1:
         return f" ({', '.join(f'{count} {reason}' for reason, count in counts.items())})"
     (reason,) = counts

@@ -1,4 +1,4 @@
-"""The task a request carries: whose answer it submits, its kind, when it was made and solved."""
+"""The task whose answer a request submits: its id, its kind, when it was created and solved."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ _CUSTOM_CLASSES: Final = (
     *("friendly", "HUNT", "Imperva", "Temu", "tspd"),
 )
 
-#: The service's task types (its documentation, 2026), without the "Proxyless" that any of them may
-#: end in, the known classes of ``CustomTask``, and the kinds, which are types too. Lifetimes come
-#: from the pages of those who issue the captchas; images and the rest have no general figure.
+#: The service's task types (its documentation, 2026) without the suffix "Proxyless", the known
+#: classes of ``CustomTask``, and the kinds, which may be given as types too. Lifetimes come from
+#: the documentation of the captchas' vendors; for the other types there is no general figure.
 TASK_TYPES: Final[Mapping[str, TaskType]] = {
     **dict.fromkeys(("ImageToTextTask", "ComplexImageTask", "image"), TaskType(Kind.IMAGE)),
     **dict.fromkeys(("RecaptchaV2Task", "RecaptchaV2EnterpriseTask", "NoCaptchaTask"), _RECAPTCHA),
@@ -82,7 +82,7 @@ class Task(NamedTuple):
         kind: chooses the endpoint.
         type: the ``taskType`` as the request gave it, or ``None``.
         solved_at: when it was solved, seconds since the epoch by :class:`~.clock.SteadyClock`.
-        lifetime: for how many seconds after solving a site accepts such an answer; ``None`` where
+        lifetime: for how many seconds after solving a site accepts such an answer; ``None`` if
             that is not known.
         created_at: when ``createTask`` was called, by the same clock; ``None`` if not known.
     """
@@ -103,15 +103,15 @@ def captcha_meta(
 ) -> dict[str, Any]:
     """The ``request.meta`` of a request that submits the answer of a CapMonster task.
 
-    It checks nothing and raises nothing: a value that cannot be used gets a warning when the
-    request is seen, and an unusable id is counted (``withheld/invalid_task``).
+    It checks nothing and raises nothing. A value that cannot be used is logged as a warning when
+    the request is seen; a rejection with an unusable id is counted as ``withheld/invalid_task``.
 
     Args:
         task_id: the ``taskId`` that ``createTask`` returned.
-        task_type: the task's ``type``, as ``createTask`` was given it (``"TurnstileTask"``), for
-            a ``CustomTask`` with its class (``"CustomTask/DataDome"``); or a kind (``"image"``,
+        task_type: the task's ``type`` as given to ``createTask`` (``"TurnstileTask"``), for a
+            ``CustomTask`` with its class (``"CustomTask/DataDome"``); or a kind (``"image"``,
             ``"token"``, ``"recaptcha"``).
-        solved_at: when the answer was ready, seconds since the epoch; now by default.
+        solved_at: when the task was solved, seconds since the epoch; now by default.
         created_at: when ``createTask`` was called, seconds since the epoch; left out by default.
     """
     meta: dict[str, Any] = {
@@ -129,7 +129,7 @@ def parse_task_id(value: object) -> int | None:
     """The task id that *value* stands for: an int, or a str of ASCII digits, from 1 to 2^63-1."""
     if isinstance(value, str):
         digits = value.lstrip("0")
-        # The length first: int() refuses thousands of digits with an exception.
+        # The length first: int() raises an exception for thousands of digits.
         if len(digits) > _MAX_ID_DIGITS or not (digits.isascii() and digits.isdigit()):
             return None
         value = int(digits)
@@ -144,7 +144,7 @@ def parse_moment(value: object, now: float) -> float | None:
     Args:
         value: a number of seconds or, with thirteen digits, of milliseconds; or such a number as
             a str.
-        now: this moment by the same wall clock. One that is more than a minute ahead is unusable.
+        now: this moment by the wall clock. A value more than a minute later is unusable.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
@@ -154,14 +154,14 @@ def parse_moment(value: object, now: float) -> float | None:
         return None
     if _MIN_MILLISECONDS <= moment < _MAX_MILLISECONDS:
         moment /= 1000
-    # False for NaN, too.
+    # Comparisons with NaN are False.
     return moment if 0 < moment <= now + _MAX_SECONDS_AHEAD else None
 
 
 def task_type(name: object) -> TaskType | None:
-    """What is known of a ``taskType``; ``None`` for an unknown one, or what is not a str.
+    """What is known of a ``taskType``; ``None`` if it is unknown or not a str.
 
-    Case does not matter. Any class of ``CustomTask`` will do: the service adds new ones.
+    Case does not matter. ``CustomTask`` may have any class: the service adds new ones.
     """
     if not isinstance(name, str):
         return None
@@ -192,7 +192,7 @@ def read_task(
         task_id: its ``taskId``, parsed.
         solved_at: when it was solved, by :class:`~.clock.SteadyClock`.
         created_at: when it was created, by the same clock, if that is known.
-        fallback: the kind, where *meta* has no known type: that of the rule that matched.
+        fallback: the kind if *meta* has no known type: that of the rule that matched.
     """
     name = meta.get(TASK_TYPE)
     known = task_type(name) or (TASK_TYPES[fallback.value] if fallback else _TOKEN)

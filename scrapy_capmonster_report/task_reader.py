@@ -1,4 +1,4 @@
-"""Reading what a request carries, and saying once what cannot be read."""
+"""Reads what a request carries, and warns once about each value that cannot be read."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ class TaskReader:
         self._warned: set[str] = set()
 
     def task_id(self, meta: Mapping[str, Any]) -> int | None:
-        """The ``taskId``, ``None`` if it is unusable."""
+        """The ``taskId``; ``None`` if it is unusable."""
         value = meta[TASK_ID]
         task_id = parse_task_id(value)
         if task_id is None:
             self._warn_once(
                 TASK_ID,
-                "The value of %s in request.meta (%s) is unusable: a rejection of its answer "
-                "cannot be reported. It must be an int, or a str of digits. Others are counted as "
-                "withheld/invalid_task.",
+                "The value of %s in request.meta (%s) is invalid: a rejection of its answer cannot "
+                "be reported and is counted as withheld/invalid_task. It must be an int or a str "
+                "of digits.",
                 TASK_ID,
                 _described(value),
             )
@@ -76,8 +76,8 @@ class TaskReader:
         if moment is None:
             self._warn_once(
                 key,
-                "The value of %s in request.meta (%s) is unusable and counts as unknown. It must "
-                "be seconds since the epoch, as time.time() gives them, and not in the future.",
+                "The value of %s in request.meta (%s) is invalid and ignored. It must be a number "
+                "of seconds since the epoch, like time.time(), and not in the future.",
                 key,
                 _described(value),
             )
@@ -91,8 +91,8 @@ class TaskReader:
         closest = closest_task_type(name) if isinstance(name, str) else None
         self._warn_once(
             f"{TASK_TYPE}={name!r:.100}",
-            "The %s in request.meta (%s) is unknown, so the rule's kind decides which endpoint "
-            "gets the report.%s",
+            "The %s in request.meta (%s) is unknown. The rule's kind decides which endpoint gets "
+            "the report.%s",
             TASK_TYPE,
             _described(name),
             f" Did you mean {closest!r}?" if closest else "",

@@ -1,4 +1,4 @@
-"""Texts for messages: one line of what strangers wrote, and what a wrong name was meant to be."""
+"""Texts for messages: foreign text made safe to print, and suggestions for misspelt names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def one_line(text: str) -> str:
-    """*text* on one line, without characters that a terminal would obey."""
+    """*text* on one line, without control characters that a terminal would interpret."""
     return "".join(char if char.isprintable() else " " for char in text)
 
 

@@ -21,7 +21,9 @@ PACKAGE: Final = ROOT / "scrapy_capmonster_report"
 _LOG: Final = {"debug", "info", "warning", "error", "critical", "exception", "log"}
 _PRINTED: Final = {"print", "write", "add_column", "add_row", "add_argument", "add_parser"}
 _TWO_WORDS: Final = re.compile(r"[a-z{][\w'`(){}-]*[,:;.]? [\w({'`]", re.IGNORECASE)
-_IS_CODE: Final = re.compile(r"//|\[@|::|\\[sbwd]|\(\?|^\s*(?:SELECT|INSERT|DELETE|PRAGMA|[.#]\w)|=\$")
+_IS_CODE: Final = re.compile(
+    r"//|\[@|::|\\[sbwd]|\(\?|^\s*(?:SELECT|INSERT|DELETE|PRAGMA|[.#]\w)|=\$"
+)
 
 
 class Message(NamedTuple):

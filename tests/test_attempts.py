@@ -362,8 +362,8 @@ def test_a_history_that_scrapy_did_not_write_is_none(meta: dict[str, Any]) -> No
 @pytest.mark.parametrize(
     ("meta", "said"),
     [
-        ({"taskId": 1.5}, "taskId in request.meta (1.5, of type float) is unusable"),
-        ({"taskId": " x\n"}, "taskId in request.meta (' x\\n', of type str) is unusable"),
+        ({"taskId": 1.5}, "taskId in request.meta (1.5, of type float) is invalid"),
+        ({"taskId": " x\n"}, "taskId in request.meta (' x\\n', of type str) is invalid"),
         (
             {"taskId": 1, "taskSolvedAt": "soon"},
             "taskSolvedAt in request.meta ('soon', of type str)",

@@ -146,7 +146,7 @@ def finish(outcome: Outcome, task_id: int = 7, code: str = "") -> Finished:
 
 DUPLICATE, REUSED = Outcome.DUPLICATE, Outcome.REUSED
 
-# What is written in one crawl; the objections to it; what the history says then.
+# The events of one crawl; the outcomes that forbid them; the history afterwards.
 STORIES: dict[str, tuple[list[Event], list[Outcome | None], dict[str, int]]] = {
     "nothing": ([], [], {}),
     "passed": ([passed()], [None], {PASSED: 1}),
@@ -219,12 +219,12 @@ STORIES: dict[str, tuple[list[Event], list[Outcome | None], dict[str, int]]] = {
 @pytest.mark.parametrize("together", [True, False], ids=["in one batch", "one by one"])
 @pytest.mark.parametrize("story", STORIES)
 async def test_each_task_has_one_fate(story: str, together: bool, ledgers: Ledgers) -> None:
-    entries, objections, statuses = STORIES[story]
+    entries, outcomes, statuses = STORIES[story]
     backend = await ledgers.run()
     if together:
-        assert await backend.write(entries) == objections
+        assert await backend.write(entries) == outcomes
     else:
-        assert [(await backend.write([entry]))[0] for entry in entries] == objections
+        assert [(await backend.write([entry]))[0] for entry in entries] == outcomes
     assert ledgers.statuses() == statuses
 
 
@@ -385,9 +385,9 @@ async def test_rows_that_are_old_are_forgotten_and_their_totals_stay(tmp_path: P
         backend = SQLiteBackend(path, reactor=reactor, report_reused=False)
         await backend.open(now)
         await backend.recover(now)
-        objections = await backend.write(entries)
+        outcomes = await backend.write(entries)
         await backend.close()
-        return objections
+        return outcomes
 
     await run(NOW, passed(1), claim(2), finish(Outcome.ACCEPTED, 2), passed(3, at=NOW + 3600))
     later = NOW + DAY + 10

@@ -384,6 +384,7 @@ def test_what_is_taken_over_while_this_crawl_wants_to_claim_it_is_sent_once(craw
     crawl.claim(1, attempt=2)
     crawl.pass_time(0.1)
     assert crawl.claims == {1: [Outcome.DUPLICATE]}
+    crawl.finish(1, Outcome.DUPLICATE)
     [report] = crawl.recovered[-1].reports
     crawl.ledger.finished(report, Outcome.ACCEPTED, None)
     crawl.pass_time(0.1)

@@ -573,7 +573,9 @@ def test_a_solution_from_a_cache_has_no_id(kind: type) -> None:
     async def story() -> Any:
         client = kind()
         first = await solve_captcha(client, ready(5))
-        with pytest.raises(UnsupportedClientError, match="returns the result of _getTaskResult"):
+        with pytest.raises(
+            UnsupportedClientError, match="did not return a result of _getTaskResult"
+        ):
             await solve_captcha(client, ready(15))
         return first
 
@@ -701,30 +703,30 @@ class NoCall(NoJoin):
         raise AssertionError("never asked for")
 
 
-GETS_RESULT = "whose solve_captcha() returns the result of _getTaskResult()"
-CAN_BE_SUBCLASSED = "that can be subclassed and has no __slots__"
+OTHER_RESULT = "solve_captcha() did not return a result of _getTaskResult()"
+NO_SUBCLASS = "it cannot be subclassed, or has __slots__"
 MISSING: dict[type, str] = {
-    SimpleNamespace: "types.SimpleNamespace is not one with solve_captcha()",
-    Slotted: f"test_clients.Slotted is not one {CAN_BE_SUBCLASSED}",
-    NoSubclasses: f"test_clients.NoSubclasses is not one {CAN_BE_SUBCLASSED}",
-    Wrapping: f"test_clients.Wrapping is not one {GETS_RESULT}",
-    WrappingBlindly: f"test_clients.WrappingBlindly is not one {GETS_RESULT}",
-    Enriching: f"test_clients.Enriching is not one {GETS_RESULT}",
-    Copying: f"test_clients.Copying is not one {GETS_RESULT}",
-    Patched: f"test_clients.Patched is not one {GETS_RESULT}",
-    Renamed: "test_clients.Renamed is not one with _createTask()",
-    NeverAsked: f"test_clients.NeverAsked is not one {GETS_RESULT}",
-    ReturnsText: f"test_clients.ReturnsText is not one {GETS_RESULT}",
-    NoId: f"test_clients.NoId is not one {GETS_RESULT}",
-    NoJoin: "test_clients.NoJoin is not one with join_task_result_async()",
-    NoCall: "test_clients.Captcha is not one with to_request()",
+    SimpleNamespace: "solve_captcha() cannot use types.SimpleNamespace: it has no solve_captcha()",
+    Slotted: f"solve_captcha() cannot use test_clients.Slotted: {NO_SUBCLASS}",
+    NoSubclasses: f"solve_captcha() cannot use test_clients.NoSubclasses: {NO_SUBCLASS}",
+    Wrapping: f"solve_captcha() cannot use test_clients.Wrapping: {OTHER_RESULT}",
+    WrappingBlindly: f"solve_captcha() cannot use test_clients.WrappingBlindly: {OTHER_RESULT}",
+    Enriching: f"solve_captcha() cannot use test_clients.Enriching: {OTHER_RESULT}",
+    Copying: f"solve_captcha() cannot use test_clients.Copying: {OTHER_RESULT}",
+    Patched: f"solve_captcha() cannot use test_clients.Patched: {OTHER_RESULT}",
+    Renamed: "solve_captcha() cannot use test_clients.Renamed: it has no _createTask()",
+    NeverAsked: f"solve_captcha() cannot use test_clients.NeverAsked: {OTHER_RESULT}",
+    ReturnsText: f"solve_captcha() cannot use test_clients.ReturnsText: {OTHER_RESULT}",
+    NoId: f"solve_captcha() cannot use test_clients.NoId: {OTHER_RESULT}",
+    NoJoin: "solve_captcha() cannot use test_clients.NoJoin: it has no join_task_result_async()",
+    NoCall: "solve_captcha() cannot use test_clients.Captcha: it has no to_request()",
 }
 
 
 @pytest.mark.parametrize(
     ("client", "missing"), MISSING.items(), ids=[client.__name__ for client in MISSING]
 )
-def test_a_client_that_is_built_otherwise_is_told_which_releases_are_supported(
+def test_an_unsupported_client_raises_an_error_that_names_the_supported_releases(
     client: type, missing: str
 ) -> None:
     with pytest.raises(UnsupportedClientError) as raised:
@@ -735,7 +737,7 @@ def test_a_client_that_is_built_otherwise_is_told_which_releases_are_supported(
 
 
 @pytest.mark.parametrize("task_id", [0, None, True, "", "x", [7], {}])
-def test_a_task_without_an_id_is_told(task_id: object) -> None:
+def test_a_task_without_an_id_raises_an_error(task_id: object) -> None:
     class NoTask(NoCall):
         async def create_task_async(self, task: Any) -> Any:
             return task_id
@@ -755,13 +757,11 @@ def test_a_task_without_an_id_is_told(task_id: object) -> None:
     ],
     ids=["no getTaskDict", "no type", "no dict", "no text"],
 )
-def test_a_request_that_is_built_otherwise_is_told_too(request_: Any) -> None:
+def test_an_unsupported_request_raises_an_error_that_names_the_method(request_: Any) -> None:
     async def story() -> None:
         await solve_captcha(StandIn(), request_)
 
-    with pytest.raises(
-        UnsupportedClientError, match=r"SimpleNamespace is not one wh?.* getTaskDict"
-    ):
+    with pytest.raises(UnsupportedClientError, match=r"SimpleNamespace: .*getTaskDict"):
         run(story())
 
 

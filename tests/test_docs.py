@@ -209,7 +209,7 @@ def test_rows_of_error_codes_that_ask_for_the_same_say_the_same() -> None:
 
 
 def test_every_kind_has_its_endpoint() -> None:
-    rows = DELIVERY.sections()["From the rejection to the answer"].rows()
+    rows = DELIVERY.sections()["The way of a report"].rows()
     assert {codes(kind)[0]: codes(endpoint)[0] for kind, endpoint, _ in rows} == {
         kind.value: endpoint for kind, endpoint in ENDPOINTS.items()
     }

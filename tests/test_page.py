@@ -305,10 +305,10 @@ def test_rates_over_time_are_as_fine_as_there_is_room_for(
 
 def test_a_single_moment_has_no_chart_over_time(opened: Any) -> None:
     browser = opened(History(counts("shop.example", TURNSTILE, passed=9, sent_accepted=1), []))
-    assert len(texts(browser, "#no-course")) == 1
+    assert len(texts(browser, "#no-charts")) == 1
     assert texts(browser, "#over-time") == []
     browser = opened(History(counts("shop.example", TURNSTILE, passed=9), []))
-    assert texts(browser, "#no-course, #over-time, #rules, #outcomes") == []
+    assert texts(browser, "#no-charts, #over-time, #rules, #outcomes") == []
 
 
 def test_an_alert_is_marked_in_the_chart_of_its_site(opened: Any) -> None:

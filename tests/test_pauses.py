@@ -58,7 +58,7 @@ async def test_a_wrong_key_costs_no_more_requests_than_were_in_flight(
     [error] = lines(caplog, logging.ERROR)
     assert code in error
     assert "account key" in error
-    assert "check CAPMONSTER_CLIENT_KEY" in error or "allow it in the account's settings" in error
+    assert "Check CAPMONSTER_CLIENT_KEY" in error or "Allow it in the account's settings" in error
     assert lines(caplog, logging.WARNING) == []
 
 

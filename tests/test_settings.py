@@ -153,7 +153,7 @@ MORE_THAN_0 = "It must be a number of seconds, more than 0."
 ZERO_OR_MORE = "It must be a number of seconds, 0 or more."
 STR = "It must be a str."
 LIKE = "It must be a URL like 'https://api.capmonster.cloud', without user, query or fragment."
-NOT_PLAIN = "It must begin with https:// unless its host is this machine"
+NOT_PLAIN = "It must begin with https://: over plain http"
 
 NO_BOOL = [2, -1, 1.0, 0.0, "", "yes", "no", "on", "None", "01", b"True", [], [True], {}, object]
 NO_NUMBER = ["", " ", "many", "1;2", "0x10", "1 2", b"1", [], [1], {}, {1}, 1j, True, False]
@@ -175,7 +175,7 @@ WRONG: list[tuple[str, list[Any], str]] = [
             *("http://", "http://:3128", "http://a:b", "http://a:p/w@b", "http://a:p#w@b"),
             *("http://a/b", "http://a?b", "http://a b", "http://u:p@w@b"),
         ],
-        "It must be '' (as the environment says), 'none', or a URL like",
+        "It must be '' (use the environment), 'none', or a URL like",
     ),
     (
         API_URL,
@@ -348,7 +348,7 @@ def test_a_setting_that_does_not_exist_is_named_with_the_one_that_was_meant(
 ) -> None:
     (sentence,) = unknown_settings(Settings({**NEEDED, name: True}))
     question = f" Did you mean {meant}?" if meant else ""
-    assert sentence == f"There is no setting {name}; it is ignored.{question}"
+    assert sentence == f"The setting {name} does not exist and is ignored.{question}"
 
 
 def test_no_setting_of_ours_and_none_of_others_is_unknown() -> None:

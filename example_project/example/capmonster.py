@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 class CapMonsterError(Exception):
-    """The service said no, with this ``errorCode``."""
+    """The service returned this ``errorCode``."""
 
 
 class Answer(NamedTuple):
     """A bought answer.
 
     Args:
-        solution: what the service says, for example ``{"text": "kx7mp"}``.
+        solution: the service's ``solution``, for example ``{"text": "kx7mp"}``.
         meta: for the request that submits it.
     """
 
@@ -38,8 +38,8 @@ class CapMonster:
     """The service, as far as a spider needs it: ``answer = await capmonster.solve(task)``.
 
     Args:
-        crawler: its settings say where the service is, and who asks.
-        poll_interval: seconds between two questions whether an answer is ready.
+        crawler: its settings have the URL of the service and the account key.
+        poll_interval: seconds between two calls of ``getTaskResult``.
     """
 
     def __init__(self, crawler: Crawler, poll_interval: float) -> None:
@@ -53,7 +53,7 @@ class CapMonster:
         """Buy the answer to *task*, the ``task`` object of ``createTask``.
 
         Raises:
-            CapMonsterError: the service said no.
+            CapMonsterError: the service returned an error.
         """
         created = await self._call("createTask", task=task)
         while True:
@@ -68,7 +68,7 @@ class CapMonster:
         request = JsonRequest(
             f"{self._url}/{method}",
             data={"clientKey": self._key, **arguments},
-            meta={"download_slot": "capmonster", "dont_cache": True},  # no part of the site
+            meta={"download_slot": "capmonster", "dont_cache": True},  # not a page of the site
         )
         response: Any = await download(self._crawler, request)
         answer: dict[str, Any] = response.json()
@@ -78,7 +78,7 @@ class CapMonster:
 
 
 async def download(crawler: Crawler, request: Request) -> Response:
-    """The response to *request*, which only the downloader middlewares see."""
+    """The response to *request*, past the downloader middlewares only, not the spider's."""
     engine = crawler.engine
     assert engine is not None
     if hasattr(engine, "download_async"):  # since Scrapy 2.14
@@ -87,7 +87,7 @@ async def download(crawler: Crawler, request: Request) -> Response:
 
 
 async def sleep(seconds: float) -> None:
-    """Wait, and let the crawl go on; on any of Twisted's reactors."""
+    """Wait without blocking the crawl, on any of Twisted's reactors."""
     from twisted.internet import reactor
 
     await maybe_deferred_to_future(deferLater(reactor, seconds))

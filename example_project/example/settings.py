@@ -7,9 +7,9 @@ SPIDER_MODULES = ["example.spiders"]
 
 ADDONS = {"scrapy_capmonster_report.Addon": 500}
 
-# How each shop says that it rejects an answer.
+# How each shop rejects an answer.
 CAPMONSTER_REPORT_RULES = [
-    # The form again, with an error; but an expired session is not the answer's fault.
+    # The form again, with an error. But an expired session is not the answer's fault.
     {
         "name": "books: form error",
         "domains": "books.example",
@@ -25,13 +25,13 @@ CAPMONSTER_REPORT_RULES = [
         "status": 403,
         "headers": {"x-blocked-by": "bot protection"},
     },
-    # For the others a preset: the error codes that Turnstile has for every site.
+    # A preset for the other shops: the error codes of Turnstile are the same on every site.
     "turnstile",
 ]
 
 CONCURRENT_REQUESTS = 32
-# The shops need no cookies, but for the one that the spider sends itself.
+# The shops need only one cookie, and the spider sends it itself.
 COOKIES_ENABLED = False
-# Nothing but the shops and the service is to talk with this example.
+# Open no port on this machine.
 TELNETCONSOLE_ENABLED = False
 REMOTE_CONTROL_ENABLED = False

@@ -1,4 +1,4 @@
-"""What the world provides otherwise: shops with captchas, and someone who can read them."""
+"""The outside world of the example: shops with captchas, and a solver that reads them."""
 
 from __future__ import annotations
 

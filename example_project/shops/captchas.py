@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LETTERS = "abcdefhkmnprtuvwxy34678"
-"""None that is easily taken for another."""
+"""Characters that are not easily confused."""
 
 
 class Picture(NamedTuple):
     """A picture of a text that is hard to read.
 
     Args:
-        id: in the shop's address of it.
+        id: its id in the shop's URLs.
         site: the shop that shows it.
-        text: what it shows.
-        png: the picture.
+        text: the text in the picture.
+        png: the file.
     """
 
     id: str
@@ -35,7 +35,7 @@ class Picture(NamedTuple):
 
     @property
     def body(self) -> str:
-        """The picture as ``createTask`` takes it."""
+        """The picture as ``createTask`` expects it."""
         return b64encode(self.png).decode()
 
 
@@ -55,8 +55,8 @@ class Captchas:
     """Draws pictures, issues tokens, and knows the right answers.
 
     Args:
-        mistakes: called with a site, says which share of the answers for it is wrong.
-        seed: of the texts and tokens.
+        mistakes: called with a site, returns the share of wrong answers for it.
+        seed: the seed of texts and tokens.
     """
 
     def __init__(self, mistakes: Callable[[str], float], seed: int = 0) -> None:
@@ -85,7 +85,7 @@ class Captchas:
         return token
 
     def _is_wrong(self, site: str) -> bool:
-        """Whether the next answer for *site* is to be wrong: one in so many, evenly spread."""
+        """Whether the next answer for *site* is wrong: wrong ones are spread evenly."""
         self._due[site] += self._mistakes(site)
         if self._due[site] < 1:
             return False
@@ -93,5 +93,5 @@ class Captchas:
         return True
 
     def token(self, token: str) -> Token:
-        """What the maker of the captcha knows of *token*."""
+        """What the captcha's vendor knows of *token*."""
         return self._tokens[token]

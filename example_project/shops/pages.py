@@ -1,15 +1,15 @@
-"""What the pages of the shops look like."""
+"""The pages of the shops."""
 
 from __future__ import annotations
 
 PRODUCTS = 10
-"""In each shop."""
+"""The number of products in each shop."""
 
 WRONG_TEXT = "The characters you typed do not match the picture. Please try again."
 EXPIRED = "Your session has expired. Please try again."
 TURNSTILE = "Verification failed: invalid-input-response"
 
-# On every page, as in many a shop: a script that knows the captcha's messages by heart.
+# As in many shops, a script on every page contains the captcha's error messages.
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -37,7 +37,7 @@ def listing(host: str) -> str:
 
 
 def product(host: str, path: str) -> str:
-    """The page behind the captcha. It mentions captchas, and rejects nothing."""
+    """The page behind the captcha. It mentions captchas but rejects nothing."""
     return page(
         f"{host}, product {path}",
         f'<p class="price">€ {len(host) + int(path)}.00</p>\n'
@@ -46,7 +46,7 @@ def product(host: str, path: str) -> str:
 
 
 def form(path: str, captcha: str, error: str = "") -> str:
-    """The page that asks for a captcha before it shows a product."""
+    """The page with the captcha that protects a product."""
     message = f'<p class="error">{error}</p>' if error else ""
     return page(
         "Are you human?",

@@ -1,4 +1,4 @@
-"""What the shops thought of the answers they got: their own record, which no crawl sees."""
+"""The shops' own record of their verdicts on answers. The crawls do not see it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Verdict(Enum):
-    """What a shop says to an answer."""
+    """The verdict of a shop on an answer."""
 
     RIGHT = "accepted"
     NO_SESSION = "not looked at, the session had expired"
@@ -18,11 +18,11 @@ class Verdict(Enum):
 
 
 class Entry(NamedTuple):
-    """What became of an answer that was sent to a shop.
+    """The record of an answer that was sent to a shop.
 
     Args:
         site: the shop.
-        verdict: what it said to the answer.
+        verdict: its verdict.
     """
 
     site: str
@@ -30,9 +30,9 @@ class Entry(NamedTuple):
 
 
 class Record:
-    """The verdict on each answer: the first, unless the shop had not looked at it then.
+    """The first verdict on each answer, not counting times when the shop did not look at it.
 
-    An answer is known by what was bought: the token itself, or the picture it is for (in base64).
+    An answer is identified by its token, or by the picture (in base64) that it is for.
     """
 
     def __init__(self) -> None:
@@ -44,5 +44,5 @@ class Record:
             self._entries[answer] = entry
 
     def on(self, answer: str) -> Entry | None:
-        """The verdict on *answer*; ``None`` if it was never sent."""
+        """The verdict on *answer*; ``None`` if it was not sent."""
         return self._entries.get(answer)

@@ -1,4 +1,4 @@
-"""Shops that ask for a captcha in different ways, and reject an answer in different ways."""
+"""Shops with different captchas and different ways to reject an answer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .record import Record
 
 TOKEN_SECONDS = 120.0
-"""How long a reCAPTCHA token is good."""
+"""How long a reCAPTCHA token is valid, in seconds."""
 
 
 class Reply(NamedTuple):
@@ -27,19 +27,19 @@ class Reply(NamedTuple):
 
 
 class Shop:
-    """A shop that shows a product for the answer to its captcha.
+    """A shop that shows a product to anyone who solves its captcha.
 
     Args:
-        host: its name.
+        host: its host name.
         captchas: knows the right answers.
         record: gets the verdicts.
     """
 
     captcha: str
-    """What it asks for."""
+    """The type of its captcha."""
 
     field: str
-    """What the answer is called in the form, or among the cookies."""
+    """The name of the form field or cookie with the answer."""
 
     def __init__(self, host: str, captchas: Captchas, record: Record) -> None:
         self.host = host
@@ -65,17 +65,17 @@ class Shop:
         raise NotImplementedError
 
     def judge(self, fields: Mapping[str, str]) -> tuple[str, Verdict]:
-        """The answer as the record knows it, and what the shop says when it is new."""
+        """The answer's key in the record, and the verdict if it was not sent before."""
         token = fields[self.field]
         return token, Verdict.RIGHT if self.captchas.token(token).right else Verdict.WRONG
 
     def reject(self, path: str, verdict: Verdict) -> Reply:
-        """The reply to an answer that is not accepted."""
+        """The response to an answer that is not accepted."""
         raise NotImplementedError
 
 
 class TurnstileShop(Shop):
-    """Shows the form again, with the error code that Turnstile gave it."""
+    """Shows the form again, with Turnstile's error code."""
 
     captcha, field = "Turnstile", "cf-turnstile-response"
 
@@ -89,7 +89,7 @@ class TurnstileShop(Shop):
 
 
 class RecaptchaShop(Shop):
-    """Redirects. Rejects what is older than two minutes, too: Google says that it has expired."""
+    """Redirects. Also rejects answers older than two minutes, which have expired for Google."""
 
     captcha, field = "reCAPTCHA", "g-recaptcha-response"
 
@@ -106,7 +106,7 @@ class RecaptchaShop(Shop):
 
 
 class ProtectedShop(Shop):
-    """Has a bot protection that answers in its place, and wants its token in a cookie."""
+    """Is behind a bot protection that answers instead of it, and expects the token in a cookie."""
 
     captcha, field = "DataDome", "datadome"
 

@@ -1,4 +1,4 @@
-"""The web of the example: an HTTP proxy on loopback that knows five hosts and no other."""
+"""The web of the example: an HTTP proxy on loopback that serves five hosts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SHOPS = {
 
 
 class Web(Resource):
-    """Answers for all shops: a proxy is asked for whole URLs, so that each may have a name.
+    """Answers for all shops. Requests to a proxy carry whole URLs, so each shop can have a name.
 
     Args:
         captchas: those of the shops.

@@ -18,7 +18,7 @@ from scrapy.exceptions import NotConfigured, UsageError
 from scrapy.utils.misc import load_object
 
 from ..rules import SETTING, RuleError, Rules, compile_rules, read_rules
-from ..rules.snippets import cut
+from ..rules.snippets import truncate
 from ..settings import CLIENT_KEY, RULES, ReportSettings
 from ..text import one_line
 
@@ -241,7 +241,7 @@ def print_line(console: Console, value: str, style: str = "") -> None:
 
 def shortened(value: Any) -> str:
     """The *value* of a condition as JSON, as much of it as a table has room for."""
-    return cut(json.dumps(value, ensure_ascii=False))
+    return truncate(json.dumps(value, ensure_ascii=False))
 
 
 class _Console(Console):

@@ -1,4 +1,4 @@
-"""Getting reports to CapMonster Cloud: the queue and its workers, and the one POST."""
+"""Delivers reports to CapMonster Cloud: the queue and its workers, and the POST of a report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the service's answer to a report means."""
+"""The service's answer to a report, and what follows from it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Verdict(Enum):
-    """What becomes of the report that was answered."""
+    """What the service's answer means for the report."""
 
     ACCEPTED = "accepted"
     REFUSED = "refused"
@@ -22,23 +22,23 @@ class Verdict(Enum):
 
 
 class Reaction(Enum):
-    """What an answer asks of all the reports to come."""
+    """What the service's answer means for all later reports."""
 
     NONE = "none"
     STOP = "stop"
     """Send nothing for the rest of the crawl."""
     BAN = "ban"
-    """Send nothing until the ban is over, then try one."""
+    """Send nothing until the ban is over, then send one report."""
     STRIKE = "strike"
-    """Several in a row would end in a ban: pause before that."""
+    """Several in a row would lead to a ban: pause before."""
     THROTTLE = "throttle"
-    """Too fast: all wait."""
+    """Too many requests: all reports wait."""
     RETRY = "retry"
-    """The service is in trouble for a while, as with HTTP 503."""
+    """A temporary error, like HTTP 503."""
 
 
 class ErrorCode(NamedTuple):
-    """What a documented ``errorCode`` asks for, and what the user should do about it."""
+    """The reaction to a documented ``errorCode``, and what the user should do about it."""
 
     reaction: Reaction
     advice: str = ""
@@ -46,29 +46,29 @@ class ErrorCode(NamedTuple):
 
 _UNKNOWN_TASK = ErrorCode(
     Reaction.STRIKE,
-    "It does not know these tasks: check that taskId is what createTask returned for this account, "
-    "and that reports are sent within five minutes of the task's creation.",
+    "The tasks are unknown. Check that taskId is what createTask returned for this account, and "
+    "that reports are sent within five minutes of the task's creation.",
 )
 _BANNED = ErrorCode(
     Reaction.BAN,
-    "It has banned this IP address for too many bad requests. The ban ends only if nothing is "
-    "sent, and it stops solving, too.",
+    "This IP address is banned because of too many bad requests. The ban also stops solving, and "
+    "it ends only if nothing is sent.",
 )
 
 _TEMPORARY = ErrorCode(Reaction.RETRY)
 
-# The vendor's list of errors and of what leads to a ban (2026); "CAPCHA" is its own spelling.
+# The service's documentation of errors and of what leads to a ban (2026). "CAPCHA" is its spelling.
 ERROR_CODES: Final[Mapping[str, ErrorCode]] = {
     "ERROR_KEY_DOES_NOT_EXIST": ErrorCode(
-        Reaction.STOP, "It does not know the account key: check CAPMONSTER_CLIENT_KEY."
+        Reaction.STOP, "The account key is unknown. Check CAPMONSTER_CLIENT_KEY."
     ),
     "ERROR_IP_NOT_ALLOWED": ErrorCode(
         Reaction.STOP,
-        "The account key may not be used from this IP address: allow it in the account's settings.",
+        "The account key may not be used from this IP address. Allow it in the account's settings.",
     ),
     "ERROR_IP_BANNED": _BANNED,
     "ERROR_IP_BLOCKED": _BANNED,
-    "ERROR_ZERO_BALANCE": ErrorCode(Reaction.STRIKE, "The account has no funds: top it up."),
+    "ERROR_ZERO_BALANCE": ErrorCode(Reaction.STRIKE, "The account has no funds. Top it up."),
     "ERROR_NO_SUCH_CAPCHA_ID": _UNKNOWN_TASK,
     "WRONG_CAPTCHA_ID": _UNKNOWN_TASK,
     "ERROR_WRONG_CAPTCHA_ID": _UNKNOWN_TASK,
@@ -77,11 +77,11 @@ ERROR_CODES: Final[Mapping[str, ErrorCode]] = {
     "ERROR_NO_SLOT_AVAILABLE": _TEMPORARY,
 }
 
-# Seen in public reports for a wrong key and for no funds; whether JSON comes with them is unknown.
+# According to public reports, for a wrong key and for no funds; perhaps without JSON.
 _UNAUTHORISED: Final = (401, 402, 403)
 _UNAUTHORISED_ADVICE: Final = "Check CAPMONSTER_CLIENT_KEY and the account's balance."
 _REFUSED_ADVICE: Final = (
-    "If it refuses every report, something is wrong with all of them, or with the account."
+    "If it refuses every report, there is something wrong with all of them or with the account."
 )
 
 _NO_CODE: Final = "no_error_code"
@@ -89,15 +89,15 @@ _MAX_CODE_LENGTH: Final = 64
 
 
 class ReportAnswer(NamedTuple):
-    """What an answer means for its report and for the others.
+    """The service's answer to a report.
 
     Args:
-        verdict: what becomes of the report.
-        code: the ``errorCode`` (or the HTTP status class) of a refusal, fit to be shown.
-        reaction: what the answer asks of all the reports to come.
-        wait: seconds after which the service wants to hear from us again (``Retry-After``).
-        reason: why it is to be retried, in words, for the log.
-        advice: what the user should do about a refusal that pauses reporting.
+        verdict: what it means for the report.
+        code: the ``errorCode`` (or the HTTP status class) of a refused report, safe to show.
+        reaction: what it means for all later reports.
+        wait: seconds until the service may be asked again (``Retry-After``).
+        reason: why the report is retried, in words for the log.
+        advice: what the user should do if the answer pauses reporting.
     """
 
     verdict: Verdict
@@ -111,28 +111,28 @@ class ReportAnswer(NamedTuple):
 def read_answer(
     status: int, body: bytes, *, retry_after: str | None, wall_now: float, secret: str
 ) -> ReportAnswer:
-    """What the answer to a report means.
+    """Read the answer to a report.
 
     Args:
         status: the HTTP status.
-        body: the body, whole; empty where it was too long to be read.
+        body: the whole body; empty if it was too long to be read.
         retry_after: the ``Retry-After`` header.
-        wall_now: seconds since the epoch, to read a date in *retry_after* by.
-        secret: the account key, not to be shown even if the service echoes it.
+        wall_now: seconds since the epoch, for a date in *retry_after*.
+        secret: the account key, which is masked if the service echoes it.
     """
     fields = _json_object(body)
     code = _error_code(fields)
     known = ERROR_CODES.get(code) if code else None
     wait = parse_retry_after(retry_after, wall_now)
     if known and known.reaction not in (Reaction.THROTTLE, Reaction.RETRY):
-        # Whatever the HTTP status: a ban may well come as a 429.
+        # Before the HTTP status: a ban may come as a 429.
         return ReportAnswer(Verdict.REFUSED, code, known.reaction, advice=known.advice)
     if status == 429 or (known and known.reaction is Reaction.THROTTLE):
         return ReportAnswer(
             Verdict.RETRY, reaction=Reaction.THROTTLE, wait=wait, reason="too many requests"
         )
     if 300 <= status < 400:
-        # Not followed: the key goes to no other host. Retrying would find the same.
+        # Not followed: the key is sent to no other host. A retry would be redirected again.
         return _refused("http_3xx")
     if status >= 500 or known:
         reaction = Reaction.NONE if wait is None else Reaction.THROTTLE
@@ -156,8 +156,8 @@ def _refused(code: str) -> ReportAnswer:
 
 
 def presentable(code: str, secret: str) -> str:
-    """An unknown *code* as it may stand in stats and logs: plain, short, without the key."""
-    # Twice, should control characters have been hiding the key.
+    """An unknown *code* for stats and logs: plain, short, without the key."""
+    # Twice, in case control characters were hiding the key.
     for key in (secret, _plain(secret)):
         code = _plain(re.sub(re.escape(key), "KEY", code, flags=re.IGNORECASE))
     return code[:_MAX_CODE_LENGTH]
@@ -168,9 +168,9 @@ def _plain(text: str) -> str:
 
 
 def parse_retry_after(value: str | None, wall_now: float) -> float | None:
-    """The seconds to wait that a ``Retry-After`` header asks for, ``None`` if it says nothing.
+    """The seconds to wait by a ``Retry-After`` header; ``None`` if it is missing or invalid.
 
-    Both forms of RFC 9110, 10.2.3: whole seconds, or a date (one in the past asks for nothing).
+    Both forms of RFC 9110, 10.2.3: whole seconds, or a date (0 if it is in the past).
     """
     text = (value or "").strip()
     if text.isascii() and text.isdigit():
@@ -191,7 +191,7 @@ def _json_object(body: bytes) -> dict[str, object]:
 
 
 def _error_code(fields: dict[str, object]) -> str | None:
-    """The ``errorCode`` of an answer that says there was an error."""
+    """The ``errorCode`` of an answer with an error."""
     error_id, code = fields.get("errorId"), fields.get("errorCode")
     if error_id == 0:
         return None

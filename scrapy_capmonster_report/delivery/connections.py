@@ -1,4 +1,4 @@
-"""The connections to the service: opened, watched, and cut at the end."""
+"""The connections to the service: how they are opened, and closed at the end."""
 
 # mypy: allow-untyped-calls
 # (twisted.protocols.policies has no annotations)
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 NEVER_SECONDS: Final = 3600.0
 
 MAX_RECEIVED_BYTES: Final = 256 * 1024
-"""What may come in answer to one request: far more than an answer with its headers, over TLS."""
+"""Bytes that may be received for one request: far more than an answer with its headers over TLS."""
 
 
 @implementer(IAgentEndpointFactory)
@@ -49,15 +49,15 @@ class Connections:
         self.opened = 0
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        # An Agent asks with each request, be there a connection or not; and to read the trust
-        # store takes 6 ms (Twisted 25.5, 0.1 ms with 26.10).
+        # Cached: an Agent asks for each request, even if there is a connection, and reading the
+        # trust store takes 6 ms (Twisted 25.5, 0.1 ms with 26.10).
         key = uri.scheme, uri.host, uri.port
         if key not in self._endpoints:
             self._endpoints[key] = self._endpoint(uri)
         return self._endpoints[key]
 
     def _endpoint(self, uri: URI) -> IStreamClientEndpoint:
-        # Watched below TLS, because a goodbye over TLS takes as long as the server likes.
+        # Watched below TLS, because a TLS shutdown takes as long as the server likes.
         if self._proxy is None:
             endpoint = self._watched(uri.host.decode("ascii"), uri.port)
         else:
@@ -68,7 +68,7 @@ class Connections:
         return endpoint
 
     def _watched(self, host: str, port: int) -> IStreamClientEndpoint:
-        # The attempt has a deadline of its own, which knows when the reactor stood still.
+        # No timeout here: the request has a deadline, which knows if the reactor was blocked.
         endpoint = HostnameEndpoint(self._reactor, host, port, timeout=NEVER_SECONDS)
         return _WatchedEndpoint(endpoint, self)
 
@@ -82,7 +82,7 @@ class Connections:
             all_lost.callback(None)
 
     def abort(self) -> Deferred[None]:
-        """Break off all of them; fires when they are gone."""
+        """Abort all connections. The Deferred fires when they are lost."""
         if not self._open:
             return succeed(None)
         all_lost = self._all_lost = self._all_lost or Deferred()
@@ -109,7 +109,7 @@ def _unwrapped(connection: _Watched) -> IProtocol:
 
 
 class _Watched(ProtocolWrapper):
-    """Breaks off when far more comes than an answer can have, be it headers without end."""
+    """Aborts a connection on which far more is received than an answer can have."""
 
     transport: Any
     _received = 0
@@ -131,10 +131,10 @@ class _Watched(ProtocolWrapper):
 
 
 class _WatchedFactory(WrappingFactory):
-    """Tells when a connection is made and lost, before those above it hear of its loss.
+    """Notes when a connection is made and lost, before the protocols above it learn of the loss.
 
-    They go on at once, and may be the last to wait for: whoever then closes must not wait for a
-    connection that is gone (and whose ``HTTP11ClientProtocol.abort()`` would wait for ever).
+    These continue at once, and the crawl may then close. It must not wait for a connection that is
+    lost (``HTTP11ClientProtocol.abort()`` of which would never fire).
     """
 
     noisy = False

@@ -1,4 +1,4 @@
-"""When the next report may be sent, and what the log says if none may."""
+"""When the next report may be sent, and log messages about pauses and outages."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ BACKOFF_SECONDS: Final = 0.5
 MAX_BACKOFF_SECONDS: Final = 30.0
 
 BAN_SECONDS: Final = 600.0
-"""The vendor: a ban lasts ten minutes, if the client stays quiet."""
+"""The service's documentation: a ban lasts ten minutes if the client sends nothing."""
 
 MAX_STRIKES: Final = 5
-"""So many answers in a row of the kind that ends in a ban pause reporting (judgement)."""
+"""After so many answers in a row that may lead to a ban, reporting pauses (our choice)."""
 
 MAX_REFUSALS: Final = 20
-"""So many refusals in a row, of whatever kind, do it too (judgement)."""
+"""After so many refused reports in a row, with any code, reporting pauses too (our choice)."""
 
 PAUSE_SECONDS: Final = 60.0
-"""The pause after that; it doubles each time the probe fails, up to a ban's length."""
+"""The first such pause. It doubles each time the probe fails, up to a ban's length."""
 
 QUIET_SECONDS: Final = 60.0
-"""After an outage was logged, others are not for so long: a service that flaps is one story."""
+"""After an outage was logged, no other is for so long, in case the service flaps."""
 
 
 class Pacing:
-    """Learns from each answer whether, and how many, further reports may be in flight.
+    """Decides by the answers so far how many reports may be in flight.
 
-    Until the service has answered a report, one goes first: a wrong key, or a ban, should be met
-    once. After a pause one goes first again, the probe. It counts nothing but answers and is told
-    the time with each, so it waits for nothing.
+    Until the service has answered a report, only one is sent: a wrong key or a ban should be met
+    once. After a pause, one report is sent first again, the probe. This class only counts answers
+    and is given the time, so it waits for nothing.
 
     Args:
         concurrency: reports in flight at most.
-        max_age: seconds after which a report is pointless, hence the longest ``Retry-After``.
+        max_age: seconds after which a report expires, the longest ``Retry-After`` that is kept.
         random: uniform numbers from 0 to 1, for the jitter.
         log_extra: what log records carry.
     """
@@ -93,22 +93,22 @@ class Pacing:
         return self._concurrency if self._is_answered and not self.is_paused else 1
 
     def stop_backing_off(self) -> None:
-        """End a pause that we chose ourselves; those that the service asked for stand."""
+        """End a pause of our own choice. Those that the service asked for continue."""
         self._backing_off_until = -math.inf
 
     def learn(self, answer: ReportAnswer, now: float, *, is_probe: bool) -> None:
-        """Take note of an *answer*.
+        """Note an *answer*.
 
         Args:
-            is_probe: it is that to a report sent after a pause. Others that were in flight when
-                reporting was paused can make the pause longer, but do not end it.
+            is_probe: whether it answers the probe. Answers to reports that were in flight when
+                reporting was paused may extend the pause, but do not end it.
         """
         if answer.reaction is Reaction.STOP:
             self._pause_until(math.inf, answer, now)
         elif answer.reaction is Reaction.BAN:
             self._pause_until(now + BAN_SECONDS, answer, now)
         elif answer.verdict is Verdict.RETRY:
-            if is_probe:  # nothing was learnt: wait as long again
+            if is_probe:  # it is still unknown whether the service accepts reports
                 self._pause_until(now + self._pause, answer, now)
             self._failed(answer, now)
         elif is_probe or not self.is_paused:
@@ -160,14 +160,14 @@ class Pacing:
                 extra=self._log_extra,
             )
         if answer.reaction is Reaction.THROTTLE:
-            if now >= self._told_to_wait_until:  # not told by the answers of one round
+            if now >= self._told_to_wait_until:  # count answers of one round only once
                 self._throttles += 1
-            # A service that throttles, and asks for no pause, gets the one we choose.
+            # Without a Retry-After, choose a pause.
             wait = min(answer.wait or self.backoff(self._throttles - 1), self._max_age)
             self._told_to_wait_until = max(self._told_to_wait_until, now + wait)
             return
-        # A whole round without a success: it is the service, not this report. Without a common
-        # pause thousands of waiting reports would each find that out for themselves.
+        # After a whole round without a success, the service is down. Pause all reports together:
+        # otherwise each of thousands would be tried in vain.
         self._failures += 1
         rounds, rest = divmod(self._failures, self._at_once)
         if rest == 0:
@@ -175,7 +175,7 @@ class Pacing:
 
     def _answered(self) -> None:
         if self._is_outage_logged and not self.is_paused:
-            logger.info("Reports reach CapMonster Cloud again.", extra=self._log_extra)
+            logger.info("Reports are delivered to CapMonster Cloud again.", extra=self._log_extra)
         self._is_answered = True
         self._is_outage_logged = False
         self._failures = self._throttles = 0

@@ -1,4 +1,4 @@
-"""Through which HTTP proxy reports go, and the tunnel through it."""
+"""The HTTP proxy for reports, and the tunnel through it."""
 
 # mypy: allow-untyped-calls
 # (twisted.protocols.policies has no annotations)
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_HEAD_BYTES: Final = 64 * 1024
-"""What a proxy may say before the tunnel begins."""
+"""Bytes that a proxy may send before the tunnel begins."""
 
 DEFAULT_PORT: Final = 80
 
 
 class ProxyError(Exception):
-    """The proxy opens no tunnel."""
+    """The proxy does not open a tunnel."""
 
 
 class Proxy(NamedTuple):
-    """An HTTP proxy; *authorization* is the value of the header, if it wants a password."""
+    """An HTTP proxy; *authorization* is the value of the header, if it needs a password."""
 
     host: str
     port: int
@@ -43,9 +43,9 @@ class Proxy(NamedTuple):
 
 
 def proxy_for(url: str, setting: str) -> Proxy | None:
-    """The proxy that reports to *url* go through, ``None`` if they go direct.
+    """The proxy for reports to *url*; ``None`` if there is none.
 
-    Plain http is allowed for services on this machine only; no proxy would find them.
+    Plain http is for services on this machine only, which a proxy could not reach.
 
     Args:
         setting: the value of ``CAPMONSTER_REPORT_PROXY``.
@@ -61,8 +61,8 @@ def proxy_for(url: str, setting: str) -> Proxy | None:
             setting = setting and f"http://{setting}"
         if setting and not PROXY_URL.fullmatch(setting):
             logger.warning(
-                "Reports do not go through the proxy that the environment names (%s), because only "
-                "http:// proxies are supported. Set %s to another one.",
+                "The proxy in the environment (%s) is not used for reports, because only http:// "
+                "proxies are supported. Set %s to another one.",
                 without_secrets(setting),
                 PROXY,
             )
@@ -84,7 +84,7 @@ class TunnelEndpoint:
     """Connects to a host through a proxy (``CONNECT``, RFC 9110, 9.3.6).
 
     Args:
-        endpoint: leads to the proxy.
+        endpoint: connects to the proxy.
         host: what to connect to.
         port: its port.
         authorization: see :class:`Proxy`.
@@ -105,9 +105,10 @@ class TunnelEndpoint:
 
 
 class _Tunnel(ProtocolWrapper):
-    """Asks the proxy for a tunnel; only then the wrapped protocol hears of the connection."""
+    """Asks the proxy for a tunnel, and then connects the wrapped protocol."""
 
     transport: Any
+    factory: Any
 
     def __init__(self, factory: Any, wrapped: Any) -> None:
         super().__init__(factory, wrapped)
@@ -129,7 +130,7 @@ class _Tunnel(ProtocolWrapper):
             return
         status = head.split(b"\r\n")[0].split(b" ")
         if not (is_complete and len(status) > 1 and status[1].startswith(b"2")):
-            self._refused(status[1] if len(status) > 1 else b"")
+            self._fail(status[1] if len(status) > 1 else b"")
             return
         self._is_through = True
         super().makeConnection(self.transport)
@@ -143,9 +144,9 @@ class _Tunnel(ProtocolWrapper):
         elif not self.is_open.called:
             self.is_open.errback(ProxyError("the proxy closed the connection"))
 
-    def _refused(self, status: bytes) -> None:
-        said = f"answered HTTP {int(status)}" if status.isdigit() else "does not speak HTTP"
-        self.is_open.errback(ProxyError(f"the proxy {said}. Check {PROXY} and its password"))
+    def _fail(self, status: bytes) -> None:
+        problem = f"answered HTTP {int(status)}" if status.isdigit() else "does not speak HTTP"
+        self.is_open.errback(ProxyError(f"the proxy {problem}. Check {PROXY} and its password"))
         self.transport.abortConnection()
 
 

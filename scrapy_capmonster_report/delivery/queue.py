@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MIN_DELAY_SECONDS: Final = 0.001
-"""The clock that calls us and the one by which reports are due differ by less."""
+"""More than the reactor's clock and the steady clock may differ by."""
 
 
 class Delivery:
-    """Takes reports and sees each of them to one outcome.
+    """Takes reports, and brings each of them to one outcome.
 
     A report is being claimed (in the ledger), waiting (in the queue), in flight, or backing off
     (until it is the next to be sent again). It leaves through :meth:`_finish`, exactly once.
@@ -41,12 +41,12 @@ class Delivery:
 
     Args:
         client: sends one report once.
-        ledger: remembers the reports that are not finished.
+        ledger: keeps the reports that are not finished.
         concurrency: reports in flight at most.
         queue_size: reports that are not in flight at most.
         clock: for the delays.
         now: steady seconds since the epoch, by which reports expire.
-        max_age: seconds after which a report is pointless.
+        max_age: seconds after which a report expires.
         random: uniform numbers from 0 to 1, for the jitter.
         on_finish: called with each report, its outcome and, if it was refused, the code.
         on_retry: called each time a report is sent again.
@@ -98,7 +98,7 @@ class Delivery:
     # -- taking reports ----------------------------------------------------------------------
 
     def submit(self, report: Report) -> None:
-        """Take a *report*: it is sent, dropped or kept, and ``on_finish`` hears of it."""
+        """Take a *report*, to be sent, dropped or kept; then ``on_finish`` is called with it."""
         if self._is_closed:
             self._finish(report, Outcome.SHUTDOWN)
         elif self._is_undeliverable(report):
@@ -117,10 +117,10 @@ class Delivery:
         for report in reports:
             self._enqueue(report)
 
-    def _claimed(self, objection: Outcome | None, report: Report) -> None:
+    def _claimed(self, forbidden: Outcome | None, report: Report) -> None:
         self._claiming -= 1
-        if objection is not None:
-            self._finish(report, objection)
+        if forbidden is not None:
+            self._finish(report, forbidden)
         else:
             self._enqueue(report)
         self._check_closed()
@@ -142,7 +142,7 @@ class Delivery:
         return self._queued() >= self._queue_size
 
     def _queued(self) -> int:
-        """How many reports wait, and would wait if all that are being claimed came now."""
+        """How many reports wait, or will wait once their claims are written."""
         free = max(0, self._pacing.allowed(self._now()) - len(self._in_flight))
         return len(self._waiting) + len(self._backing_off) + max(0, self._claiming - free)
 
@@ -150,8 +150,8 @@ class Delivery:
         if not self._is_full_logged:
             self._is_full_logged = True
             logger.warning(
-                "%d reports to CapMonster Cloud are waiting (CAPMONSTER_REPORT_QUEUE_SIZE). "
-                "Rejections found while there are so many are not reported.",
+                "The queue of reports to CapMonster Cloud is full (CAPMONSTER_REPORT_QUEUE_SIZE: "
+                "%d). Further reports are dropped while it is full.",
                 self._queue_size,
                 extra=self._log_extra,
             )
@@ -173,7 +173,7 @@ class Delivery:
         self._check_closed()
         if self._wake_up is not None and self._wake_up.active():
             self._wake_up.cancel()
-        # With as many in flight as may be, the next answer leads on.
+        # If no more may be in flight, the next answer calls this again.
         wake_up_at = self._backing_off[0][0] if self._backing_off else math.inf
         if self._waiting and self._pacing.opens_at > now:
             wake_up_at = self._pacing.opens_at
@@ -182,12 +182,12 @@ class Delivery:
             self._wake_up = self._clock.callLater(delay, self._dispatch)
 
     async def _deliver(self, report: Report) -> None:
-        """Send *report* once. While it waits, closing may give up on it."""
+        """Send *report* once. If the crawl closes meanwhile, it may be given up."""
         try:
             if not self._ledger.is_ours(report) and (claim := self._ledger.claim(report)):
                 self._in_flight[report] = claim
-                if (objection := await claim) is not None:
-                    self._leave(report, objection)
+                if (forbidden := await claim) is not None:
+                    self._leave(report, forbidden)
             if report in self._in_flight:
                 is_probe = self._pacing.is_paused
                 report.tries += 1
@@ -198,7 +198,7 @@ class Delivery:
                 if report in self._in_flight:
                     self._answered(report, answer, is_probe)
         except Exception as error:
-            if report in self._in_flight:  # something in here is wrong
+            if report in self._in_flight:  # a bug
                 logger.error(
                     "Reporting task %d failed unexpectedly",
                     report.task.id,
@@ -260,9 +260,9 @@ class Delivery:
         self._finish(report, Outcome.BREAKER if paused else Outcome.EXPIRED)
 
     def _is_undeliverable(self, report: Report) -> bool:
-        """Whether reporting is paused for longer than *report* is good, here and later.
+        """Whether reporting is paused until *report* expires, in a later crawl too.
 
-        A later crawl may have another key, but the same ban.
+        A later crawl may have another key, but it would be banned as well.
         """
         pacing = self._pacing
         is_kept = self._ledger.durable and pacing.is_stopped
@@ -273,7 +273,7 @@ class Delivery:
         dropped = [*filter(self._is_undeliverable, self._waiting)]
         if dropped:
             self._waiting = deque(r for r in self._waiting if not self._is_undeliverable(r))
-        # Last, because who hears of an outcome may hand over the next report.
+        # Last, because on_finish may submit the next report.
         for report in dropped:
             self._finish(report, Outcome.BREAKER)
 
@@ -284,10 +284,10 @@ class Delivery:
     # -- closing -----------------------------------------------------------------------------
 
     def close(self, timeout: float) -> Deferred[None]:
-        """Send what can be sent within *timeout* seconds, and account for the rest.
+        """Send what can be sent within *timeout* seconds, then drop or keep the rest.
 
-        May be called again; the Deferred fires when nothing more is sent, and never fails.
-        Reports that the ledger is still claiming by then get their outcome when it answers.
+        May be called again. The Deferred fires when nothing more is sent, and never fails. Reports
+        whose claims are still being written then get their outcome afterwards.
         """
         closed: Deferred[None] = Deferred()
         self._on_closed.append(closed)
@@ -337,6 +337,6 @@ class Delivery:
         elif self._ledger.durable:
             self._finish(report, Outcome.KEPT)
         else:
-            # Not the crawl's end is to blame where nothing could have been sent before it anyway.
+            # If reporting was paused, the pause is the reason, not the end of the crawl.
             stopped = pacing.is_paused and pacing.paused_until > self._now()
             self._finish(report, Outcome.BREAKER if stopped else Outcome.SHUTDOWN)

@@ -1,4 +1,4 @@
-"""Whom the account key is given to: TLS, verified by the platform's trust store, or certifi's."""
+"""TLS, verified with the trust store of the platform, or with certifi's."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _TRUST_STORE: Final = (
     "its issuer is unknown. If this machine has no trust store, install ca-certificates; if a "
     "proxy or a private authority signs the certificates, name its file in SSL_CERT_FILE"
 )
-# By OpenSSL's numbers (x509_vfy.h).
+# OpenSSL's error numbers (x509_vfy.h).
 _PROBLEMS: Final[Mapping[int, str]] = {
     9: "it is not valid yet. Check the clock of this machine",
     10: "it has expired. Check the clock of this machine",
@@ -41,14 +41,14 @@ _PROBLEMS: Final[Mapping[int, str]] = {
 
 
 class CertificateError(Exception):
-    """The certificate of the service is not trusted; says why, and what to do."""
+    """The certificate of the service is not trusted. The message says why, and what to do."""
 
     def __init__(self, problem: str) -> None:
-        super().__init__(f"the service's certificate is refused: {problem}")
+        super().__init__(f"the service's certificate is not trusted: {problem}")
 
 
 def tls_options(host: str) -> IOpenSSLClientConnectionCreator:
-    """What a TLS connection to *host* is made with."""
+    """The options of TLS connections to *host*."""
     trust = platformTrust() if _has_trust_store() else _certifi_trust()
     return _Verified(host, optionsForClientTLS(host, trustRoot=trust))
 
@@ -68,10 +68,10 @@ def _certifi_trust() -> Any:
 
 @implementer(IOpenSSLClientConnectionCreator)
 class _Verified:
-    """Verifies that the certificate is for *host*, and says why one is refused.
+    """Verifies that the certificate is for *host*, with an error that explains the problem.
 
-    Twisted 26.10 verifies the host, too, but lets a certificate without any ``subjectAltName``
-    pass; and what it says of one that is not trusted is "certificate verify failed".
+    Twisted 26.10 verifies the host too, but accepts a certificate without any ``subjectAltName``,
+    and its only error for one that is not trusted is "certificate verify failed".
     """
 
     def __init__(self, host: str, options: Any) -> None:
@@ -83,10 +83,10 @@ class _Verified:
         connection: SSL.Connection = self._options.clientConnectionForTLS(tlsProtocol)
 
         def verify(_: object, certificate: Any, problem: int, depth: int, is_trusted: int) -> bool:
-            # An exception in here would be lost, and the certificate accepted.
+            # An exception raised here would be lost, and the certificate accepted.
             try:
                 if not is_trusted:
-                    raise CertificateError(_PROBLEMS.get(problem, f"OpenSSL's problem {problem}"))
+                    raise CertificateError(_PROBLEMS.get(problem, f"OpenSSL error {problem}"))
                 if depth == 0:
                     _verify_host(certificate, self._service)
             except Exception:

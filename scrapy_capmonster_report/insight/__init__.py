@@ -1,4 +1,4 @@
-"""What the fates of tasks say about sites and captcha types, while crawling and afterwards."""
+"""What rejections say about sites and captcha types, during a crawl and afterwards."""
 
 from __future__ import annotations
 

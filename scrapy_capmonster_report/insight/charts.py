@@ -1,4 +1,4 @@
-"""Charts as SVG text that takes its colours and its font from the page it stands in."""
+"""Charts as SVG text that takes its colours and its font from the page around it."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _IN_THE_PAGE: Final = {
 _MUTED, _RULE, _BAD, _ALERT = _IN_THE_PAGE
 
 _INCHES: Final = (5.0, 2.5)
-"""360 by 180 units: at the width of a phone the text is as large as it says."""
+"""360 by 180 units, about the width of a phone, where the text has its nominal size."""
 
 _STYLE: Final[dict[Any, Any]] = {
     "svg.fonttype": "none",
-    "font.sans-serif": ["DejaVu Sans"],  # to measure with; the page has its own
+    "font.sans-serif": ["DejaVu Sans"],  # to measure text; the page uses its own font
     "font.size": 11,
     "figure.facecolor": "none",
     "axes.facecolor": "none",
@@ -55,7 +55,7 @@ _STYLE: Final[dict[Any, Any]] = {
 }
 
 _MIN_TASKS: Final = 20
-"""The intervals of fewer tasks may reach beyond a chart: all others would be flat for them."""
+"""The intervals of fewer tasks may be cut off at the top, or they would flatten all others."""
 
 
 def rate_over_time(

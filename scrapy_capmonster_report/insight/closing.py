@@ -1,4 +1,4 @@
-"""Why a crawl may have found or sent less than its user expects, one line each."""
+"""Reasons why a crawl found or reported less than its user may expect, one line each."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_HOSTS: Final = 5
-"""Hosts and domains that a line names."""
+"""How many hosts or domains a line names."""
 
 REMEDIES: Final = {
     Outcome.QUEUE_FULL: f"A larger {QUEUE_SIZE} lets more of them wait",
     Outcome.EXPIRED: f"A larger {CONCURRENCY} sends more of them at once",
     Outcome.SHUTDOWN: f"A larger {CLOSE_TIMEOUT} gives them more time; {LEDGER} keeps them",
 }
-"""The settings that would have kept reports from being dropped."""
+"""The settings that would have avoided each kind of dropped report."""
 
 
 class ClosingHints:
-    """Hears what the crawl has seen, and logs at its end what was probably not intended.
+    """Notes what the crawl sees, and logs at its end what was probably not intended.
 
     Args:
-        domains: those that rules name; empty if a rule is for any host.
+        domains: those that the rules name; empty if a rule is for any host.
     """
 
     def __init__(self, domains: Collection[str]) -> None:
@@ -44,16 +44,16 @@ class ClosingHints:
         self._hosts: dict[str, None] = {}
 
     def checked(self, response: Response) -> None:
-        """Hear of a response that the rules looked at."""
+        """Note a response that was judged by the rules."""
         if not self._domains:
             return
         try:
             host = urlparse_cached(response).hostname or ""
-        except ValueError:  # a middleware may give a response any URL
+        except ValueError:  # a middleware may set any URL
             return
         labels = host.split(".")
         if any(".".join(labels[n:]) in self._domains for n in range(len(labels))):
-            self._domains = ()  # the rules are for this crawl
+            self._domains = ()  # a rule is for this host, so there is nothing to log
         elif len(self._hosts) < MAX_HOSTS:
             self._hosts[host] = None
 
@@ -70,8 +70,8 @@ class ClosingHints:
             )
         if self._domains and self._hosts:
             yield (
-                f"No rule is for the sites that answers were sent to. Rules are for "
-                f"{_some(sorted(self._domains))}; the answers went to {_some(self._hosts)}."
+                f"No rule is for the sites that answers were sent to. The rules are for "
+                f"{_some(sorted(self._domains))}; the answers were sent to {_some(self._hosts)}."
             )
         for outcome, remedy in REMEDIES.items():
             if count := counters.tally[outcome.value]:

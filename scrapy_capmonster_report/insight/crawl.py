@@ -1,4 +1,4 @@
-"""What a crawl sees of its sites while it runs: alerts, hints and the table at its end."""
+"""The rejection rates of a crawl while it runs: alerts, and the table at its end."""
 
 from __future__ import annotations
 
@@ -27,25 +27,24 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_ROWS: Final = 10
-"""Sites in the table at the end of a crawl."""
+"""How many sites the table at the end of a crawl shows."""
 
 _REJECTED: Final = 0
-"""Stands for the attempt of a task whose verdict is final."""
+"""Takes the place of the attempt of a task whose verdict is final."""
 
 _NO_VERDICT: Final = frozenset({Outcome.CACHED, Outcome.DUPLICATE})
-"""Rejections that say nothing new of the site: it was not asked, or the task is counted."""
+"""Rejections that do not count for the site: it was not asked, or the task was counted before."""
 
 
 class CrawlInsight:
-    """Hears the verdict on each answer, and says which sites reject more than they used to.
+    """Counts the verdicts on answers, and notices sites that reject more than they used to.
 
-    A task counts once, by the same rules as in a ledger. Alerts change nothing in what is
-    reported.
+    A task counts once, by the same rules as in a ledger. Alerts do not change what is reported.
 
     Args:
         crawler: gets the signals.
         ledger: keeps the alerts.
-        counters: count them.
+        counters: counts the alerts.
         clock: tells the time of alerts.
     """
 
@@ -65,20 +64,20 @@ class CrawlInsight:
         self._passed_on: Recent[int] = Recent(clock.now)  # a task counts once
 
     def load_baseline(self, sites: Mapping[str, tuple[int, int]]) -> None:
-        """Hear how many answers each site accepted and rejected in earlier crawls."""
+        """Take the numbers of answers that each site accepted and rejected in earlier crawls."""
         self._watch.load_baseline(sites)
 
     def passed(self, task_id: int, attempt: int, site: str) -> None:
-        """Hear that *site* accepted the answer on *attempt*."""
+        """Count that *site* accepted the answer on *attempt*."""
         if self._passed_on.get(task_id) is None:
             self._passed_on.set(task_id, attempt)
             self._watch.site(site).passes()
 
     def rejected(self, report: Report, outcome: Outcome | None, *, by_rule: bool) -> None:
-        """Hear that an answer was rejected.
+        """Count that an answer was rejected.
 
         Args:
-            outcome: why that is not reported, ``None`` if it is.
+            outcome: why the report is withheld; ``None`` if it is not.
             by_rule: whether a rule found it; ``False``: ``reject()``.
         """
         task_id = report.task.id
@@ -97,9 +96,9 @@ class CrawlInsight:
     def log_table(self) -> None:
         """Log the sites that rejected answers, the worst first; nothing if there are none.
 
-        The worst is the one whose rate is surely high: a single answer proves nothing.
+        Sorted by the lower bound of the rate's 95 % interval: a single rejection proves nothing.
         """
-        sites = sorted(self._watch.rejecting_sites(), key=_surely, reverse=True)
+        sites = sorted(self._watch.rejecting_sites(), key=_rate_interval, reverse=True)
         if not sites:
             return
         width = max(len("site"), *(len(name) for name, _ in sites[:MAX_ROWS]))
@@ -150,8 +149,8 @@ class CrawlInsight:
             )
 
 
-def _surely(row: tuple[str, SiteWatch]) -> tuple[float, float]:
-    """The rate that a site has at least, and at most; below all others if it is not known."""
+def _rate_interval(row: tuple[str, SiteWatch]) -> tuple[float, float]:
+    """The 95 % interval of a site's rate; below all others if it is not known."""
     _, site = row
     known = site.rate is not None
     return interval(site.rejected, site.passed + site.rejected) if known else (-1.0, -1.0)

@@ -1,4 +1,4 @@
-"""What the counts of a ledger add up to, site by site."""
+"""The counts of a ledger, summed up for each site."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SITE_KEYS: Final = ("site", "type", "rule", "status")
 """The members of a ``Count`` that :func:`by_site` looks at."""
 
 _Z: Final = 1.96
-"""Standard deviations on either side that make 95 %."""
+"""Standard deviations on either side of the mean that hold 95 %."""
 
 
 class Proportion(NamedTuple):
@@ -116,7 +116,7 @@ class Figures:
 
     @property
     def rejection_rate(self) -> float | None:
-        """``None`` if only rejections by callbacks are known, and not which answers passed."""
+        """``None`` if only rejections by callbacks are known, but not which answers passed."""
         if not self.passed and self.rules.keys() <= {BY_CALLBACK}:
             return None
         return self.rejected / self.tasks
@@ -176,7 +176,7 @@ def worst_first(figures: Mapping[str, _Figures]) -> list[tuple[str, _Figures]]:
 
 
 def interval(rejected: int, tasks: int) -> tuple[float, float]:
-    """Between which rates the true one is, with 95 % confidence.
+    """The lowest and the highest rate of a 95 % confidence interval.
 
     Wilson's score interval: it holds for few tasks, and for rates near 0 and 1 (Wilson 1927).
     """
@@ -190,7 +190,7 @@ def interval(rejected: int, tasks: int) -> tuple[float, float]:
 
 
 def percent(rate: float | None) -> str:
-    """*rate* to be read: ``"5 %"``; with a digit more where it is small; ``"-"`` for none."""
+    """*rate* as text: ``"5 %"``, with one more digit if it is small; ``"-"`` for ``None``."""
     if rate is None:
         return "-"
     return f"{rate:.1%}".replace("%", " %") if 0 < rate < 0.02 else f"{rate:.0%}".replace("%", " %")

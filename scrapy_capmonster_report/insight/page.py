@@ -1,4 +1,4 @@
-"""The history of a ledger as one page that needs nothing from elsewhere. Needs ``[summary]``."""
+"""The history of a ledger as one HTML page that loads nothing. Needs ``[summary]``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..ledger import Alert, Count, History
     from .figures import SiteFigures
 
-# So that the page stays small whatever the ledger holds.
+# These limits keep the page small for any ledger.
 MAX_SITES: Final = 12
 MAX_CHARTS: Final = 6
 MAX_TYPES: Final = 4
@@ -35,7 +35,7 @@ _SPANS: Final = (
 _MAX_SPANS: Final = 48
 
 _ALWAYS: Final = 0.85
-"""A site that surely rejects more than this share of the answers rejects them all."""
+"""A site whose rate is above this, with 95 % confidence, seems to reject every answer."""
 
 
 def page(history: History, *, now: float, ledger: str = "", filters: Iterable[str] = ()) -> str:
@@ -44,14 +44,14 @@ def page(history: History, *, now: float, ledger: str = "", filters: Iterable[st
     Args:
         history: what to show.
         now: seconds since the epoch; times on the page are those of this machine's zone.
-        ledger: the name of the ledger, as it may be shown.
+        ledger: the name of the ledger, without secrets.
         filters: the options that chose this part of it, for example ``"--since 24h"``.
     """
     sites = by_site(history.counts)
     total = Figures.of(history.counts)
     unrated = {name for name, site in sites.items() if site.rejection_rate is None}
     rated = [count for count in history.counts if count.site not in unrated]
-    # The last of each site; for older ones there is nothing left to do.
+    # The latest alert of each site. Older ones need no action.
     since = now - base.RECENT_DAYS * base.DAY_SECONDS
     recent = {alert.site: alert for alert in history.alerts if alert.at > since}
     environment = Environment(
@@ -104,10 +104,10 @@ def _over_time(
 ) -> list[dict[str, Any]]:
     """The charts over time, for sites with alerts first, then for those that rejected most.
 
-    None if all of it happened in one span of time.
+    Empty if all answers were used in one span of time.
     """
     span = _span(counts, now)
-    # Days begin at midnight where the reader is.
+    # Days begin at midnight of the reader's time zone.
     offset = datetime.fromtimestamp(now).astimezone().utcoffset()
     shift = offset.total_seconds() if offset else 0.0
 
@@ -141,7 +141,7 @@ def _over_time(
 
 
 def _span(counts: Iterable[Count], now: float) -> int:
-    """How many seconds to show as one: as few as the ledger tells apart, if there is room."""
+    """The length of a span in seconds: the ledger's own periods, if the chart has room."""
     periods = {count.period for count in counts}
     first, last = min(periods, default=0), max(periods, default=0)
     finest = base.PERIOD_SECONDS if now - first < base.KEEP_PERIODS_SECONDS else base.HOUR_SECONDS
@@ -150,7 +150,7 @@ def _span(counts: Iterable[Count], now: float) -> int:
 
 
 def _by_age(counts: list[Count]) -> list[dict[str, Any]]:
-    """The charts over the age of answers, for the most used of the types of several ages."""
+    """The charts over the age of answers, for the most used types with answers of several ages."""
     tasks = Counter[str]()
     ages: defaultdict[str, set[int]] = defaultdict(set)
     for count in counts:

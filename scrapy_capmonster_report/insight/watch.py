@@ -3,10 +3,10 @@
 The test is a likelihood-ratio test of two proportions, repeated over sliding windows: the last
 12, 20, 30 … 112 answers against all earlier ones. A window shows an increase if the data are
 ``e**9`` times as likely under two rates, one before it and one in it, as under one rate. The test
-accounts for the usual rate being an estimate itself: the fewer answers it rests on, the clearer
-the increase must be. Repeating a test with each rejection finds an "increase" by chance more
-often than its level says, so the threshold is chosen by simulation: ``benchmarks/alerts.py``
-measures how soon an increase is noticed and how many false alarms there are; its figures are in
+accounts for the usual rate being an estimate: the fewer answers it is based on, the clearer the
+increase must be. A test that is repeated at each rejection finds more "increases" by chance than
+its level says, so the threshold was chosen by simulation: ``benchmarks/alerts.py`` measures how
+soon an increase is noticed and how many false alerts there are. Its figures are in
 ``docs/insight.md``. (The test: Wilks 1938; over a window of unknown length: Siegmund and
 Venkatraman 1995.)
 """
@@ -22,26 +22,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 WINDOWS: Final = (12, 20, 30, 42, 56, 80, 112)
-"""Over how many of the last answers an increase is looked for."""
+"""The lengths of the windows, in answers."""
 
 THRESHOLD: Final = 9.0
-"""The log-likelihood ratio that chance does not reach; chosen by ``benchmarks/alerts.py``."""
+"""The log-likelihood ratio that chance hardly reaches; chosen with ``benchmarks/alerts.py``."""
 
 MIN_BEFORE: Final = 30
-"""Answers needed before a window; fewer do not tell what is usual."""
+"""The number of answers before a window that are needed to know the usual rate."""
 
 MAX_BEFORE: Final = 2000
-"""The usual rate rests on about so many answers at most: older ones fade, so that a rate that
-drifts over weeks is followed."""
+"""The usual rate is based on about so many answers at most. Older ones lose weight, so that the
+usual rate follows a slow drift."""
 
 STREAK: Final = 30
-"""After so many rejections in a row the answers are hardly the reason."""
+"""After so many rejections in a row, the answers are probably not the reason."""
 
 STREAK_AT_CLOSE: Final = 10
-"""The same, in a crawl in which the site accepted no answer at all."""
+"""The same, at the end of a crawl in which the site accepted no answer."""
 
 MAX_SITES: Final = 5000
-"""Sites watched at once, about 500 bytes each; the least recently heard of is forgotten."""
+"""How many sites are watched at once, about 500 bytes each. The least recently used is dropped."""
 
 _LONGEST: Final = WINDOWS[-1]
 _REMEMBERED: Final = (1 << _LONGEST) - 1
@@ -62,13 +62,13 @@ class RateIncrease(NamedTuple):
 
 
 class RejectionWatch:
-    """The sites that are watched: the memory of :data:`MAX_SITES` at most."""
+    """The watched sites, :data:`MAX_SITES` at most."""
 
     def __init__(self) -> None:
         self._sites: OrderedDict[str, SiteWatch] = OrderedDict()
 
     def load_baseline(self, sites: Mapping[str, tuple[int, int]]) -> None:
-        """Take what earlier crawls saw as usual.
+        """Base the usual rates on earlier crawls.
 
         Args:
             sites: how many answers each site accepted and rejected.
@@ -77,7 +77,7 @@ class RejectionWatch:
             self.site(name).load_baseline(passed, rejected)
 
     def site(self, name: str) -> SiteWatch:
-        """What is known of the site *name*."""
+        """The watch of the site *name*."""
         site = self._sites.get(name)
         if site is None:
             site = self._sites[name] = SiteWatch()
@@ -94,7 +94,7 @@ class RejectionWatch:
 
 @dataclass(slots=True)
 class SiteWatch:
-    """Watches the rejection rate of one site; costs a few microseconds a verdict.
+    """Watches the rejection rate of one site. A verdict costs a few microseconds.
 
     Args:
         passed: answers that the site accepted in this crawl.
@@ -103,40 +103,40 @@ class SiteWatch:
 
     passed: int = 0
     rejected: int = 0
-    _hears_both: bool = False
-    """Whether accepted answers are, or would be, heard of. Where they are not, as with a spider
-    that only uses ``reject()``, there is no rate and no alarm."""
+    _counts_both: bool = False
+    """Whether accepted answers are counted too. If not, as in a spider that only calls
+    ``reject()``, there is no rate and no alert."""
     _answers: float = 0.0
-    """How many answers the usual rate rests on, those in the window included."""
+    """How many answers the usual rate is based on, including those in the window."""
     _all_rejected: float = 0.0
     """How many of them were rejected."""
     _recent: int = 0
-    """The last answers, one bit each, the newest the lowest; 1: rejected."""
+    """The last answers, one bit each, the newest in the lowest bit; 1 means rejected."""
     _remembered: int = 0
-    """How many of the bits are this crawl's answers; those above are earlier crawls'."""
+    """How many of the bits are from this crawl. Higher bits are from earlier crawls."""
     _streak_reported: bool = False
 
     @property
     def rate(self) -> float | None:
         """The rejection rate in this crawl; ``None`` if it is not known."""
-        return self.rejected / (self.passed + self.rejected) if self._hears_both else None
+        return self.rejected / (self.passed + self.rejected) if self._counts_both else None
 
     def load_baseline(self, passed: int, rejected: int) -> None:
-        """Take these answers of earlier crawls as usual."""
-        self._hears_both |= passed > 0
+        """Base the usual rate on these answers of earlier crawls."""
+        self._counts_both |= passed > 0
         self._answers += passed + rejected
         self._all_rejected += rejected
         self._fade()
-        if not passed:  # a streak goes on from crawl to crawl
+        if not passed:  # a streak continues from crawl to crawl
             streak = (1 << min(rejected, _LONGEST)) - 1
             self._recent = (self._recent | streak << self._remembered) & _REMEMBERED
 
     def passes(self) -> None:
         """The site accepts an answer."""
         self.passed += 1
-        self._hears_both = True
+        self._counts_both = True
         self._add(0)
-        # A decrease is no reason for an alert, but the next increase starts from there.
+        # A decrease is not an alert, but the next increase starts from the lower rate.
         if self._changed(_LONGEST, increased=False):
             self._reset_baseline(_LONGEST)
 
@@ -144,29 +144,29 @@ class SiteWatch:
         """The site rejects an answer.
 
         Args:
-            by_rule: whether a rule found it, so that accepted answers would be heard of too.
+            by_rule: whether a rule found it, so that accepted answers are counted too.
         """
         self.rejected += 1
-        self._hears_both |= by_rule
+        self._counts_both |= by_rule
         self._add(1)
-        return self._increase() if self._hears_both else None
+        return self._increase() if self._counts_both else None
 
     def revises(self) -> RateIncrease | None:
-        """An answer that had passed was rejected after all."""
+        """An answer that had passed is rejected after all."""
         self.passed = max(0, self.passed - 1)
         self.rejected += 1
         self._all_rejected += 1
-        # The newest answer that passed: the one that is revised is among the last.
+        # Revise the newest answer that passed: the one that was meant is among the last.
         self._recent = (self._recent | (self._recent + 1)) & _REMEMBERED
         return self._increase()
 
     def new_streak(self, at_least: int) -> int:
         """How many answers in a row were rejected, earlier crawls included.
 
-        0 if fewer than *at_least*, or if this was said before.
+        0 if fewer than *at_least*, or if the streak was returned before.
         """
         streak = (~self._recent & (self._recent + 1)).bit_length() - 1  # the ones at the end
-        if streak < at_least or self._streak_reported or not self._hears_both:
+        if streak < at_least or self._streak_reported or not self._counts_both:
             return 0
         self._streak_reported = True
         return streak
@@ -213,7 +213,7 @@ class SiteWatch:
         return (self._recent & ((1 << window) - 1)).bit_count()
 
     def _reset_baseline(self, window: int) -> None:
-        """Take the last *window* answers as usual from now on."""
+        """Base the usual rate on the last *window* answers from now on."""
         self._answers = window
         self._all_rejected = self._rejected_in(window)
         self._recent &= (1 << window) - 1
@@ -221,7 +221,7 @@ class SiteWatch:
 
 
 def _log_likelihood(rejected: float, answers: float) -> float:
-    """Of *rejected* out of *answers*, at the rate that makes it most likely."""
+    """The log-likelihood of *rejected* out of *answers* at the most likely rate."""
     if not 0 < rejected < answers:
         return 0.0
     rate = rejected / answers

@@ -1,4 +1,4 @@
-"""What became of each task: one protocol, kept in memory, SQLite or Redis."""
+"""The status of each task: one protocol, kept in memory, in SQLite or in Redis."""
 
 from __future__ import annotations
 

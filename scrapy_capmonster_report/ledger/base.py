@@ -1,4 +1,4 @@
-"""What a ledger is asked, and what it writes down: plain values, times by the wall clock."""
+"""The ledger's protocols, and the events that it writes: plain values, wall-clock times."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ PENDING: Final = "pending"
 """The status of a task whose answer was rejected, until its report has an ``Outcome``."""
 
 PERIOD_SECONDS: Final = 300
-"""The history tells tasks apart by the period in which their answers were sent."""
+"""The history counts tasks by the period in which their answers were sent."""
 
 HOUR_SECONDS: Final = 3600
 DAY_SECONDS: Final = 24 * HOUR_SECONDS
 
 KEEP_PERIODS_SECONDS: Final = 2 * DAY_SECONDS
-"""What is older than this is told apart by the hour only."""
+"""Counts older than this are kept by the hour only."""
 
 KEEP_TOTALS_DAYS: Final = 90
 """How long the totals of an hour, and alerts, are kept."""
 
 RECENT_DAYS: Final = 7
-"""How far back a new crawl looks to know what is usual for a site."""
+"""How far back a new crawl looks for the usual rate of a site."""
 
 AGES: Final = (0, 10, 20, 30, 45, 60, 90, 120, 180, 240, 300, 600)
-"""Seconds between solving and sending, as the history tells them apart: the lower bounds."""
+"""The lower bounds of the ages, in seconds from solving to sending, by which the history counts."""
 
 
 class Submission(NamedTuple):
@@ -47,8 +47,8 @@ class Submission(NamedTuple):
         attempt: the number of the attempt (see ``attempts``).
         site: the host.
         spider: the spider's name.
-        type: the ``taskType``, ``""`` where the request had none.
-        age: seconds between solving and sending, as one of :data:`AGES`.
+        type: the ``taskType``, ``""`` if the request had none.
+        age: seconds from solving to sending, as one of :data:`AGES`.
         at: when the site's verdict was seen.
     """
 
@@ -62,7 +62,7 @@ class Submission(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """An answer left for the site; the first attempt that is written stands."""
+    """An answer was sent to the site. The first attempt that is written remains the first."""
 
     task_id: int
     attempt: int
@@ -83,7 +83,7 @@ class Passed(NamedTuple):
 
 
 class Withheld(NamedTuple):
-    """The site rejected the answer, and for the reason in ``outcome`` there is no report."""
+    """The site rejected the answer, and the report is withheld for the reason in ``outcome``."""
 
     submission: Submission
     rule: str
@@ -121,9 +121,9 @@ class Alert(NamedTuple):
     Args:
         at: when it was noticed.
         site: the host.
-        before: the rate it had, from 0 to 1.
-        after: the rate it has.
-        answers: how many answers the new rate was seen over.
+        before: the earlier rate, from 0 to 1.
+        after: the new rate.
+        answers: over how many answers the new rate was seen.
     """
 
     at: float
@@ -140,12 +140,12 @@ class Count(NamedTuple):
     """How many tasks have the same status; a task counts once, under the last one.
 
     Args:
-        period: when the period began in which the answers were sent, seconds since the epoch:
-            five minutes; an hour where it is older than two days.
+        period: when the period began in which the answers were sent, seconds since the epoch.
+            It has five minutes, or an hour if it is older than two days.
         site: the host.
         spider: the spider's name.
-        type: the ``taskType``, ``""`` where the requests had none.
-        age: seconds between solving and sending, as one of :data:`AGES`.
+        type: the ``taskType``, ``""`` if the requests had none.
+        age: seconds from solving to sending, as one of :data:`AGES`.
         rule: the name of the rule that matched, ``""`` if none did.
         status: :data:`PASSED`, :data:`PENDING`, or the value of an ``Outcome``.
         code: the ``errorCode`` of a report that the service refused, else ``""``.
@@ -167,9 +167,9 @@ class Recovered(NamedTuple):
     """What other crawls left in the ledger.
 
     Args:
-        reports: those that are still fresh.
-        expired: how many others were not.
-        sites: how many answers each site accepted and rejected lately; when the ledger is opened.
+        reports: the fresh reports.
+        expired: how many other reports had expired.
+        sites: how many answers each site accepted and rejected lately; only when the ledger opens.
     """
 
     reports: Sequence[Report] = ()
@@ -178,17 +178,16 @@ class Recovered(NamedTuple):
 
 
 class Orphans(NamedTuple):
-    """The claims of crawls that ended: the fresh ones, now ours, and how many were too old."""
+    """The claims of ended crawls: the fresh ones, now ours, and the number of expired ones."""
 
     claims: Sequence[Claimed] = ()
     expired: int = 0
 
 
 class LedgerBackend(Protocol):
-    """Where a ledger keeps its events: a file, a server. Its Deferreds may fail.
+    """Keeps the events of a ledger in a file or on a server. Its Deferreds may fail.
 
-    It is asked for one thing at a time, and again for the same thing if that failed, whether or
-    not it was done.
+    There is one call at a time. A failed call is repeated, even if it may have had its effect.
     """
 
     @property
@@ -197,57 +196,56 @@ class LedgerBackend(Protocol):
 
     @property
     def patience(self) -> float:
-        """Seconds after which it is no longer waited for; what it is asked for can be cancelled
-        then. ``inf``: it cannot."""
+        """Seconds after which a call is cancelled; ``inf`` if calls cannot be cancelled."""
 
     @property
     def lease(self) -> float:
-        """Seconds for which our claims are ours, since the last time that it was asked for
-        something. ``inf``: as long as the process lives."""
+        """Seconds for which our claims remain ours after the last call; ``inf`` if they do as long
+        as the process lives."""
 
     def open(self, now: float) -> Deferred[Mapping[str, tuple[int, int]]]:
-        """Get ready (*now* by the wall clock).
+        """Open it (*now* is wall-clock time).
 
-        Gives how many answers each site accepted and rejected lately.
+        Returns how many answers each site accepted and rejected lately.
         """
 
     def write(self, events: Sequence[Event]) -> Deferred[list[Outcome | None]]:
         """Write *events*, all or none of them.
 
-        Gives for each of them the outcome that forbids it: a :class:`Claimed` task that is claimed
-        already, or whose answer another attempt had used before. A claim that is there already and
-        is this very one is not forbidden.
+        Returns for each event the outcome that forbids it, or ``None``. A :class:`Claimed` is
+        forbidden if the task is claimed by another attempt, or another attempt was sent before.
+        Writing the same claim again is not forbidden.
         """
 
     def recover(self, now: float) -> Deferred[Orphans]:
-        """Take over the claims that ended crawls left, and let go of what is old."""
+        """Claim what ended crawls left, and delete what is old."""
 
     def close(self) -> Deferred[None]:
-        """Let go of it. If something is still being done, once that is done."""
+        """Close it, after the current call if there is one."""
 
 
 class Ledger(Protocol):
     """Knows which tasks were reported, and shares it with other workers and later crawls.
 
-    What ``process_response`` asks is answered from memory at once; what waits for a disk or a
-    server is a Deferred, and only delivery asks for it. No method raises and no Deferred fails
-    because the backend does: a ledger whose backend is unavailable says so once, goes on in
-    memory, and catches up when the backend is back.
+    Methods for ``process_response`` answer from memory at once. Those that wait for a disk or a
+    server return a Deferred, and only delivery calls them. If the backend fails, no method raises
+    and no Deferred fails: the ledger logs it once, continues in memory, and writes what is missing
+    when the backend is back.
     """
 
     @property
     def name(self) -> str:
-        """What the log calls it, as ``CAPMONSTER_REPORT_LEDGER`` would name it, without secrets."""
+        """Its name in the log: the value of ``CAPMONSTER_REPORT_LEDGER`` without secrets."""
 
     @property
     def durable(self) -> bool:
-        """Whether a report that is not sent now can be sent by a later crawl."""
+        """Whether a later crawl can send a report that this one does not send."""
 
     def is_claimed(self, task_id: int) -> bool:
         """Whether the task was reported or is being reported, as far as this process knows."""
 
     def sent(self, task_id: int, attempt: int) -> None:
-        """Note that the answer leaves for the site on *attempt*; the first one stands."""
+        """Note that the answer is sent to the site on *attempt*. The first attempt is kept."""
 
     def not_sent(self, task_id: int, attempt: int) -> None:
         """Take :meth:`sent` back: *attempt* failed before anything was sent."""
@@ -260,7 +258,7 @@ class Ledger(Protocol):
         """
 
     def withheld(self, report: Report, outcome: Outcome) -> None:
-        """Note that an answer was rejected, and why it is not reported.
+        """Note that an answer was rejected, and why its report is withheld.
 
         After ``Outcome.DRY_RUN`` the task counts as claimed.
         """
@@ -268,47 +266,47 @@ class Ledger(Protocol):
     def claim(self, report: Report) -> Deferred[Outcome | None] | None:
         """Claim the task for *report*, and keep the report until it is finished.
 
-        May be asked again for the same report.
+        May be called again for the same report.
 
         Returns:
-            ``None`` where no other process could claim it; otherwise a Deferred of the outcome
-            that forbids sending it (another process reports it, or used the answer before), or of
+            ``None`` if no other process can claim it. Otherwise a Deferred of the outcome that
+            forbids sending it (another process reports it, or sent the answer before), or of
             ``None``. It fires before :meth:`close` is done, at the latest.
         """
 
     def hurry(self, seconds: float) -> None:
-        """Keep no claim waiting for longer than *seconds* from now: the crawl ends."""
+        """Let no claim wait for longer than *seconds* from now, because the crawl ends."""
 
     def is_ours(self, report: Report) -> bool:
         """Whether the claim of *report* is certainly still ours; if not, claim it again."""
 
     def finished(self, report: Report, outcome: Outcome, code: str | None) -> None:
-        """Note what became of *report*; with ``Outcome.KEPT`` it stays for a later crawl."""
+        """Note the outcome of *report*. With ``Outcome.KEPT`` it is kept for a later crawl."""
 
     def alert(self, alert: Alert) -> None:
         """Note that a site's rejection rate changed."""
 
     def open(self, on_recovered: Callable[[Recovered], None]) -> Deferred[None]:
-        """Open it, and take over what other crawls left.
+        """Open it, and recover reports that other crawls left.
 
         Args:
-            on_recovered: called when the backend is open, and again whenever there is something
-                that another crawl left.
+            on_recovered: called when the backend is open, and again whenever another crawl has
+                left reports.
 
         Returns:
-            A Deferred that fires once *on_recovered* was told what was there, or the backend is
+            A Deferred that fires after the first call of *on_recovered*, or when the backend is
             known to be unavailable.
         """
 
     def close(self) -> Deferred[None]:
-        """Write what is not yet written and let go of the backend; soon, whatever it does.
+        """Write what is not yet written, and close the backend. Takes a limited time.
 
         May be called again.
         """
 
 
 def age_between(solved_at: float, sent_at: float) -> int:
-    """The one of :data:`AGES` for an answer that was sent so long after it was solved."""
+    """The age of an answer when it was sent, as one of :data:`AGES`."""
     return AGES[max(0, bisect_right(AGES, sent_at - solved_at) - 1)]
 
 

@@ -1,4 +1,4 @@
-"""The events that wait to be written: claims first, because reports wait for them."""
+"""The events that are not written yet: claims first, because reports wait for them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from ..outcome import Outcome, Report
 
 MAX_BUFFERED: Final = 20_000
-"""Events that wait for the backend at most, about 300 bytes each; the oldest are dropped first."""
+"""How many events are buffered at most, about 300 bytes each. The oldest are dropped first."""
 
 MIN_BATCH: Final = 200
 MAX_BATCH: Final = 2000
-"""Events written at once."""
+"""How many events are written at once, at most."""
 
 BATCH_SECONDS: Final = 0.25
-"""Batches grow while they take less than this, and shrink if they take more than twice as long:
-other processes wait for them."""
+"""Batches grow while they take less than this, and shrink if they take more than twice as long,
+because other processes wait meanwhile."""
 
 
 class Waiting(NamedTuple):
@@ -40,7 +40,7 @@ class Entry(NamedTuple):
 
 
 class EventBuffer:
-    """Keeps events until they are written; of too many, the oldest that are not claims go first."""
+    """Keeps events until they are written. If full, it drops the oldest that are not claims."""
 
     def __init__(self) -> None:
         self._claims: deque[Entry] = deque()  # and what became of them
@@ -56,7 +56,7 @@ class EventBuffer:
         return bool(self._claims)
 
     def add(self, entry: Entry) -> Entry | None:
-        """Add an entry; gives the one that has to go for it, if any."""
+        """Add an entry, and return the entry that is dropped for it, if any."""
         is_claim = isinstance(entry.event, (Claimed, Finished, Released))
         (self._claims if is_claim else self._others).append(entry)
         if len(self._claims) + len(self._others) <= MAX_BUFFERED:
@@ -70,7 +70,7 @@ class EventBuffer:
         return [entry.event for entry in self._batch]
 
     def written(self, seconds: float) -> list[Entry]:
-        """Let go of the entries that were written, and give them.
+        """Remove and return the entries that were written.
 
         Args:
             seconds: how long that took.
@@ -88,7 +88,7 @@ class EventBuffer:
         return [e.waiting for e in entries if e.waiting and not e.waiting.answer.called]
 
     def clear(self) -> list[Entry]:
-        """Let go of all entries, and give them."""
+        """Remove and return all entries."""
         entries = [*self._batch, *self._claims, *self._others]
         self._batch.clear()
         self._claims.clear()

@@ -1,4 +1,4 @@
-"""The ledger that outlives the crawl: memory for the questions, a backend for the events."""
+"""The durable ledger: answers from memory, and writes events to a backend."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CLAIM_SECONDS: Final = 20
-"""How long reports wait for their claims to be written; then they are sent without, rather than
+"""How long reports wait for their claims to be written. Then they are sent without, before it is
 too late."""
 
 RECOVER_SECONDS: Final = 5
 """How often to look for the claims of crawls that ended."""
 
 CLOSING_SECONDS: Final = 0.8
-"""What closing may take on top of delivery's time."""
+"""How long closing may take after delivery has closed."""
 
 
 class BufferedLedger:
-    """Buffers events, and writes them to its backend in batches: claims first, they are waited for.
+    """Buffers events, and writes them to its backend in batches, claims first.
 
-    What could not be written stays in the buffer until the backend is back. A claim is answered
-    when it is written, so that the report survives even if the process does not.
+    Events that could not be written stay in the buffer until the backend is back. The Deferred of a
+    claim fires when it is written, so that the report survives even if the process is killed.
 
     Args:
         backend: where the events are kept.
@@ -146,7 +146,7 @@ class BufferedLedger:
 
     def finished(self, report: Report, outcome: Outcome, code: str | None) -> None:
         task_id = report.task.id
-        if task_id not in self._held:
+        if self._held.get(task_id) is not report:
             if outcome.group != "withheld":  # it was dropped before it could be claimed
                 self.withheld(report, outcome)
         elif outcome is Outcome.KEPT:
@@ -312,9 +312,9 @@ class BufferedLedger:
         _fire(self._on_looked)
         if self._lost_events and self._contact.is_available:
             logger.warning(
-                "Ledger %s did not take %d events in time; they are missing from it.",
-                self.name,
+                "%d events could not be written to ledger %s in time and are missing from it.",
                 self._lost_events,
+                self.name,
                 extra=self._log_extra,
             )
 

@@ -1,4 +1,4 @@
-"""Which ledger a crawl gets."""
+"""Chooses the ledger of a crawl."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ def open_ledger(
     on_unavailable: Callable[[], None],
     log_extra: dict[str, Any],
 ) -> Ledger:
-    """The ledger that ``CAPMONSTER_REPORT_LEDGER`` asks for; it is yet to be opened.
+    """The ledger that ``CAPMONSTER_REPORT_LEDGER`` names, not yet open.
 
-    A dry run gets another one of the same sort: it must leave nothing that would keep a later
-    crawl from reporting.
+    A dry run has a ledger of its own, of the same type: otherwise later crawls would not report
+    what it has claimed.
 
     Args:
-        job_dir: where Scrapy keeps the state of a crawl that may be resumed, if it does.
+        job_dir: the value of ``JOBDIR``.
         spider: the spider's name.
         on_unavailable: called with each warning that the ledger is unavailable.
 
     Raises:
-        ValueError: there is no such ledger, or it cannot work here.
+        ValueError: the name is invalid, or the ledger cannot work here.
     """
     name = ledger_name(settings, job_dir)
     if not name:

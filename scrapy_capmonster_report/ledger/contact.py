@@ -1,4 +1,4 @@
-"""The contact with a ledger's backend: how long it is waited for, and what the log says of it."""
+"""Calls to a ledger's backend: timeouts, retries, and log messages about outages."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ logger = logging.getLogger(__name__)
 
 RETRY_SECONDS: Final = 0.5
 MAX_RETRY_SECONDS: Final = 5.0
-"""Pauses between attempts while the backend is unavailable; the first retry is immediate."""
+"""Pauses between calls while the backend is unavailable. The first retry is immediate."""
 
 MAX_PATIENCE_SECONDS: Final = 30.0
-"""A backend that did not answer in time is given twice as long, up to this."""
+"""After a timeout the next one is twice as long, up to this."""
 
 QUIET_SECONDS: Final = 60.0
-"""After a warning, no other for so long: a backend that comes and goes is one story."""
+"""After a warning, no other is logged for so long, in case the backend comes and goes."""
 
 
 class Contact:
-    """Waits for what the backend was asked for, and pauses when it failed.
+    """Waits for calls to the backend, and pauses after a failure.
 
     Args:
-        backend: what is asked.
+        backend: the backend.
         clock: tells the time.
         reactor: for pauses and deadlines.
         on_unavailable: called with each warning.
@@ -69,7 +69,7 @@ class Contact:
         self.is_available = True
 
     async def ask(self, work: Deferred[Any]) -> Any:
-        """The result of *work*, which the backend has just been asked for; raises if it fails."""
+        """The result of *work*, a call to the backend; raises if it fails."""
         began = self._clock.now()
         if self._patience < math.inf:
             work = with_deadline(work, self._patience, self._reactor, self._clock.now)
@@ -84,7 +84,7 @@ class Contact:
         return result
 
     async def pause_after(self, failure: Exception) -> None:
-        """Note that the backend failed, and wait until it should be tried again."""
+        """Note that the backend failed, and wait until the next retry."""
         self._failures += 1
         if isinstance(failure, error.TimeoutError):
             self._patience = min(self._patience * 2, MAX_PATIENCE_SECONDS)
@@ -99,7 +99,7 @@ class Contact:
     def is_sure_since(self, claimed_at: float) -> bool:
         """Whether a claim that was confirmed then is certainly still ours.
 
-        If the backend has not heard of us for longer than a lease, others may have taken it.
+        If we did not call the backend for longer than its lease, others may have recovered it.
         """
         now, lease = self._clock.now(), self._backend.lease
         in_touch = claimed_at >= self._unsure_before and now - self._last < lease
@@ -111,13 +111,13 @@ class Contact:
             self._pause.cancel()
 
     def give_up(self) -> None:
-        """Wait no longer for what it was asked for."""
+        """Cancel the current call."""
         self.retry_now()
         if self._asked is not None:
             self._asked.cancel()
 
     def set_unavailable(self, reason: str) -> None:
-        """Note that the ledger has to do without the backend, and say so, once."""
+        """Note that the backend is unavailable, and log it once."""
         if not self.is_available:
             return
         self.is_available = False

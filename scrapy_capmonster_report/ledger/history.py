@@ -1,4 +1,4 @@
-"""Reading a ledger from outside a crawl: what the summary is made of."""
+"""Reads a ledger from outside a crawl, for the summary."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 _KEYS: Final = Count._fields[:-1]
 _BLANK: Final[dict[str, Any]] = {"period": 0, "age": 0}
-"""What stands in a ``Count`` for a key that was not asked for; else ``""``."""
+"""The values in a ``Count`` of keys that the query does not name; others are ``""``."""
 
 
 class History(NamedTuple):
-    """What became of all tasks that a ledger knows of, as counts; and the alerts."""
+    """The counts of all tasks in a ledger by their status, and the alerts."""
 
     counts: list[Count]
     alerts: list[Alert]
@@ -27,13 +27,13 @@ class History(NamedTuple):
 
 @dataclass(frozen=True)
 class Query:
-    """Which part of a history is wanted.
+    """Selects a part of a history.
 
     Args:
-        since: only what happened since then, tasks to the hour; seconds since the epoch.
+        since: only what happened since then, seconds since the epoch; tasks to the hour.
         site: only this site.
-        spider: only the tasks of this spider, and the alerts of the sites these were for.
-        keys: the members of ``Count`` by which to tell tasks apart. Fewer are read faster.
+        spider: only the tasks of this spider, and the alerts of their sites.
+        keys: the members of ``Count`` to count by. Fewer are read faster.
     """
 
     since: float | None = None
@@ -73,7 +73,7 @@ class Query:
 def read_history(
     ledger: str, query: Query | None = None, *, now: Callable[[], float] = time.time
 ) -> History:
-    """Read the history in a ledger; blocks, so not for a crawl.
+    """Read the history in a ledger. Blocks, so it must not be called in a crawl.
 
     Args:
         ledger: as ``CAPMONSTER_REPORT_LEDGER`` names it: ``sqlite:PATH``, ``redis://…``,
@@ -82,7 +82,7 @@ def read_history(
         now: seconds since the epoch.
 
     Raises:
-        ValueError: it is not a ledger, or cannot be read; one line that says why.
+        ValueError: it is not a ledger or cannot be read. The message is one line that says why.
     """
     query = query or Query()
     if not is_redis(ledger):

@@ -1,4 +1,4 @@
-"""Which runs of a ledger file are alive: each holds a lock file as long as its process lives."""
+"""Tells which runs of a ledger file are alive: each locks a file while its process lives."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 IS_HELD_AFTER_SECONDS: Final = 60.0
-"""A lock file that is younger may belong to a run that has not locked it yet."""
+"""A younger file may belong to a run that has not locked it yet."""
 
 
 class RunLocks:
-    """The lock of this run, and those of the others. Everything here may wait for a disk.
+    """The lock of this run and those of other runs. Every method may wait for a disk.
 
     Args:
         ledger: the ledger file; the lock files lie beside it.
@@ -35,7 +35,7 @@ class RunLocks:
         self._have_effect = True
 
     def hold(self) -> None:
-        """Show that this run is alive, and see whether others could see it."""
+        """Show that this run is alive, and check that other runs can see it."""
         if self._own.is_locked:
             return
         try:
@@ -53,12 +53,12 @@ class RunLocks:
         )
 
     def has_ended(self, run_id: str) -> bool | None:
-        """Whether that run has ended; ``None`` if it cannot be told.
+        """Whether that run has ended; ``None`` if that is unknown.
 
-        The lock of one that has is ours until :meth:`forget_ended`, so only one other run sees it.
+        We hold the lock of an ended run until :meth:`forget_ended`, so only one run recovers it.
         """
         lock = self._lock_of(run_id)
-        # A run removes its lock only if it left nothing: another program must have removed it.
+        # A run removes its lock only if it left nothing: another program has removed this one.
         if run_id == self.run_id or not self._have_effect or not Path(lock.lock_file).exists():
             return None
         try:
@@ -71,13 +71,13 @@ class RunLocks:
         return True
 
     def forget_ended(self, *, remove: bool) -> None:
-        """Let go of the locks of runs that ended, and *remove* them if nothing is left of them."""
+        """Release the locks of ended runs, and *remove* the files if the runs left nothing."""
         ended, self._ended = self._ended, {}
         for lock in ended.values():
             _let_go(lock, remove=remove)
 
     def find_old(self, pending: Collection[str | None]) -> None:
-        """Look for the locks of runs that were killed when they had nothing left, too.
+        """Remove the locks of runs that were killed after they had left nothing.
 
         Args:
             pending: the runs that have left something, or are alive.
@@ -92,7 +92,7 @@ class RunLocks:
                 self.has_ended(run_id)
 
     def release(self, *, remove: bool) -> None:
-        """End this run; *remove* its lock if it has left nothing."""
+        """End this run, and *remove* its lock if it has left nothing."""
         _let_go(self._own, remove=remove)
 
     def _lock_of(self, run_id: str) -> FileLock:
@@ -100,6 +100,6 @@ class RunLocks:
 
 
 def _let_go(lock: FileLock, *, remove: bool) -> None:
-    if remove:  # while it is held, so that it is nobody else's
+    if remove:  # while we hold it, so that it is not another run's
         Path(lock.lock_file).unlink(missing_ok=True)
     lock.release()

@@ -1,4 +1,4 @@
-"""The ledger that lasts as long as the crawl."""
+"""The ledger in memory, which ends with the crawl."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from .base import Alert, Recovered
 
 REMEMBERED_TASKS = 200_000
-"""Reported tasks remembered at most, about 100 bytes each; half of them for certain."""
+"""At most so many reported tasks are remembered, about 100 bytes each; at least half of them."""
 
 REMEMBERED_SECONDS = 3600.0
 """How long a reported task is remembered at least.
 
-Far longer than the service keeps a task (five minutes): a spider may go on using an answer, and
-its rejection must not be reported again.
+Far longer than the service keeps a task (five minutes): a spider may go on using an answer, and it
+must not be reported again.
 """
 
 

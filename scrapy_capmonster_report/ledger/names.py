@@ -1,4 +1,4 @@
-"""How a ledger is named: in ``CAPMONSTER_REPORT_LEDGER``, on the command line, in the log."""
+"""Names of ledgers: in ``CAPMONSTER_REPORT_LEDGER``, on the command line, in the log."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 JOBDIR_FILE: Final = "capmonster_report.sqlite"
-"""The ledger of a crawl with a ``JOBDIR``, if there is no other."""
+"""The default ledger in a ``JOBDIR``."""
 
 _DRY_RUN: Final = "dry-run"
 
@@ -34,10 +34,10 @@ class RedisName(NamedTuple):
 
     @classmethod
     def parse(cls, name: str) -> RedisName:
-        """Take a ledger's *name* apart.
+        """Parse a ledger's *name*.
 
         Raises:
-            ValueError: it is not a URL; the message repeats nothing of it, it may be a password.
+            ValueError: it is not a URL. The message does not show it, because it may be a password.
         """
         url = _REDIS_URL.fullmatch(name)
         if url is None:
@@ -62,9 +62,9 @@ def is_redis(name: str) -> bool:
 
 
 def dry_run_ledger(name: str) -> str:
-    """The name of the ledger that a dry run uses in place of the ledger *name*.
+    """The name of the ledger that a dry run uses instead of the ledger *name*.
 
-    It is summarised like any other, and keeps nothing from being reported later.
+    ``summary`` reads it like any other. It does not stop later crawls from reporting.
     """
     path = sqlite_path(name)
     if path is not None:

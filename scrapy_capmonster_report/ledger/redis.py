@@ -1,4 +1,4 @@
-"""Events in Redis, for several workers on several machines. Needs the asyncio reactor."""
+"""A ledger in Redis, for workers on several machines. Needs the asyncio reactor."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from .names import RedisName
 
 KEEP_SECONDS: Final = base.DAY_SECONDS
-"""How long a task is remembered after it was last heard of."""
+"""How long a task is remembered after its last event."""
 
 MAX_ALERTS: Final = 1000
 
 ALIVE_SECONDS: Final = 30
-"""A worker that was not heard of for so long is taken for dead."""
+"""A worker that was silent for so long counts as dead."""
 
 READ_SECONDS: Final = 10.0
 """How long the summary waits for an answer."""
@@ -48,10 +48,10 @@ _EVER: Final = 1e15
 
 
 class RedisBackend:
-    """A ledger that workers on several machines share: one claim a task, the first one stands.
+    """A ledger that workers on several machines share. The first claim of a task is final.
 
     Args:
-        name: where it is.
+        name: its name.
         report_reused: whether an answer that was used before may be claimed.
     """
 
@@ -63,8 +63,8 @@ class RedisBackend:
         self._report_reused = report_reused
         self._run_id = secrets.token_hex(8)
         self._prefix = _prefix(name)
-        # Who asks us tries again, with a deadline that knows when the reactor stood still.
-        self._redis: Redis = _connect(Redis, name, None, retry=Retry(NoBackoff(), 0))
+        # The caller retries, and has a deadline that knows if the reactor was blocked.
+        self._redis: Any = _connect(Redis, name, None, retry=Retry(NoBackoff(), 0))  # type: ignore[no-untyped-call,unused-ignore]
         self._may_have_taken = False
 
     def open(self, now: float) -> Deferred[Mapping[str, tuple[int, int]]]:
@@ -105,7 +105,7 @@ class RedisBackend:
         return [Outcome(reply.decode()) if reply else None for reply in replies]
 
     async def _recover(self, now: float) -> base.Orphans:
-        # If an answer was lost on the way, what we took then is ours already.
+        # If the answer to an earlier call was lost, its claims are already ours.
         mine_too, self._may_have_taken = self._may_have_taken, True
         taken = await self._call("recover", run=self._run_id, mine_too=mine_too)
         self._may_have_taken = False
@@ -155,7 +155,7 @@ def read(name: RedisName, query: Query, now: float) -> tuple[list[base.Count], l
 
 
 def _connect(client: Any, name: RedisName, timeout: float | None, **options: Any) -> Any:
-    """A client of redis-py's class *client*, without options of the URL that would break it."""
+    """A client of redis-py's class *client*, without options in the URL that would break it."""
     connected = client.from_url(name.url, **options)
     connected.connection_pool.connection_kwargs.update(
         decode_responses=False, socket_timeout=timeout, socket_connect_timeout=timeout
@@ -188,7 +188,7 @@ def _asked(query: Query, totals: str, **bounds: Any) -> dict[str, Any]:
 
 
 def _counts(query: Query, sums: Sequence[Any]) -> list[base.Count]:
-    """The counts in what ``sums`` gives."""
+    """The counts in the result of ``sums``."""
     counts = [
         query.count(json.loads(values), tasks)
         for values, tasks in zip(sums[::2], sums[1::2], strict=True)
@@ -197,12 +197,12 @@ def _counts(query: Query, sums: Sequence[Any]) -> list[base.Count]:
 
 
 def _texts(value: Any) -> Any:
-    """*value* with its numbers as text: those of Lua are not exact enough for ids."""
+    """*value* with its numbers as text, since Lua's are not exact enough for ids."""
     return [*map(_texts, value)] if isinstance(value, tuple) else str(value)
 
 
 def _claim(text: bytes) -> base.Claimed | None:
-    """The claim that was written as *text*; ``None`` if it was not us who wrote it."""
+    """The claim in *text*; ``None`` if this package cannot have written it."""
     try:
         submission, *others = json.loads(text)
         return base.Claimed(base.Submission(*submission), *others)

@@ -1,4 +1,4 @@
-"""What is asked of the tables of a SQLite ledger; the statements are in ``sqlite.sql``."""
+"""Reads and writes the tables of a SQLite ledger. The statements are in ``sqlite.sql``."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from .history import Query
 
 VERSION: Final = 2
-"""Of the tables; in ``PRAGMA user_version``."""
+"""The version of the tables, in ``PRAGMA user_version``."""
 
 KEEP_SENT_SECONDS: Final = base.DAY_SECONDS
-"""How long to remember an answer that was sent and never rejected."""
+"""How long to remember an answer that was sent but not rejected."""
 
 KEEP_REJECTED_SECONDS: Final = 30 * base.DAY_SECONDS
-"""How long to remember what became of an answer that was rejected."""
+"""How long to remember an answer that was rejected."""
 
 _SECTION: Final = re.compile(
     r"^-- name: (\w+)\n(.*?)\n*(?=^-- name: |\Z)", re.DOTALL | re.MULTILINE
@@ -34,10 +34,10 @@ _SQL: Final[Mapping[str, str]] = dict(
 
 
 def prepare(database: sqlite3.Connection) -> None:
-    """Make the tables, if there are none.
+    """Create the tables if there are none.
 
     Raises:
-        ValueError: there are those of another release.
+        ValueError: the tables are those of another release.
     """
     if _version(database) == 0:
         for statement in (*_SQL["schema"].split("\n\n"), f"PRAGMA user_version = {VERSION}"):
@@ -54,7 +54,7 @@ def sites(database: sqlite3.Connection, now: float) -> dict[str, tuple[int, int]
 def write(
     database: sqlite3.Connection, events: Sequence[base.Event], run_id: str, report_reused: bool
 ) -> list[Outcome | None]:
-    """Write *events*; gives the outcome that forbids each of them."""
+    """Write *events*, and return the outcome that forbids each of them."""
 
     def execute(statement: str, rows: Sequence[Sequence[Any]]) -> Sequence[Any]:
         if not rows:
@@ -66,15 +66,15 @@ def write(
     execute("not_sent", not_sent)
     execute("sent", first)
     claims = [(n, event) for n, event in enumerate(events) if isinstance(event, base.Claimed)]
-    objections = execute("objections", [claim.submission[:2] for _, claim in claims])
+    forbidden = execute("forbidden", [claim.submission[:2] for _, claim in claims])
     outcomes: list[Outcome | None] = [None] * len(events)
     granted: dict[int, int] = {}
-    for (n, claim), (objection,) in zip(claims, objections, strict=True):
+    for (n, claim), (outcome,) in zip(claims, forbidden, strict=True):
         task_id, attempt, *_ = claim.submission
         if granted.get(task_id, attempt) != attempt:
             outcomes[n] = Outcome.DUPLICATE
-        elif objection is not None:
-            outcomes[n] = Outcome(objection)
+        elif outcome is not None:
+            outcomes[n] = Outcome(outcome)
         else:
             granted[task_id] = attempt
     execute("verdicts", [*_verdicts(events, outcomes)])
@@ -88,7 +88,7 @@ def write(
 def _attempts(
     events: Sequence[base.Event],
 ) -> tuple[list[tuple[int, int, float]], list[base.NotSent]]:
-    """The first attempt of each task, and the attempts that were none after all."""
+    """The first attempt of each task, and the attempts on which nothing was sent."""
     first: dict[int, tuple[int, int, float]] = {}
     not_sent: list[base.NotSent] = []
     for event in events:
@@ -106,7 +106,7 @@ def _attempts(
 def _verdicts(
     events: Sequence[base.Event], outcomes: Sequence[Outcome | None]
 ) -> Iterator[tuple[Any, ...]]:
-    """The rows of "verdicts": of each event that is one and is not forbidden."""
+    """The rows for "verdicts": the events that are verdicts and are not forbidden."""
     for event, outcome in zip(events, outcomes, strict=True):
         if isinstance(event, base.Passed):
             seen = event.submission
@@ -121,24 +121,24 @@ def _verdicts(
 
 
 def owners(database: sqlite3.Connection) -> list[str | None]:
-    """The runs that have claims; ``None``: some were released."""
+    """The runs that have claims; ``None`` stands for claims that were released."""
     return [owner for (owner,) in database.execute(_SQL["owners"])]
 
 
 def expire(database: sqlite3.Connection, owner: str | None, now: float) -> int:
-    """Finish the claims of *owner* that are too old, and tell how many those are."""
+    """Finish the claims of *owner* that have expired, and return their number."""
     return database.execute(_SQL["expire"], {"owner": owner, "now": now}).rowcount
 
 
 def take_over(database: sqlite3.Connection, owner: str | None, run_id: str) -> list[base.Claimed]:
-    """Make the claims of *owner* those of the run *run_id*."""
+    """Give the claims of *owner* to the run *run_id*."""
     rows = database.execute(_SQL["left"], {"owner": owner}).fetchall()
     database.execute(_SQL["take_over"], {"owner": owner, "run": run_id})
     return [base.Claimed(base.Submission._make(row[:7]), *row[7:]) for row in rows]
 
 
 def forget(database: sqlite3.Connection, now: float) -> None:
-    """Let go of what is old."""
+    """Delete what is old."""
     database.execute(_SQL["forget_tasks"], {"now": now})
     oldest = now - base.KEEP_TOTALS_DAYS * base.DAY_SECONDS
     fresh = now - base.KEEP_PERIODS_SECONDS - base.HOUR_SECONDS
@@ -150,7 +150,7 @@ def forget(database: sqlite3.Connection, now: float) -> None:
 def read(
     database: sqlite3.Connection, query: Query, now: float
 ) -> tuple[list[base.Count], list[base.Alert]]:
-    """The counts and alerts that *query* asks for.
+    """The counts and alerts that *query* selects.
 
     Raises:
         ValueError: the tables are those of another release.

@@ -1,4 +1,4 @@
-"""Events in a SQLite file, written by a thread of its own."""
+"""A ledger in a SQLite file, written by a thread of its own."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 LOCK_SECONDS: Final = 1.0
-"""How long to wait for another process that is writing, before that counts as a failure."""
+"""How long to wait for another process that writes, before that counts as a failure."""
 
 LOCK_POLL_SECONDS: Final = 0.01
 
@@ -38,7 +38,7 @@ class SQLiteBackend:
     """A ledger file that several processes on one machine may share.
 
     Args:
-        path: the file; made, with its folders, where there is none.
+        path: the file. It is created if it does not exist, with its folders.
         reactor: runs the thread.
         report_reused: whether an answer that was used before may be claimed.
     """
@@ -84,7 +84,7 @@ class SQLiteBackend:
         return deferToThreadPool(self._reactor, self._thread, work, *args)
 
     def _stop_thread(self, result: Any) -> Deferred[Any]:
-        """Stop the thread, in another one: it is waited for."""
+        """Stop the thread, and wait for it in another one."""
         self._reactor.removeSystemEventTrigger(self._at_shutdown)
         stopped: Deferred[Any] = deferToThreadPool(
             self._reactor, self._reactor.getThreadPool(), self._thread.stop
@@ -137,7 +137,7 @@ class SQLiteBackend:
             result = work(database, *args)
             database.execute("COMMIT")
         except BaseException:
-            self._disconnect()  # which also takes back what was begun
+            self._disconnect()  # which also rolls back
             raise
         return result
 
@@ -158,7 +158,7 @@ class SQLiteBackend:
             time.sleep(LOCK_POLL_SECONDS)
 
     def _connect(self) -> sqlite3.Connection:
-        # What the file holds is for its owner only.
+        # Only its owner may read the file.
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
         database = sqlite3.connect(
             self._path, timeout=0, isolation_level=None, check_same_thread=False
@@ -199,7 +199,7 @@ def read(path: Path, query: Query, now: float) -> tuple[list[Count], list[Alert]
         raise ValueError(f"there is no ledger {path}")
     uri = f"{path.absolute().as_uri()}?mode=ro"
     try:
-        # Read only: a look must not make a file, nor wait for the crawl that writes it.
+        # Read only: must not create a file, nor wait for a crawl that writes it.
         with closing(sqlite3.connect(uri, uri=True)) as database:
             return sql.read(database, query, now)
     except (sqlite3.Error, ValueError) as error:

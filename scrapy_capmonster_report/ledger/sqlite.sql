@@ -62,7 +62,7 @@ FROM json_each(:rows) WHERE true
 ON CONFLICT DO UPDATE SET first_attempt = coalesce(first_attempt, excluded.first_attempt),
     keep_until = max(keep_until, excluded.keep_until)
 
--- name: objections
+-- name: forbidden
 SELECT CASE
     WHEN state = 'pending' AND owner = :run AND attempt = claimed THEN NULL
     WHEN state IS NOT NULL THEN 'withheld/duplicate'

@@ -1,4 +1,4 @@
-"""From what a crawl knows to what a ledger writes down, and back: other times, plain names."""
+"""Converts reports into the events of a ledger, and back."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from ..clock import SteadyClock
 
 MAX_NAME_LENGTH: Final = 100
-"""Characters that are kept of a name that users choose."""
+"""How many characters of a user's names are kept."""
 
 
 class Translator:
-    """Translates between reports, by :class:`~.clock.SteadyClock`, and events, by the wall clock.
+    """Converts between reports, in :class:`~.clock.SteadyClock` time, and events, in wall time.
 
     Args:
-        clock: both.
+        clock: knows both times.
         spider: the spider's name.
         max_age: seconds after solving when a report expires.
     """
@@ -41,7 +41,7 @@ class Translator:
         )
 
     def rejected(self, report: Report) -> tuple[Submission, str]:
-        """The submission that *report* is about, and the rule."""
+        """The submission that *report* is about, and the name of the rule."""
         submission = self.submission(report.task, report.attempt, report.site, report.sent_at)
         return submission, storable(report.rule)
 
@@ -65,5 +65,5 @@ class Translator:
 
 
 def storable(name: str) -> str:
-    """*name* as every backend can keep it: whole characters, not too many."""
+    """*name* as every backend can keep it: valid Unicode of limited length."""
     return name[:MAX_NAME_LENGTH].encode("utf-8", "replace").decode()

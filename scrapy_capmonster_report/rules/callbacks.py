@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from scrapy.utils.misc import load_object
 
-from .errors import RuleError, nearest, show
+from ..text import closest_match
+from .errors import RuleError, show
 
 if TYPE_CHECKING:
     from scrapy import Spider
@@ -73,7 +74,7 @@ def _method(name: str, spider: Spider | None) -> object:
         public = (known for known in dir(kind) if not known.startswith("_"))
         methods = [known for known in public if callable(getattr(kind, known, None))]
         problem = f"the spider {show(spider.name)} has no method {show(name)}"
-        raise RuleError(problem, ALLOWED, nearest(name, methods))
+        raise RuleError(problem, ALLOWED, closest_match(name, methods))
     return method
 
 
@@ -82,7 +83,7 @@ def _load(path: str) -> object:
         return load_object(path)
     except Exception as error:  # importing a module runs it
         module, _, name = path.rpartition(".")
-        found = nearest(name, vars(sys.modules[module])) if module in sys.modules else None
+        found = closest_match(name, vars(sys.modules[module])) if module in sys.modules else None
         problem = f"{show(path)} cannot be loaded: {type(error).__name__}: {error}"
         raise RuleError(problem, ALLOWED, found and f"{module}.{found}") from None
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from ..task import Kind
+from ..text import closest_match
 from .conditions import CONDITIONS, compile_conditions
-from .errors import RuleError, brief, nearest, show, under
+from .errors import RuleError, brief, error_context, show
 from .rule import Rule, Rules
 from .values import mapping
 
@@ -89,7 +90,7 @@ def _read_json(text: str) -> object:
     try:
         return json.loads(text, object_pairs_hook=_read_object)
     except json.JSONDecodeError as error:
-        name = nearest(text, (*_presets(), _CALLBACKS))
+        name = closest_match(text, (*_presets(), _CALLBACKS))
         meant = json.dumps([name]) if name else None
         problem = f"it is no JSON: {error.msg} at line {error.lineno} column {error.colno}"
         raise RuleError(f"{problem} (char {error.pos})", _ALLOWED, meant) from None
@@ -120,7 +121,7 @@ def _compile_entry(entry: object, position: int, spider: Spider | None) -> Itera
 
 def _compile_rule(written: Mapping[Any, Any], default: str, spider: Spider | None) -> Rule:
     conditions = compile_conditions(written, spider, CONDITIONS, _LABELS)
-    with under("kind"):
+    with error_context("kind"):
         kind = _parse_kind(written["kind"]) if "kind" in written else None
     return Rule(written.get("name", default), kind, conditions)
 
@@ -137,15 +138,14 @@ def _preset(name: str) -> tuple[PresetRule, ...]:
         raise RuleError(
             f"there is no preset {show(name)}",
             "a rule (a dict), or one of the presets " + ", ".join(presets),
-            nearest(name, (*presets, _CALLBACKS)),
+            closest_match(name, (*presets, _CALLBACKS)),
         )
     return presets[name]
 
 
 def _presets() -> Mapping[str, tuple[PresetRule, ...]]:
-    from .presets import (
-        PRESETS,  # with their words in many languages, only where they are asked for
-    )
+    # Their words in many languages are read only where a preset is asked for.
+    from .presets import PRESETS
 
     return PRESETS
 
@@ -154,4 +154,4 @@ def _parse_kind(value: object) -> Kind:
     kinds = [kind.value for kind in Kind]
     if isinstance(value, str) and value in kinds:
         return Kind(value)
-    raise RuleError(f"{show(value)} is no kind", ", ".join(kinds), nearest(value, kinds))
+    raise RuleError(f"{show(value)} is no kind", ", ".join(kinds), closest_match(value, kinds))

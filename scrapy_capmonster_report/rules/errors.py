@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import reprlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
 _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = 80
@@ -63,16 +62,9 @@ class RuleError(Exception):
 
 
 @contextmanager
-def under(key: object) -> Iterator[None]:
+def error_context(key: object) -> Iterator[None]:
     """Mistakes raised inside are those of the value of *key*."""
     try:
         yield
     except RuleError as mistake:
         raise mistake.under(key) from None
-
-
-def nearest(wrong: object, names: Iterable[str]) -> str | None:
-    """The one of *names* that *wrong* was probably meant to be, or ``None``."""
-    by_lower = {name.lower(): name for name in names}
-    found = difflib.get_close_matches(str(wrong).strip().lower(), by_lower, n=1)
-    return by_lower[found[0]] if found else None

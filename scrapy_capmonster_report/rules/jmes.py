@@ -8,7 +8,8 @@ import jmespath
 from jmespath.exceptions import ArityError, JMESPathError, UnknownFunctionError
 from jmespath.functions import Functions
 
-from .errors import RuleError, nearest, show
+from ..text import closest_match
+from .errors import RuleError, show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +47,7 @@ def _check_call(value: str, name: str, count: int) -> None:
     try:
         jmespath.search(call, None)
     except UnknownFunctionError as error:
-        raise _bad(value, error, nearest(name, Functions.FUNCTION_TABLE)) from None
+        raise _bad(value, error, closest_match(name, Functions.FUNCTION_TABLE)) from None
     except ArityError as error:
         raise _bad(value, error) from None
     except JMESPathError:

@@ -9,10 +9,11 @@ from functools import lru_cache
 from time import thread_time
 from typing import TYPE_CHECKING, Any, Final
 
-from .conditions import Domains, Redirect, Status, all_hold
+from .condition import Domains, Redirect, Status
+from .conditions import all_hold
 from .hosts import authority_of, host_of, parents_of
 from .page import MAX_BODY, Page
-from .snippets import cut
+from .snippets import truncate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from scrapy.http import Response
 
     from ..task import Kind
-    from .conditions import Condition
+    from .condition import Condition
 
     OnError = Callable[["Rule", Exception], None]
 
@@ -34,7 +35,10 @@ _REMEMBERED: Final = 1024
 """Hosts with a status whose rules are remembered."""
 
 _SLOW: Final = 0.05
-"""Seconds of a rule, without those of parsing, that a crawl feels: it stands still for as long."""
+"""Seconds of a rule, without those of parsing, that a crawl feels: it stands still for as long.
+
+Of the processor: on a busy machine others take time, too.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -293,5 +297,5 @@ def _finding(condition: Condition, page: Page) -> Finding:
         else:
             found = condition.found(page)
     except Exception as error:  # as in matching: what raises does not hold
-        found = cut(f"{type(error).__name__}: {error}")
+        found = truncate(f"{type(error).__name__}: {error}")
     return Finding(condition.key, plain(condition.value), holds, found)

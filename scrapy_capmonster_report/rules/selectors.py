@@ -9,7 +9,8 @@ from cssselect import SelectorError
 from parsel import Selector
 from parsel.csstranslator import GenericTranslator, HTMLTranslator
 
-from .errors import RuleError, nearest, show
+from ..text import closest_match
+from .errors import RuleError, show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,7 +113,7 @@ def _function_meant(xpath: str) -> str | None:
     for name in _NAME.finditer(_LITERAL.sub("", xpath)):
         called = name[0][:-1].strip()
         if name["call"] and called not in _OPERATORS and called not in _FUNCTIONS:
-            return nearest(called, _FUNCTIONS)
+            return closest_match(called, _FUNCTIONS)
     return None
 
 

@@ -14,14 +14,14 @@ _CONTEXT: Final = 40
 _MORE: Final = "…"
 
 
-def cut(text: str) -> str:
+def truncate(text: str) -> str:
     """*text*, or as much of its beginning as a snippet holds."""
     return text if len(text) <= LENGTH else text[: LENGTH - 1] + _MORE
 
 
-def around(match: re.Match[str]) -> str:
+def excerpt(match: re.Match[str]) -> str:
     """What was matched, with a little of what stands before and after it."""
     start, end = max(match.start() - _CONTEXT, 0), match.end() + _CONTEXT
     before = _MORE if start > 0 else ""
     after = _MORE if end < len(match.string) else ""
-    return cut(f"{before}{match.string[start:end]}{after}")
+    return truncate(f"{before}{match.string[start:end]}{after}")

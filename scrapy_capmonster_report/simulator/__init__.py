@@ -20,9 +20,9 @@ call, and misbehaves on demand. With ``pytest-twisted``:
         reported = {report.task_id for report in capmonster.reports if report.accepted}
         assert reported == {task.id for task in capmonster.tasks.values() if task.wrong}
 
-This part imports nothing else of this package, and spells the service's paths and error codes
-out once more on purpose: a stand-in that took them from the reporter would agree with the
-reporter's mistakes. Their source is the service's public documentation.
+The simulator imports nothing else of this package and repeats the service's paths and error codes
+on purpose: if it shared them with the reporter, it would share the reporter's mistakes. Their
+source is the service's public documentation.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the stand-in answers to a call, and its record of the reports."""
+"""The answers of the stand-in, and its record of the reports."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ REPORTS: Final = (IMAGE_REPORT, TOKEN_REPORT, RECAPTCHA_REPORT)
 
 
 class SimulatedAnswer(NamedTuple):
-    """What the stand-in answers to one call; see ``Simulator.answer_with``.
+    """The answer of the stand-in to one call; see ``Simulator.answer_with``.
 
     Args:
-        name: what ``SimulatedReport.answer`` calls it. Three names do something of their own:
-            ``"hang"`` (read the request and never answer), ``"stall"`` (send the headers and the
-            first byte of a body, and then nothing more) and ``"reset"`` (read the request, then
-            reset the connection).
+        name: its name in ``SimulatedReport.answer``. Three names have an effect: ``"hang"`` (read
+            the request and never answer), ``"stall"`` (send the headers and the first byte of a
+            body, and then nothing more) and ``"reset"`` (read the request, then reset the
+            connection).
         status: the HTTP status.
         headers: the HTTP headers.
         body: the body, for example broken JSON.
@@ -39,7 +39,7 @@ class SimulatedAnswer(NamedTuple):
 
     @classmethod
     def error(cls, code: str) -> SimulatedAnswer:
-        """The service's way to refuse: HTTP 200, ``errorId`` 1, *code* and a description."""
+        """An error in the service's format: HTTP 200, ``errorId`` 1, *code* and a description."""
         return cls.json({"errorId": 1, "errorCode": code, "errorDescription": code})
 
     @classmethod

@@ -20,12 +20,12 @@ _TYPES: Final = {
 
 
 def legacy_answer(path: str, form: dict[str, bytes], call: Callable[..., Any]) -> SimulatedAnswer:
-    """Answer ``in.php`` or ``res.php`` as the call of the JSON protocol that it stands for.
+    """Answer ``in.php`` or ``res.php`` like the corresponding call of the JSON protocol.
 
     Args:
         path: one of ``PATHS``.
         form: the fields of the query, or of the form.
-        call: takes the path and the members of a JSON call, and returns those of its answer.
+        call: takes the path and the members of a JSON call, returns the members of its answer.
     """
     text = {name: value.decode("utf-8", "replace") for name, value in form.items()}
     members: dict[str, Any] = {"clientKey": text.get("key")}

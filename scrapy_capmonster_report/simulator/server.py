@@ -13,7 +13,7 @@ from twisted.web.server import NOT_DONE_YET, Site
 
 
 class Server(WrappingFactory):
-    """The connections, every call on which goes to *respond*.
+    """An HTTP server that passes every call to *respond*.
 
     Args:
         respond: takes the method, the path, the body, and the fields of the query or of a form;
@@ -27,13 +27,13 @@ class Server(WrappingFactory):
         super().__init__(_QuietSite(_Api(respond), reactor=clock))
 
     def cut(self) -> None:
-        """Abort all connections; they are lost when the reactor turns."""
+        """Abort all connections. They are lost in the reactor's next turn."""
         for protocol in list(self.protocols):
             protocol.transport.abortConnection()
 
 
 class _QuietSite(Site):
-    """Writes no access log: the records speak, and the log belongs to what is tested."""
+    """Writes no access log: the log is for what is tested, and calls are recorded."""
 
     noisy = False
 

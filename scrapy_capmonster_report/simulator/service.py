@@ -1,4 +1,4 @@
-"""The service itself: what it remembers, and how it answers each call."""
+"""The stand-in itself: its state, and its answer to each call."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .tasks import URL, SimulatedTask, check_task, right_answer, wrong_answer
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-#: The key the simulator accepts when it is not told another.
+#: The key that the simulator accepts by default.
 DEFAULT_CLIENT_KEY: Final = "simulated-client-key"
 
 _MAX_POLLS: Final = 120
@@ -32,8 +32,7 @@ class Simulator:
     """The service, listening on 127.0.0.1 between :meth:`start` and :meth:`stop`.
 
     It answers while the reactor runs. The same seed and the same sequence of tasks give the same
-    answers, and the same ones of them wrong. Every call is kept in memory: it is meant for tests,
-    not for months.
+    answers, right and wrong. Every call is kept in memory: it is made for tests, not for months.
 
     Args:
         client_key: the only ``clientKey`` it knows.
@@ -107,23 +106,23 @@ class Simulator:
         """Stop listening and cut all connections, hung ones included; the records stay.
 
         Returns:
-            A Deferred that fires when no socket is left. A coroutine that asyncio runs awaits it
-            through ``scrapy.utils.defer.maybe_deferred_to_future``.
+            A Deferred that fires when no socket is left. In a coroutine under asyncio, await
+            ``scrapy.utils.defer.maybe_deferred_to_future`` of it.
         """
         for callback in self._callbacks:
             callback.cancel()
         self._server.cut()
         port, self._listening = self._listening, None
         stopped = maybeDeferred(port.stopListening) if port else succeed(None)
-        # Both an aborted connection and this fire in the reactor's next turn, in this order.
+        # Aborted connections are lost in the reactor's next turn, before this fires.
         return stopped.addCallback(lambda _: deferLater(self.reactor, 0))
 
     @property
     def url(self) -> str:
-        """Where it listens, for ``CAPMONSTER_API_URL``.
+        """The URL of the simulator, for ``CAPMONSTER_API_URL``.
 
         Raises:
-            RuntimeError: it does not.
+            RuntimeError: it is not listening.
         """
         if self._listening is None:
             raise RuntimeError("The simulator is not listening: call start() first.")
@@ -132,14 +131,14 @@ class Simulator:
     def answer_with(
         self, answer: SimulatedAnswer, *, times: int | None = 1, on: Collection[str] = REPORTS
     ) -> None:
-        """Give this answer to the next calls, instead of the one they deserve.
+        """Give this answer to the next calls, instead of the regular one.
 
         Answers planned earlier are given first.
 
         Args:
             answer: for example ``SimulatedAnswer.error("ERROR_IP_BANNED")``.
-            times: to how many calls; None: to all of them, until :meth:`behave`.
-            on: the paths it is for; by default the three report endpoints.
+            times: how many calls get it; ``None``: all of them, until :meth:`behave`.
+            on: the paths that it is for; by default the three report endpoints.
 
         Raises:
             ValueError: *times* is less than 1.
@@ -178,13 +177,13 @@ class Simulator:
         return answer
 
     def _content(self, path: str, call: Any) -> dict[str, Any]:
-        """The members of what the service answers."""
+        """The members of the service's answer."""
         try:
             if not isinstance(call, dict):
                 raise RefusedError("ERROR_TASK_ABSENT", "The body is not a JSON object")
             # The service allows the suffix on any key.
             if call.get("clientKey") not in (self.client_key, f"{self.client_key}__nocache"):
-                raise RefusedError("ERROR_KEY_DOES_NOT_EXIST", "The service has no such key")
+                raise RefusedError("ERROR_KEY_DOES_NOT_EXIST", "The key does not exist")
             return {"errorId": 0, **self._calls[path](path, call)}
         except RefusedError as refused:
             code, description = refused.args
@@ -195,7 +194,7 @@ class Simulator:
         check_task(call.get("task"))
         if self.balance <= 0:
             raise RefusedError("ERROR_ZERO_BALANCE", "The account has no funds")
-        # A random source for each task: what one task draws cannot change the next one's fate.
+        # A random source for each task, so that no task depends on what an earlier one drew.
         random = Random(self._random.getrandbits(64))
         task, wrong = call["task"], random.random() < self.wrong
         answer = self.solve(task) if self.solve else right_answer(random.getrandbits(128), task)
@@ -229,17 +228,17 @@ class Simulator:
         # `True` is an int in Python, and 1.0 finds 1 in a dict; the service wants an integer.
         task = self.tasks.get(task_id) if type(task_id) is int else None
         if task is None or self.clock.seconds() - task.created > self.retention:
-            raise RefusedError(code, "The service has no such task, or no longer")
+            raise RefusedError(code, "The task is unknown or has been forgotten")
         return task
 
 
 def _post(url: str, result: dict[str, Any]) -> Deferred[Any]:
-    # The service waits for two seconds, and does not try again.
+    # The service waits for two seconds and does not retry.
     return treq.post(url, json=result, timeout=2, persistent=False).addCallback(treq.content)
 
 
 def _installed_reactor() -> Any:
-    # Importing the reactor installs one, and the application could not choose its own any more.
+    # Importing the reactor would install one before the application can choose its own.
     reactor = sys.modules.get("twisted.internet.reactor")
     if reactor is None:
         raise RuntimeError(

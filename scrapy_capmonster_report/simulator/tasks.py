@@ -1,4 +1,4 @@
-"""The tasks that the stand-in was given, which ones the service solves, and the answers to them."""
+"""The tasks of the stand-in: what the service accepts as a task, and how it is answered."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _IMAGE_TYPES: Final = ("ImageToTextTask", "ComplexImageTask")
 
 @dataclass
 class SimulatedTask:
-    """One task that was created, and what became of it.
+    """One task that was created, with its answer and its reports.
 
     Args:
         id: the ``taskId``.
@@ -29,7 +29,7 @@ class SimulatedTask:
         created: when, in seconds of the simulator's clock.
         answer: the answer that a site checks: a str, or the list of a ``ComplexImageTask``.
         wrong: whether that answer was made wrong on purpose.
-        reports: the accepted reports on it; more than one is a mistake of the reporter's.
+        reports: the accepted reports on it; more than one is a mistake of the reporter.
         polls: how often ``getTaskResult`` was called for it.
     """
 
@@ -43,7 +43,7 @@ class SimulatedTask:
 
     @property
     def type(self) -> str:
-        """The task's ``type``, of a ``CustomTask`` with its class: ``"CustomTask/DataDome"``."""
+        """The task's ``type``; for a ``CustomTask`` with its class: ``"CustomTask/DataDome"``."""
         name = str(self.task["type"])
         return f"CustomTask/{self.task['class']}" if name.startswith("CustomTask") else name
 
@@ -63,28 +63,28 @@ class SimulatedTask:
 
     @property
     def result(self) -> dict[str, Any]:
-        """What ``getTaskResult`` says when it is solved."""
+        """The result of ``getTaskResult`` when it is solved."""
         return {"errorId": 0, "status": "ready", "solution": self.solution, "cost": 0.0006}
 
     @property
     def summary(self) -> dict[str, Any]:
-        """What ``GET /simulator/tasks`` says of it."""
-        fate = {"answer": self.answer, "wrong": self.wrong, "reported": bool(self.reports)}
-        return {"taskId": self.id, "type": self.type, **fate}
+        """The entry of this task in ``GET /simulator/tasks``."""
+        result = {"answer": self.answer, "wrong": self.wrong, "reported": bool(self.reports)}
+        return {"taskId": self.id, "type": self.type, **result}
 
 
 def check_task(task: Any) -> None:
     """Check the ``task`` object of a ``createTask``.
 
     Raises:
-        RefusedError: the service does not solve such a task, or it lacks what it needs.
+        RefusedError: the service does not solve such a task, or a required member is missing.
     """
     if not isinstance(task, dict):
         raise RefusedError("ERROR_TASK_ABSENT", "The task object is missing")
     name = _solution_name(task)
     if name is None:
         code = "ERROR_INVALID_TASK" if task.get("type") == "CustomTask" else "ERROR_NO_SUCH_METHOD"
-        raise RefusedError(code, "The service has no such type of task, or no such class")
+        raise RefusedError(code, "The type or class of the task does not exist")
     if not name.startswith(_IMAGE_TYPES):
         if not URL.match(str(task.get("websiteURL"))):
             raise RefusedError("ERROR_INVALID_TASK", "websiteURL must be an http or https URL")
@@ -93,9 +93,9 @@ def check_task(task: Any) -> None:
         pictures = listed if listed and isinstance(listed, list) else [task.get("body")]
         sizes = [len(str(picture).rstrip("=")) * 3 // 4 for picture in pictures]
         if min(sizes) < 100:
-            raise RefusedError("ERROR_ZERO_CAPTCHA_FILESIZE", "A picture has less than 100 bytes")
+            raise RefusedError("ERROR_ZERO_CAPTCHA_FILESIZE", "The picture is below 100 bytes")
         if max(sizes) > 50 * 1024:
-            raise RefusedError("ERROR_TOO_BIG_CAPTCHA_FILESIZE", "A picture has more than 50 KB")
+            raise RefusedError("ERROR_TOO_BIG_CAPTCHA_FILESIZE", "The picture is above 50 KB")
 
 
 def _solution_name(task: dict[str, Any]) -> str | None:
@@ -105,7 +105,7 @@ def _solution_name(task: dict[str, Any]) -> str | None:
 
 
 def right_answer(number: int, task: dict[str, Any]) -> Any:
-    """A right answer made of *number*, which has 128 random bits."""
+    """A right answer made from *number*, which has 128 random bits."""
     drawn = f"{number:032x}"
     if not task["type"].startswith("ComplexImageTask"):
         return drawn[:5] if task["type"].startswith("ImageToTextTask") else f"token-{drawn}"
@@ -120,5 +120,5 @@ def wrong_answer(right: Any, task_type: str) -> Any:
         return right[::-1] if right[::-1] != right else [*right, *right[:1]]
     if not task_type.startswith(_IMAGE_TYPES):
         return f"wrong-{right}"
-    # In more than its case, for a site that ignores it.
+    # Not only in case: a site may ignore it.
     return ("y" if right.casefold().startswith("x") else "x") + right[1:]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from scrapy.http import TextResponse
 
 MAX_TRIES = 25
-"""How many answers a product is worth."""
+"""How many answers the spider buys for a product at most."""
 
 BUY_AHEAD = 2
 """How many answers each crawl buys for the next one."""
@@ -26,8 +26,8 @@ class PricesSpider(Spider):
     """``scrapy crawl prices``.
 
     Args:
-        ahead: answers that were bought ahead; this crawl uses them, and leaves others to the next.
-        poll_interval: seconds between two questions whether an answer is ready.
+        ahead: answers bought ahead; this crawl uses them, and leaves new ones to the next crawl.
+        poll_interval: seconds between two calls of ``getTaskResult``.
     """
 
     name = "prices"
@@ -71,7 +71,7 @@ class PricesSpider(Spider):
             yield request.replace(dont_filter=True, **again)
 
     async def task_on(self, response: TextResponse) -> dict[str, Any] | None:
-        """The task for the captcha on a page, as ``createTask`` wants it."""
+        """The task for the captcha on a page, as ``createTask`` expects it."""
         if picture := response.css("form.captcha img::attr(src)").get():
             image = await download(self.crawler, response.follow(picture))
             return {"type": "ImageToTextTask", "body": b64encode(image.body).decode()}
@@ -86,7 +86,7 @@ class PricesSpider(Spider):
         return None
 
     async def answer(self, task: dict[str, Any]) -> Answer:
-        """An answer to *task*: an old one for some reCAPTCHAs, which is a mistake to be seen."""
+        """An answer to *task*: an old one for some reCAPTCHAs, a mistake that must be noticed."""
         if task["type"] == "RecaptchaV2Task":
             if self.to_buy_ahead:
                 self.to_buy_ahead -= 1
@@ -96,7 +96,7 @@ class PricesSpider(Spider):
         return await self.capmonster.solve(task)
 
     def submit(self, response: TextResponse, answer: Answer) -> Request:
-        """The request that sends *answer* to the shop, and in ``meta`` the task it is of."""
+        """The request that sends *answer* to the shop, with its task in ``meta``."""
         match answer.solution:
             case {"text": text}:
                 form = {"text": text}

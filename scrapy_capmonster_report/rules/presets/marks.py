@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from ..conditions import Css, JmesPath
+from ..body_conditions import Css, JmesPath
 from . import evidence
 from .messages import fold
 from .places import CAPTCHA_NAME
 from .preset import Mark
 
 if TYPE_CHECKING:
-    from ..conditions import Condition
+    from ..condition import Condition
     from ..page import Page
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..conditions import Condition
-from ..snippets import cut
+from ..condition import Condition
+from ..snippets import truncate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -47,7 +47,7 @@ class Mark(Condition):
 
     def found(self, page: Page) -> str | None:
         found = page.view(self._find) or self._instead(page)
-        return None if found is None else cut(found)
+        return None if found is None else truncate(found)
 
 
 @dataclass(frozen=True)
