@@ -243,7 +243,9 @@ async def test_an_outage_is_one_warning_and_its_end_one_info(
     assert stats["sent/accepted"] == 30
     assert len(server.arrivals) == 90
     assert len(lines(caplog, logging.WARNING)) == 1
-    assert lines(caplog, logging.INFO).count("Reports are delivered to CapMonster Cloud again.") == 1
+    assert (
+        lines(caplog, logging.INFO).count("Reports are delivered to CapMonster Cloud again.") == 1
+    )
     assert lines(caplog, logging.ERROR) == []
 
 
