@@ -187,7 +187,7 @@ def test_a_page_of_which_nothing_else_is_known(
     told = run(capfd, "check", path, "--rules", rules)
     said = {True: "rejected (rule 1)", False: "no rule matches", None: "cannot be told"}[rejected]
     assert told.out.splitlines()[0] == f"{path}: {said}"
-    assert ("Say what is not known: --url" in told.out) is (rejected is None)
+    assert ("Add what is unknown with --url" in told.out) is (rejected is None)
 
 
 TOLD = {
