@@ -13,6 +13,8 @@ from scrapy.http import HtmlResponse
 from scrapy.utils.httpobj import urlparse_cached
 from servers import WRONG, page
 
+from scrapy_capmonster_report import CapMonsterReportMiddleware
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -54,9 +56,12 @@ def response(status: int = 200) -> Response:
 
 def submit(middleware: Any) -> Request:
     """A request with a task of its own, as it is when its response comes."""
-    request = Request(URL, meta={"taskId": next(TASKS), "download_latency": 0.1})
+    request = Request(URL, meta={"taskId": next(TASKS), "download_slot": "shop.example"})
     urlparse_cached(request)  # as Scrapy's downloader does, to find the slot
-    getattr(middleware, "process_request", lambda request: None)(request)
+    if isinstance(middleware, CapMonsterReportMiddleware):
+        middleware._request_reached_downloader(request)
+        request.meta["download_latency"] = 0.1
+        middleware._headers_received(request)
     return request
 
 

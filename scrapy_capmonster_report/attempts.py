@@ -80,19 +80,14 @@ class Attempt(NamedTuple):
 
 _MOMENT: Final = (int, float)
 _OPTIONAL: Final = (int, float, type(None))
-_TYPES: Final[tuple[Any, ...]] = (
-    int,
-    _MOMENT,
-    _OPTIONAL,
-    int,
-    int,
-    int,
-    str,
-    bool,
-    _OPTIONAL,
-    int,
-    str,
+_TYPES: Final = frozenset(
+    itertools.product(
+        *((int,), _MOMENT, _OPTIONAL, (int,), (int,), (int,), (str,), (bool,)),
+        *(_OPTIONAL, (int,), (str,)),
+    )
 )
+"""The types that the members of an attempt may have, as whole rows: one look-up instead of 11."""
+
 _MAX_MOMENT: Final = 1e12
 """Seconds since the epoch; no clock shows as many."""
 
@@ -100,14 +95,15 @@ _MAX_MOMENT: Final = 1e12
 def read_attempt(meta: Mapping[str, Any]) -> Attempt | None:
     """The attempt in *meta*. Ignores values that this module cannot have written."""
     value = meta.get(ATTEMPT)
-    if not isinstance(value, (tuple, list)) or len(value) != len(_TYPES):
-        return None
-    if not all(isinstance(item, kind) for item, kind in zip(value, _TYPES, strict=True)):
+    if not isinstance(value, (tuple, list)) or tuple(map(type, value)) not in _TYPES:
         return None
     attempt = Attempt._make(value)
-    moments = (attempt.solved_at, attempt.created_at or 0, attempt.sent_at or 0)
-    counts = (attempt.number, attempt.begun, attempt.hops, attempt.verdict)
-    is_ours = all(0 <= moment < _MAX_MOMENT for moment in moments) and min(counts) >= 0
+    is_ours = (
+        0 <= attempt.solved_at < _MAX_MOMENT
+        and 0 <= (attempt.created_at or 0) < _MAX_MOMENT
+        and 0 <= (attempt.sent_at or 0) < _MAX_MOMENT
+        and min(attempt.number, attempt.begun, attempt.hops, attempt.verdict) >= 0
+    )
     return attempt if is_ours else None
 
 

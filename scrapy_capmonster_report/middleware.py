@@ -66,7 +66,7 @@ class CapMonsterReportMiddleware:
         self.crawler = crawler
         self.settings = settings
         self._rules = rules
-        self._service = _host_and_port(urlsplit(settings.api_url))
+        self._service = {_SERVICE_HOST, _host_and_port(urlsplit(settings.api_url))}
         log_extra = {"spider": crawler.spider}
         counters = Stats(crawler)
         domains = [rule.domains for rule in rules]
@@ -200,8 +200,7 @@ class CapMonsterReportMiddleware:
         if TASK_ID not in request.meta:
             return False
         self._hints.task_seen = True
-        url = urlparse_cached(request)
-        return url.hostname != _SERVICE_HOST and _host_and_port(url) != self._service
+        return _host_and_port(urlparse_cached(request)) not in self._service
 
     # -- the verdict ---------------------------------------------------------------------------
 
@@ -249,4 +248,4 @@ def _host_and_port(url: ParseResult | SplitResult) -> str:
 
 def _is_dummy(response: Response) -> bool:
     """Whether *response* is a placeholder of scrapy-poet: nothing was downloaded."""
-    return any(base.__name__ == "DummyResponse" for base in type(response).__mro__)
+    return type(response).__name__ == "DummyResponse"

@@ -269,11 +269,13 @@ async def test_only_a_site_of_which_both_are_heard_has_a_rate(
         "CONCURRENT_REQUESTS": 1,
     }
     site = serve(pages).url
+    alerts = 0
     for number in range(3):
         tasks = range(100 * number, 100 * number + 100)
         stats = await crawl(Callbacks, settings, site=site, tasks=tasks[1:], accepts=accepts)
         assert stats["rejected"] == stats["sent/accepted"] == 41
-    assert ("alert/127.0.0.1" in stats) is accepts
+        alerts += stats.get("alert/127.0.0.1", 0)
+    assert bool(alerts) is accepts
     assert bool(warnings(caplog)) is accepts
     row = (
         "127.0.0.1       99        41   41 %" if accepts else "127.0.0.1       41        41      -"

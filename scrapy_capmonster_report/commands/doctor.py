@@ -217,7 +217,7 @@ def _check_middlewares(settings: BaseSettings) -> Finding:
             False,
             "Our middleware is not enabled.",
             'Set ADDONS = {"scrapy_capmonster_report.Addon": 500}. If it is set, look for ADDONS = '
-            "{} further down in settings.py: Scrapy's template ends with one, and the last one wins.",
+            "{} further down in settings.py: Scrapy's template ends with one, and the last wins.",
         )
     if not neighbours.is_good(order):
         advice = "Set its order to 585: above RetryMiddleware, below HttpCompressionMiddleware."
