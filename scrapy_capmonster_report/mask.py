@@ -11,7 +11,7 @@ MASK: Final = "***"
 _USER: Final = re.compile(r"((?:^|:)//)[^/?#\s]*@")
 """User and password in a URL, anywhere in a text."""
 
-_SHORTEST_KEY: Final = 8
+_MIN_KEY_LENGTH: Final = 8
 """A real key has 32 characters. A dry run may have a key like "test", which is not a secret and
 occurs in many pages."""
 
@@ -36,7 +36,7 @@ class Mask:
 
     def __init__(self, client_key: str) -> None:
         key = account_key(client_key)
-        is_key = len(key) >= _SHORTEST_KEY
+        is_key = len(key) >= _MIN_KEY_LENGTH
         written = {key, quote(key, safe=""), quote_plus(key)}
         self._keys = written if is_key else set()
         # Scrapy changes the case of hosts and header names.

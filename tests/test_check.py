@@ -187,7 +187,7 @@ def test_a_page_of_which_nothing_else_is_known(
     told = run(capfd, "check", path, "--rules", rules)
     said = {True: "rejected (rule 1)", False: "no rule matches", None: "cannot be told"}[rejected]
     assert told.out.splitlines()[0] == f"{path}: {said}"
-    assert ("Say what is not known: --url" in told.out) is (rejected is None)
+    assert ("Add what is unknown with --url" in told.out) is (rejected is None)
 
 
 TOLD = {
@@ -325,7 +325,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "a folder": ([".", "--preset", "mediawiki"], "try: scrapy capmonster replay ."),
     "no such rules": (["page.html", "--rules", "none.json"], "cannot read none.json: No such file"),
     "rules that are no text": (["page.html", "--rules", "latin1.json"], "cannot read latin1.json"),
-    "rules that are no JSON": (["page.html", "--rules", "page.html"], "page.html: it is no JSON"),
+    "rules that are no JSON": (["page.html", "--rules", "page.html"], "page.html: it is not JSON"),
     "a mistake in a rule": (
         ["page.html", "--rules", "mistake.json"],
         "mistake.json: rule 1 ('a'), key 'statsu': there is no such key here",
@@ -346,7 +346,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
         ["page.html", "--spider", "shop"],
         "there is no spider 'shop' here; there is: none",
     ),
-    "meta that is no JSON": (["bad.html", "--preset", "mediawiki"], "bad.meta.json is not JSON"),
+    "meta that is not JSON": (["bad.html", "--preset", "mediawiki"], "bad.meta.json is not JSON"),
     "meta that is no object": (["list.html", "--preset", "phpbb"], "list.meta.json is not a JSON"),
     "meta of a wrong type": (
         ["wrong.html", "--preset", "phpbb"],

@@ -70,7 +70,7 @@ class TestInAProject:
         save(project / "page.html", "Wrong captcha", url="https://shop.example/", status=200)
         ran = run_scrapy(project, "check", "page.html", "--json", *argv)
         if rule is None:
-            assert "the spider 'wants' cannot be made: TypeError" in ran.complaint
+            assert "the spider 'wants' cannot be created: TypeError" in ran.complaint
         else:
             assert ran.answer["rule"] == rule
 
@@ -83,7 +83,7 @@ class TestInAProject:
         ("spider", "said"),
         [
             ("shp", "there is no spider 'shp' here; there is: shop, wants"),
-            ("wants", "the spider 'wants' cannot be made: TypeError"),
+            ("wants", "the spider 'wants' cannot be created: TypeError"),
         ],
     )
     def test_a_spider_that_does_not_serve(self, project: Path, spider: str, said: str) -> None:

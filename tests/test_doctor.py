@@ -107,7 +107,7 @@ class TestSettings:
         monkeypatch.setenv("CAPMONSTER_REPORT_DRY_RUN", "1")
         check = offline(capfd, {})["settings"]
         assert check["ok"] is False
-        assert "CAPMONSTER_REPORT_DRY_RUN stands in the environment" in check["found"]
+        assert "CAPMONSTER_REPORT_DRY_RUN is set in the environment" in check["found"]
         assert offline(capfd, {"CAPMONSTER_REPORT_DRY_RUN": False})["settings"]["ok"] is True
 
 
@@ -191,8 +191,8 @@ class TestKeyAndService:
     @pytest.mark.parametrize(
         ("reply", "said"),
         [
-            ("<h1>It works!</h1>", "it sends no JSON object"),
-            (json_reply([1]), "it sends no JSON object"),
+            ("<h1>It works!</h1>", "it is not a JSON object"),
+            (json_reply([1]), "it is not a JSON object"),
             (json_reply({}, status=503), "it answers HTTP 503"),
         ],
     )
@@ -369,12 +369,12 @@ class TestMiddlewares:
     @pytest.mark.parametrize(
         ("orders", "ok", "said"),
         [
-            ({Header: 900, Banned: 580}, True, "None of a project's own"),
+            ({Header: 900, Banned: 580}, True, "No middleware of the project"),
             ({Banned: 620}, None, "Banned at 620 sees responses before we do"),
             ({Again: 700}, False, "Again at 700 retries before we see the response"),
-            ({RotatingProxies: 610}, False, "RotatingProxies at 610 may keep rejected responses"),
-            ({RotatingProxies: 560}, True, "None of a project's own"),
-            ({RotatingProxies: None}, True, "None of a project's own"),
+            ({RotatingProxies: 610}, False, "RotatingProxies at 610 may hide rejected responses"),
+            ({RotatingProxies: 560}, True, "No middleware of the project"),
+            ({RotatingProxies: None}, True, "No middleware of the project"),
         ],
     )
     def test_what_stands_above_ours(
@@ -423,8 +423,8 @@ class TestClients:
         [
             ("capmonstercloudclient", "4.3.1", [], True, "capmonstercloudclient 4.3.1; solve_cap"),
             ("capmonster-python", "5.0.0", ["scrapy>=2"], True, "capmonster-python 5.0.0"),
-            ("capmonster-python", "3.0", [], False, "does not know this release"),
-            ("capmonstercloudclient", "9.0", [], False, "does not know this release"),
+            ("capmonster-python", "3.0", [], False, "does not support this release"),
+            ("capmonstercloudclient", "9.0", [], False, "does not support this release"),
             (
                 "capmonstercloudclient",
                 "4.3.1",

@@ -129,12 +129,12 @@ def test_the_value_is_shown_as_far_as_it_fits(value: object, shown: str | None) 
         ),
         (
             [{"status": 403, "kind": "imgae"}],
-            "rule 1, key 'kind': 'imgae' is no kind. Allowed: image, token, recaptcha. "
+            "rule 1, key 'kind': 'imgae' is not a kind. Allowed: image, token, recaptcha. "
             "Did you mean 'image'?",
         ),
         (
             [{"status": 403, "name": 7}],
-            "rule 1 (7), key 'name': 7 is no name. Allowed: a str of printable characters.",
+            "rule 1 (7), key 'name': 7 is not a name. Allowed: a str of printable characters.",
         ),
         (
             [{"unless": {"txet": "x"}}],
@@ -158,7 +158,7 @@ def test_the_value_is_shown_as_far_as_it_fits(value: object, shown: str | None) 
         ),
         (
             [{"status": 403}, 7],
-            f"rule 2: 7 is no dict. Allowed: a dict of {RULE_KEYS}, or the name of a preset.",
+            f"rule 2: 7 is not a dict. Allowed: a dict of {RULE_KEYS}, or the name of a preset.",
         ),
     ],
 )
@@ -338,21 +338,21 @@ def test_the_key_is_named(rule: dict[str, Any], path: str) -> None:
         ('{"status": 403}', "it is one rule, not a list; put it in a list: [{…}]. Allowed: a list"),
         (
             '[{"status": 403]',
-            "it is no JSON: Expecting ',' delimiter at line 1 column 16 (char 15). Allowed: a list",
+            "it is not JSON: Expecting ',' delimiter at line 1 column 16 (char 15). Allowed: a li",
         ),
-        ('[\n{"a": }]', "it is no JSON: Expecting value at line 2 column 7 (char 8). Allowed"),
-        ("[" * 100_000, "it is no JSON that can be read: maximum recursion depth exceeded"),
+        ('[\n{"a": }]', "it is not JSON: Expecting value at line 2 column 7 (char 8). Allowed"),
+        ("[" * 100_000, "it is JSON that cannot be read: maximum recursion depth exceeded"),
         (
             '[{"text": "a", "text": "b"}]',
-            "the key 'text' stands twice in one dict. Allowed: each key once.",
+            "the key 'text' is used twice in one dict. Allowed: each key once.",
         ),
-        ("7", "7 is no list. Allowed: a list of rules"),
-        (7, "7 is no list. Allowed: a list of rules"),
-        (True, "True is no list. Allowed: a list of rules"),
-        ({"mediawiki"}, "{'mediawiki'} is no list. Allowed: a list of rules"),
-        (b"[]", "b'[]' is no list. Allowed: a list of rules"),
-        ([None], "rule 1: None is no dict."),
-        ([[{"status": 403}]], "rule 1: [{'status': 403}] is no dict."),
+        ("7", "7 is not a list. Allowed: a list of rules"),
+        (7, "7 is not a list. Allowed: a list of rules"),
+        (True, "True is not a list. Allowed: a list of rules"),
+        ({"mediawiki"}, "{'mediawiki'} is not a list. Allowed: a list of rules"),
+        (b"[]", "b'[]' is not a list. Allowed: a list of rules"),
+        ([None], "rule 1: None is not a dict."),
+        ([[{"status": 403}]], "rule 1: [{'status': 403}] is not a dict."),
     ],
 )
 def test_the_setting_itself(value: object, said: str) -> None:

@@ -27,9 +27,9 @@ _NOBODY_READS = 128 + 13
 class Subcommand(Protocol):
     """What a module in this package defines to be one of the commands.
 
-    ``run`` returns the exit code: 0 done, 1 the answer is "no" where one was asked for. It raises
-    :exc:`scrapy.exceptions.UsageError` with one line of text on wrong usage or unreadable input,
-    which makes the exit code 2. The project's settings are in ``command.settings``.
+    ``run`` returns the exit code: 0 for success, 1 if the result of a check is "no". On wrong usage
+    or unreadable input it raises :exc:`scrapy.exceptions.UsageError` with one line of text, and the
+    exit code is 2. The project's settings are in ``command.settings``.
     """
 
     SUMMARY: str
@@ -41,7 +41,7 @@ class Subcommand(Protocol):
 
 def subcommands() -> Mapping[str, Subcommand]:
     """Every command by its name."""
-    # Imported here because Scrapy loads this module for each `scrapy` command there is.
+    # Imported here because Scrapy loads this module for every `scrapy` command.
     return {name: cast("Subcommand", import_module(f".{name}", __name__)) for name in _NAMES}
 
 
@@ -49,7 +49,7 @@ class Command(ScrapyCommand):
     """``scrapy capmonster``, found through the ``scrapy.commands`` entry point."""
 
     requires_project = False
-    requires_crawler_process = False  # older Scrapy makes one all the same
+    requires_crawler_process = False  # older Scrapy makes a process all the same
     default_settings: ClassVar[dict[str, Any]] = {"LOG_ENABLED": False}
 
     def syntax(self) -> str:
@@ -81,7 +81,7 @@ class Command(ScrapyCommand):
     def process_options(self, args: list[str], opts: argparse.Namespace) -> None:
         super().process_options(args, opts)
         assert self.settings is not None
-        # The answer goes to standard output; a project may send that to its log.
+        # The result goes to standard output, which a project may redirect to its log.
         self.settings.set("LOG_STDOUT", False, priority="cmdline")
 
     def run(self, args: list[str], opts: argparse.Namespace) -> None:
@@ -94,13 +94,13 @@ class Command(ScrapyCommand):
             print(one_line(f"{_PROG} {opts.subcommand}: {error}"), file=sys.stderr)
             self.exitcode = 2
         except BrokenPipeError:
-            # As in `… | head -1`. What is still in the buffer must not meet the pipe at exit.
+            # As in `… | head -1`. The buffer must not be flushed to the closed pipe at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             self.exitcode = _NOBODY_READS
 
 
 def _complain(parser: argparse.ArgumentParser, message: str) -> NoReturn:
-    """Say in one line what is wrong, without the usage text that would push it out of sight."""
+    """Print the error in one line, without the usage text."""
     parser.exit(2, one_line(f"{parser.prog}: {message}") + "\n")
 
 

@@ -1,4 +1,4 @@
-"""The one question that ``doctor`` asks the service."""
+"""Asks the service for the balance, for ``doctor``."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _MAX_BYTES: Final = 64 * 1024
 
 
 class ServiceError(Exception):
-    """The service cannot be reached, or something else answers.
+    """The service cannot be reached, or its answer is not as documented.
 
     Args:
         problem: what is wrong.
-        advice: what to do about it.
+        advice: what to do.
     """
 
     def __init__(
@@ -32,21 +32,22 @@ class ServiceError(Exception):
 
 class _NoRedirects(HTTPRedirectHandler):
     def redirect_request(self, *_: Any) -> None:
-        """Carry the key nowhere else."""
+        """Do not follow: the key must not be sent elsewhere."""
 
 
 def ask_service(settings: ReportSettings) -> dict[str, Any]:
-    """What ``getBalance`` answers; without a key only whether somebody answers.
+    """The answer to ``getBalance``. Without a key, only whether the service answers.
 
-    Blocks, so not for a crawl. Requests with a wrong key count towards a ban, so none is made up.
+    Blocks, so it must not be called in a crawl. Never sends an invented key, because requests with
+    a wrong key count towards a ban.
 
     Raises:
-        ServiceError: nothing came that the service would send.
+        ServiceError: the service did not answer as documented.
     """
     key = settings.client_key
     body = json.dumps({"clientKey": key}).encode() if key else None
     url = settings.api_url + ("/getBalance" if key else "/")
-    proxy = settings.proxy  # "": as the environment says
+    proxy = settings.proxy  # "": use the environment
     proxies = {} if proxy == "none" else {"http": proxy, "https": proxy}
     opener = build_opener(_NoRedirects, *([ProxyHandler(proxies)] if proxy else []))
     request = Request(url, body, {"Content-Type": "application/json"})
@@ -65,7 +66,7 @@ def ask_service(settings: ReportSettings) -> dict[str, Any]:
     except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
-        raise ServiceError("what answers is not the service: it sends no JSON object")
+        raise ServiceError("the answer is not from the service: it is not a JSON object")
     return answer
 
 
@@ -74,6 +75,6 @@ def _explained(error: Exception) -> ServiceError:
     if isinstance(reason, ssl.SSLCertVerificationError):
         return ServiceError(
             f"its certificate is not trusted ({reason.verify_message})",
-            "If a proxy opens TLS here, name its certificate in the variable SSL_CERT_FILE.",
+            "If a proxy decrypts TLS here, set SSL_CERT_FILE to the file of its certificate.",
         )
     return ServiceError(f"it cannot be reached ({reason or type(reason).__name__})")

@@ -1,7 +1,7 @@
-"""Scrapy's HTTP cache, read without running what may be planted in it.
+"""Reads Scrapy's HTTP cache without running code that may be hidden in it.
 
 Scrapy's own storages unpickle. Here a filesystem entry is read from its ``meta`` file, which has
-as text what ``pickled_meta`` has; an entry of a database is unpickled to plain values only.
+the same as text as ``pickled_meta``; an entry of a database is unpickled to plain values only.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ _ENTRY_FILES: Final = frozenset(
 _DATA: Final = "_data"
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _DBM_PARTS: Final = (".db", ".dir", ".dat", ".pag", ".bak")
-"""What some kinds of dbm append to the name that Scrapy gives them."""
+"""The suffixes that some kinds of dbm append to the name of their file."""
 
 _PLAIN: Final = frozenset({("ipaddress", "IPv4Address"), ("ipaddress", "IPv6Address")})
-"""What a response may have beside builtins: its ``ip_address``."""
+"""What a response may have besides builtins: its ``ip_address``."""
 
 
 def entry_of(path: Path) -> str | None:
@@ -59,7 +59,7 @@ def database_of(path: Path) -> Path | None:
     """The name that Scrapy gave to the database of which *path* is a file, or is the name."""
     for name in (path, path.with_suffix("")) if path.suffix in _DBM_PARTS else (path,):
         parts = [name, *(Path(f"{name}{part}") for part in _DBM_PARTS)]
-        # whichdb opens what it finds, and would wait for somebody to write to a FIFO.
+        # whichdb opens any file, and would wait forever on a FIFO.
         are_files = all(part.is_file() for part in parts if part.exists())
         if name.suffix == ".db" and are_files and dbm.whichdb(str(name)):
             return name
@@ -110,7 +110,7 @@ def read_database(path: Path, module: str) -> Iterator[tuple[str, Callable[[], b
 def read_record(source: str, content: Callable[[], bytes]) -> tuple[Request, Response]:
     """The request and the response, still compressed, of an entry of :func:`read_database`.
 
-    The storage keeps no methods, so all are taken for GETs.
+    The storage does not keep methods, so every request becomes a GET.
 
     Raises:
         UsageError: it cannot be read, or has more than plain values in it.
@@ -126,7 +126,7 @@ class _PlainUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in _PLAIN:
             return super().find_class(module, name)
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not a plain value")
+        raise pickle.UnpicklingError(f"it contains {module}.{name}, which is not a plain value")
 
 
 def _answer(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from . import Command
     from .pages import SavedPage
 
-SUMMARY = "Say which rule matches a page, and condition by condition why or why not"
+SUMMARY = "Show which rule matches a page, and the result of each condition"
 
 _HOLDS: Final = {True: ("yes", "green"), False: ("no", "red"), None: ("cannot be told", "yellow")}
 
@@ -58,7 +58,7 @@ def run(command: Command, args: argparse.Namespace) -> int:
 
 
 def _read(args: argparse.Namespace, settings: Settings) -> list[SavedPage]:
-    """All pages, before anything is printed: one that cannot be read spoils no cli.output."""
+    """All pages, read before anything is printed, so that an error leaves no partial output."""
     read_page = PageReader(settings, args)
     urls = [source for source in args.sources if re.match("https?://", source, re.IGNORECASE)]
     pages = {}
@@ -74,7 +74,7 @@ def _read(args: argparse.Namespace, settings: Settings) -> list[SavedPage]:
 
 
 def _verdict(page: SavedPage, explanations: list[Explanation]) -> dict[str, Any]:
-    """What ``--json`` prints."""
+    """The output of ``--json``."""
     rule = next((rule.name for rule in explanations if rule.matched), None)
     untold = rule is None and any(rule.matched is None for rule in explanations)
     return {
@@ -89,7 +89,7 @@ def _show(console: Console, verdict: dict[str, Any], explanations: list[Explanat
     said = {True: f"rejected ({verdict['rule']})", False: "no rule matches", None: "cannot be told"}
     cli.print_line(console, f"{verdict['source']}: {said[verdict['rejected']]}", "bold")
     if verdict["rejected"] is None:
-        cli.print_line(console, "Say what is not known: --url, --status, --method, --header.")
+        cli.print_line(console, "Add what is unknown with --url, --status, --method or --header.")
     table = Table("rule", "condition", "value", "holds", "found")
     for explanation in explanations:
         name = explanation.name + (": matches" if explanation.matched else "")
@@ -107,9 +107,9 @@ def _show(console: Console, verdict: dict[str, Any], explanations: list[Explanat
 
 
 def _in_words(finding: Finding) -> str:
-    """What a condition found; of ``unless``, whose "yes" reads the wrong way round, in words.
+    """What a condition found. For ``unless`` in words, because its "yes" would be misread.
 
-    Of a preset's mark that is not there: what stands in its place, or that it is absent.
+    For a preset's mark that is missing: what the page has instead, or that it is absent.
     """
     if finding.key == "mark" and finding.found is None:
         return "absent"

@@ -1,4 +1,4 @@
-"""What the commands share: which project and rules they work with, and what they print."""
+"""What the commands share: options, the project and its rules, and output."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def add_rule_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say which rules to work with."""
+    """Add the options that choose the rules."""
     parser.add_argument(
         "--rules",
         metavar="FILE.json",
@@ -59,7 +59,7 @@ def add_spider_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def add_page_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say what saved pages do not say themselves."""
+    """Add the options for what saved pages do not say."""
     group = parser.add_argument_group("what saved pages do not say (else it is unknown)")
     group.add_argument("--url", help="the URL of the response")
     group.add_argument("--status", metavar="N", type=int, help="its status")
@@ -75,7 +75,7 @@ def add_page_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def not_empty(text: str) -> str:
-    """*text*, for ``argparse``; ``""``, of a variable that is not set, names nothing."""
+    """*text*, for ``argparse``; ``""``, perhaps from an unset variable, is an error."""
     if not text:
         raise argparse.ArgumentTypeError("it is empty")
     return text
@@ -97,12 +97,12 @@ def _header(text: str) -> tuple[str, str]:
 
 
 def rules_and_settings(command: Command, args: argparse.Namespace) -> tuple[Rules, Settings]:
-    """The rules to work with, and the settings of the project or of the spider.
+    """The rules, and the settings of the project or of the spider.
 
-    The settings are those before addons change them, as a crawl takes them.
+    The settings are those before addons change them, as in a crawl.
 
     Raises:
-        UsageError: there are none, or something is wrong with them.
+        UsageError: there are no rules, or the rules or settings are invalid.
     """
     crawler = crawler_of(command, args.spider)
     spider = spider_of(crawler) if args.spider else None
@@ -163,17 +163,17 @@ def spider_of(crawler: Crawler) -> Spider:
     """The spider of *crawler*, for callbacks that are its methods.
 
     Raises:
-        UsageError: it cannot be made.
+        UsageError: it cannot be created.
     """
     try:
         return crawler.spidercls.from_crawler(crawler)
-    except Exception as error:  # a spider may do anything, and may want arguments
-        what = f"the spider {crawler.spidercls.name!r} cannot be made"
+    except Exception as error:  # a spider may raise anything, and may need arguments
+        what = f"the spider {crawler.spidercls.name!r} cannot be created"
         raise UsageError(_failed(what, error)) from error
 
 
 def load_addons(crawler: Crawler) -> None:
-    """Let addons change the settings, as they may in a crawl.
+    """Let addons change the settings, as in a crawl.
 
     Raises:
         UsageError: one of them fails.
@@ -185,7 +185,7 @@ def load_addons(crawler: Crawler) -> None:
 
 
 def report_settings(settings: BaseSettings) -> ReportSettings:
-    """Our *settings*, but for the rules; the key is ``""`` where there is none.
+    """Our *settings*, except for the rules; the key is ``""`` if there is none.
 
     Raises:
         NotConfigured: switched off.
@@ -209,7 +209,7 @@ def _read(value: object, spider: Spider | None, where: str) -> Rules:
 
 def _text_of(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")  # some editors put a mark at the beginning
+        return path.read_text(encoding="utf-8-sig")  # some editors write a byte order mark
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"cannot read {path}: {reason}") from error
@@ -223,28 +223,28 @@ def _failed(what: str, error: Exception) -> str:
 
 
 def output() -> Console:
-    """The console on standard output; characters that it does not know are escaped."""
+    """The console on standard output. Characters that it cannot encode are escaped."""
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
     return _Console(highlight=False)
 
 
 def cell(value: str, style: str = "") -> Text:
-    """*value* as it is: no markup, and nothing that a terminal would obey."""
+    """*value* as plain text: without markup and control characters."""
     return Text(one_line(value), style=style, overflow="fold")
 
 
 def print_line(console: Console, value: str, style: str = "") -> None:
-    """Print *value*, as :func:`cell` has it, on one line of its own, however long."""
+    """Print *value*, as :func:`cell` has it, on one line of any length."""
     console.print(cell(value, style), soft_wrap=True)
 
 
 def shortened(value: Any) -> str:
-    """The *value* of a condition as JSON, as much of it as a table has room for."""
+    """The *value* of a condition as JSON, shortened for a table."""
     return truncate(json.dumps(value, ensure_ascii=False))
 
 
 class _Console(Console):
     def on_broken_pipe(self) -> NoReturn:
-        # Rich would exit with 1, which is an answer here; the command knows what to do.
+        # Rich would exit with 1, which means "no" here. The caller handles it.
         raise BrokenPipeError

@@ -1,4 +1,4 @@
-"""``scrapy capmonster doctor``: will it work here?"""
+"""``scrapy capmonster doctor``: checks whether reporting will work here."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
     from ..settings import ReportSettings
     from . import Command
 
-SUMMARY = "Say whether reporting will work here, and what to do if it will not"
+SUMMARY = "Check whether reporting will work here, and say what to do if not"
 
 _OK: Final = {True: ("ok", "green"), False: ("wrong", "bold red"), None: ("?", "yellow")}
 
 
 class Finding(NamedTuple):
-    """What a check found.
+    """The result of a check.
 
     Args:
-        ok: whether it is well; ``None`` if that cannot be told.
+        ok: whether it passed; ``None`` if that is unknown.
         found: what was found.
-        advice: what to do about it; ``""`` for nothing.
+        advice: what to do; ``""`` for nothing.
     """
 
     ok: bool | None
@@ -76,7 +76,7 @@ def run(command: Command, args: argparse.Namespace) -> int:
 def _check_all(command: Command, args: argparse.Namespace) -> dict[str, Finding]:
     crawler = cli.crawler_of(command, args.spider)
     spider, ours, mistake = None, None, ""
-    with suppress(UsageError):  # a spider that wants arguments has settings all the same
+    with suppress(UsageError):  # a spider that needs arguments has settings all the same
         spider = cli.spider_of(crawler) if args.spider else None
     named = cli.rules_named(args, spider)
     try:
@@ -107,27 +107,27 @@ def _check_settings(settings: BaseSettings, mistake: str) -> Finding:
         return Finding(False, " ".join(unknown), "Correct or remove it.")
     for name in os.environ.keys() & DEFAULTS.keys() - {CLIENT_KEY, API_URL}:
         if settings.get(name) is None:
-            found = f"{name} stands in the environment, from where it is not read."
+            found = f"{name} is set in the environment, but is not read from there."
             return Finding(False, found, f"Use settings.py, or -s {name}=…")
     if not settings.getbool("TWISTED_REACTOR_ENABLED", True):
         found = "TWISTED_REACTOR_ENABLED is False, but reports are sent through Twisted."
         return Finding(False, found, "Remove this setting.")
-    return Finding(True, "No unknown name, no invalid value.")
+    return Finding(True, "All names and values are valid.")
 
 
 def _check_key(ours: ReportSettings) -> Finding:
     if ours.client_key:
-        return Finding(None, "There is a key; whether it is valid was not asked.")
+        return Finding(None, "There is a key. It was not checked with the service.")
     if ours.dry_run:
-        return Finding(True, "There is no key, and a dry run needs none.")
+        return Finding(True, "There is no key. A dry run does not need one.")
     advice = f"Set {CLIENT_KEY} in the settings or in the environment."
     return Finding(False, "There is no account key.", advice)
 
 
 def _check_service(ours: ReportSettings, key: Finding, *, offline: bool) -> tuple[Finding, Finding]:
-    """What is found of the key and of the service; one request serves both."""
+    """The results for the key and the service, from one request."""
     if offline:
-        return key, Finding(None, f"{ours.api_url} was not asked (--offline).")
+        return key, Finding(None, f"{ours.api_url} was not checked (--offline).")
     try:
         answer = ask_service(ours)
     except ServiceError as error:
@@ -138,10 +138,10 @@ def _check_service(ours: ReportSettings, key: Finding, *, offline: bool) -> tupl
 
 
 def _judge_key(answer: dict[str, Any], client_key: str) -> Finding:
-    """What the answer to ``getBalance`` says of the key."""
+    """The result for the key, by the answer to ``getBalance``."""
     code, balance = str(answer.get("errorCode") or ""), answer.get("balance")
     if not code and isinstance(balance, (int, float)):
-        advice = "" if balance > 0 else "Top up the account: nothing is solved without funds."
+        advice = "" if balance > 0 else "Top up the account. Nothing is solved without funds."
         return Finding(True, f"The key is valid; the balance is {balance}.", advice)
     shown = Mask(client_key).text(code or "neither errorCode nor balance")[:100]
     advice = ERROR_CODES[code].advice if code in ERROR_CODES else ""
@@ -156,7 +156,7 @@ def _check_rules(settings: BaseSettings, spider: Spider | None, named: Rules | N
             return Finding(None, str(error), "Give --spider NAME.")
         return Finding(False, str(error))
     if not rules and rules.judges:
-        advice = "Write a rule, or name a preset; scrapy capmonster suggest helps."
+        advice = "Write a rule, or name a preset. scrapy capmonster suggest proposes rules."
         return Finding(False, f"{RULES} is empty.", advice)
     names = dict.fromkeys(rule.name for rule in rules)
     return Finding(True, f"{', '.join(names) or 'Only accept() and reject()'}.")
@@ -178,14 +178,16 @@ def _check_ledger(ours: ReportSettings, job_dir: str | None) -> Finding:
         advice = "pip install scrapy-capmonster-report[redis]"
         return Finding(False, f"{shown} needs redis-py.", advice)
     except Exception as error:  # each backend has errors of its own
-        advice = "Another process holds it: end that one." if "locked" in str(error) else ""
+        advice = (
+            "Another process has locked it. End that process." if "locked" in str(error) else ""
+        )
         why = without_secrets(str(error)).rstrip(".")
         return Finding(False, f"{shown} cannot be used: {why}.", advice)
     return Finding(True, f"{shown} can be written.")
 
 
 def _try_sqlite(path: Path) -> None:
-    """Raise what a crawl would run into; a file that is not there yet is not made."""
+    """Raise the error that a crawl would meet. Does not create a missing file."""
     if path.exists():
         ledgers.read_history(f"sqlite:{path}", ledgers.Query(keys=("site",)))
         uri = f"{path.absolute().as_uri()}?mode=rw"
@@ -195,11 +197,11 @@ def _try_sqlite(path: Path) -> None:
         return
     place = next(parent for parent in path.absolute().parents if parent.exists())
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-        raise PermissionError(f"no file can be made in {place}")
+        raise PermissionError(f"no file can be created in {place}")
 
 
 def _try_redis(url: str) -> None:
-    """Raise what a crawl would run into; the key that is written is deleted."""
+    """Raise the error that a crawl would meet. Deletes the key that it writes."""
     import redis
 
     probe = "capmonster_report:doctor"
@@ -214,16 +216,18 @@ def _check_middlewares(settings: BaseSettings) -> Finding:
         return Finding(
             False,
             "Our middleware is not enabled.",
-            'Set ADDONS = {"scrapy_capmonster_report.Addon": 500}, and look for an ADDONS = {} '
-            "further down in settings.py: Scrapy's template ends with one, and the last one wins.",
+            'Set ADDONS = {"scrapy_capmonster_report.Addon": 500}. If it is set, look for ADDONS = '
+            "{} further down in settings.py: Scrapy's template ends with one, and the last wins.",
         )
     if not neighbours.is_good(order):
-        advice = "Put it at 585: above RetryMiddleware, below HttpCompressionMiddleware."
-        return Finding(False, f"Our middleware stands at {order}.", advice)
+        advice = "Set its order to 585: above RetryMiddleware, below HttpCompressionMiddleware."
+        return Finding(False, f"The order of our middleware is {order}.", advice)
     above = neighbours.above_ours(settings)
     if not above:
-        return Finding(True, "None of a project's own stands above ours.")
-    advice = "Give it an order below 585: what it drops or retries above ours is not seen."
+        return Finding(True, "No middleware of the project is above ours.")
+    advice = (
+        "Give it an order below 585. Above ours, it hides the responses that it drops or retries."
+    )
     hides = any(certain for _, certain in above)
     return Finding(False if hides else None, " ".join(sentence for sentence, _ in above), advice)
 
@@ -231,14 +235,14 @@ def _check_middlewares(settings: BaseSettings) -> Finding:
 def _check_clients() -> Finding:
     clients = neighbours.solving_clients()
     if not clients:
-        advice = "Any way of solving will do: give the task's id to captcha_meta()."
+        advice = "Another client works too: give the id of its task to captcha_meta()."
         return Finding(None, "No client of CapMonster Cloud is installed.", advice)
     listed = ", ".join(f"{name} {version}" for name, version in clients.items())
     wrong = []
     for name, version in clients.items():
         if not neighbours.is_supported(name, version):
-            wrong.append(f"solve_captcha() does not know this release of {name}.")
+            wrong.append(f"solve_captcha() does not support this release of {name}.")
         wrong += neighbours.clash_of_pins(name)
     if wrong:
-        return Finding(False, f"{listed}. {' '.join(wrong)}", "Install releases that fit.")
-    return Finding(True, f"{listed}; solve_captcha() gives the ids of its tasks.")
+        return Finding(False, f"{listed}. {' '.join(wrong)}", "Install compatible releases.")
+    return Finding(True, f"{listed}; solve_captcha() returns the ids of its tasks.")

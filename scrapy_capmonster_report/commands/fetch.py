@@ -1,4 +1,4 @@
-"""Pages fetched in a small crawl with the project's settings."""
+"""Fetches pages in a small crawl with the project's settings."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
 _OURS: Final = {
-    # Nothing of the project's own crawls is touched, and nothing is reported.
+    # Leave the project's own crawls alone, and report nothing.
     "CAPMONSTER_REPORT_ENABLED": False,
     "FEEDS": {},
     "ITEM_PIPELINES": {},
     "JOBDIR": None,
-    # The rules see a page before Scrapy follows its meta refresh.
+    # In a crawl the rules see a page before Scrapy follows its meta refresh.
     "METAREFRESH_ENABLED": False,
     "TELNETCONSOLE_ENABLED": False,
     "TWISTED_REACTOR_ENABLED": True,
@@ -69,7 +69,7 @@ class _FetchSpider(Spider):
 
 
 def fetch(urls: Iterable[str], settings: Settings) -> dict[str, SavedPage]:
-    """Fetch *urls* in a crawl with *settings*; runs the reactor, so only once in a process.
+    """Fetch *urls* in a crawl with *settings*. Runs the reactor, so it works once in a process.
 
     Raises:
         UsageError: one of them cannot be fetched.
@@ -94,7 +94,7 @@ def fetch(urls: Iterable[str], settings: Settings) -> dict[str, SavedPage]:
 
 
 def _check(url: str) -> None:
-    """A URL that cannot be taken apart would end the crawl, and with it the other pages."""
+    """Raise if a URL cannot be parsed: it would end the crawl before the other pages."""
     try:
         _ = urlsplit(Request(url).url).port
     except ValueError as error:

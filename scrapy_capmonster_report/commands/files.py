@@ -1,4 +1,4 @@
-"""Reading files of strangers: only what is a file, and only so much of it."""
+"""Reads files from unknown sources: only regular files, and only up to a limit."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from typing import IO
 
 MAX_BYTES: Final = 100 * 1024 * 1024
-"""A page of more is not one that a crawl has judged; some files under ``/proc`` never end."""
+"""A crawl does not judge larger pages; and some files under ``/proc`` never end."""
 
 _CHUNK: Final = 64 * 1024
 
 
 class NotAPageError(UsageError):
-    """A FIFO, a device, or a file without end: reading it would hang or fill the memory."""
+    """A FIFO, a device, or an endless file: reading it would hang or fill the memory."""
 
 
 def read_file(path: Path) -> bytes:
@@ -43,6 +43,6 @@ def read_file(path: Path) -> bytes:
 
 
 def read_capped(file: IO[bytes]) -> bytes:
-    """What is left of *file*, or a little more than :data:`MAX_BYTES` of it."""
+    """The rest of *file*, or a little more than :data:`MAX_BYTES` of it."""
     chunks = iter(partial(file.read, _CHUNK), b"")
     return b"".join(islice(chunks, MAX_BYTES // _CHUNK + 1))

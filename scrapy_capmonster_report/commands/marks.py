@@ -1,7 +1,7 @@
-"""What may tell a rejected page from others: its marks, each a rule that matches it.
+"""The marks of a rejected page, by which it differs from others. Each is a rule that matches it.
 
-A mark is never made of a session's id, a nonce, a date or a user's name: it is a word of an element
-or member that speaks of errors or captchas, without digits, and not what a form was filled in with.
+A mark has no session id, nonce, date or user name: it is a word of an element or member about
+errors or captchas, without digits, and not a value of a form.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     Ranked = tuple[int, dict[str, Any]]
 
 STRONG: Final = 2
-"""Marks up to this rank say that an answer is wrong; the others may only go along with it."""
+"""Marks up to this rank say that an answer is wrong. The others may only accompany it."""
 
 _ERROR: Final = r"error|invalid|alert|danger|warn|fail|feedback|flash|\bred\b"
-"""What classes, ids and roles of elements that show an error have in them."""
+"""Parts of the classes, ids and roles of elements that show an error."""
 
 _CAPTCHA: Final = "captcha|challenge|robot|human|verif|code|characters|token|security"
 _WRONG: Final = "wrong|incorrect|invalid|mismatch|not match|not valid|denied|success|" + _ERROR
@@ -37,7 +37,7 @@ _ERROR_ELEMENT: Final = f'//*[re:test(concat(@class, " ", @id, " ", @role), "{_E
 
 
 def marks_of(page: Page) -> dict[str, int]:
-    """The marks of a page as JSON, each with its rank: the lower, the more it says."""
+    """The marks of a page as JSON, each with its rank; a lower rank is more significant."""
     ranked = [*_of_answer(page), *_of_json(page), *_of_elements(page)]
     return {json.dumps(rule): rank for rank, rule in sorted(ranked, key=lambda item: -item[0])}
 
@@ -118,7 +118,7 @@ def _phrases(message: str, own: Collection[str] = ()) -> Iterator[tuple[int, str
 
 
 def _speaks(text: str) -> bool:
-    """Whether *text* speaks of a captcha or of something that is wrong."""
+    """Whether *text* is about a captcha or about something wrong."""
     return re.search(f"{_CAPTCHA}|{_WRONG}|result|status", text, re.IGNORECASE) is not None
 
 

@@ -1,4 +1,4 @@
-"""What else is installed and enabled, and may get in the way."""
+"""Other middlewares and clients that are installed and may interfere."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ if TYPE_CHECKING:
     from scrapy.settings import BaseSettings
 
 _SUPPORTED: Final = {"capmonstercloudclient": range(1, 5), "capmonster-python": range(4, 6)}
-"""The clients and the major releases that ``clients.solve_captcha`` knows."""
+"""The clients and the major releases that ``clients.solve_captcha`` supports."""
 
 _HIDING: Final = ("rotating_proxies", "captcha", "solver")
-"""In the names of middlewares of others that keep rejected responses for themselves."""
+"""Parts of the names of middlewares that are known to hide rejected responses."""
 
 _BETWEEN: Final = range(551, 590)
 """Above RetryMiddleware, to see every attempt; below HttpCompressionMiddleware."""
 
 
 def order_of_ours(settings: BaseSettings) -> int | None:
-    """Where our middleware stands, ``None`` if it is not enabled."""
+    """The order of our middleware; ``None`` if it is not enabled."""
     return _middlewares(settings).get(CapMonsterReportMiddleware)
 
 
 def is_good(order: int) -> bool:
-    """Whether ours sees what it needs to see at *order*."""
+    """Whether our middleware works at *order*."""
     return order in _BETWEEN
 
 
 def above_ours(settings: BaseSettings) -> list[tuple[str, bool]]:
-    """The middlewares above ours, not Scrapy's, that may keep responses from it.
+    """The middlewares above ours, except Scrapy's, that may hide responses.
 
     Returns:
-        A sentence about each, and whether it is known to do that; else it depends on its code.
+        A sentence about each, and whether it is known to hide them; if not, it depends on its code.
     """
     found = []
     for item, order in _middlewares(settings).items():
@@ -52,7 +52,7 @@ def above_ours(settings: BaseSettings) -> list[tuple[str, bool]]:
         if isinstance(item, type) and issubclass(item, RetryMiddleware):
             found.append((f"{name} at {order} retries before we see the response.", True))
         elif any(part in name.lower() for part in _HIDING):
-            found.append((f"{name} at {order} may keep rejected responses from us.", True))
+            found.append((f"{name} at {order} may hide rejected responses from us.", True))
         elif hasattr(item, "process_response") or hasattr(item, "process_exception"):
             found.append((f"{name} at {order} sees responses before we do.", False))
     return found
@@ -77,13 +77,13 @@ def solving_clients() -> Mapping[str, str]:
 
 
 def is_supported(client: str, version: str) -> bool:
-    """Whether ``clients.solve_captcha`` knows this release."""
+    """Whether ``clients.solve_captcha`` supports this release."""
     major = version.partition(".")[0]
     return major.isdigit() and int(major) in _SUPPORTED[client]
 
 
 def clash_of_pins(client: str) -> list[str]:
-    """What a client requires and what is installed instead, a sentence each."""
+    """A sentence about each requirement of a client that is not met."""
     sentences = []
     for requirement in map(Requirement, metadata.requires(client) or ()):
         if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):

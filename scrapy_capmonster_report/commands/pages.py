@@ -64,7 +64,7 @@ class Decompressor:
         self._arguments: dict[str, None] = {"spider": None} if required else {}
 
     def __call__(self, request: Request, response: Response) -> Response:
-        """*response* with its body decompressed; what cannot be decompressed stays as it is."""
+        """*response* with its body decompressed, or unchanged if that fails."""
         if self._process is None or "Content-Encoding" not in response.headers:
             return response
         try:
@@ -98,10 +98,10 @@ class PageReader:
         _check_meta(self._told, "the options")
 
     def __call__(self, path: Path) -> SavedPage:
-        """The saved page *path*, with what ``NAME.meta.json`` beside it says.
+        """The saved page *path*, with the values of its ``NAME.meta.json``.
 
         Raises:
-            NotAPageError: one of the two is not a file, or one without end.
+            NotAPageError: one of the two is not a regular file, or is too large.
             UsageError: one of the two files cannot be read.
         """
         known = {**self._told, **_read_meta(path.with_suffix(META_SUFFIX))}
@@ -140,10 +140,10 @@ class PageReader:
 
 
 def _read_meta(path: Path) -> dict[str, Any]:
-    """What ``NAME.meta.json`` says; nothing if there is none.
+    """The values in ``NAME.meta.json``; empty if there is none.
 
     Raises:
-        UsageError: it cannot be read, or is not what it should be.
+        UsageError: it cannot be read, or is invalid.
     """
     if not os.path.lexists(path):
         return {}
@@ -199,13 +199,13 @@ _META: Final[Mapping[str, tuple[Callable[[object], bool], str]]] = {
     "class": ([*RESPONSE_CLASSES].__contains__, f"one of {', '.join(RESPONSE_CLASSES)}"),
     "encoding": (_is_str, "a str"),
 }
-"""What may stand in ``NAME.meta.json``; the last two are written by a crawl that saves pages."""
+"""The keys of ``NAME.meta.json``. A crawl that saves pages writes the last two."""
 
 
 class Source:
     """A saved page, a folder of them, or an HTTP cache.
 
-    A folder is read as a cache only if there is nothing else in it.
+    A folder is read as a cache only if it has no saved pages.
 
     Args:
         path: the file or the folder.
@@ -213,8 +213,8 @@ class Source:
         read_page: reads a saved page.
 
     Attributes:
-        path: where it is.
-        skipped: the files in the folder that are no pages.
+        path: the file or the folder.
+        skipped: the files in the folder that are not pages.
 
     Raises:
         UsageError: there is nothing at *path*, or it cannot be read.
@@ -238,7 +238,7 @@ class Source:
             self.skipped = [str(file) for file in files if file not in {*self._pages, *meta}]
 
     def __iter__(self) -> Iterator[tuple[str, Reader]]:
-        """The source of each page and a reader for it, in the order of names; no page is held."""
+        """The source of each page and a reader for it, sorted by name. Keeps no page in memory."""
         for path in self._pages:
             yield str(path), partial(self._read_page, path)
         for folder in self._entries:
@@ -253,12 +253,12 @@ class Source:
 
 
 def is_page(path: Path) -> bool:
-    """Whether *path* is named like a saved page."""
+    """Whether *path* has the name of a saved page."""
     return path.suffix.lower() in SUFFIXES and not path.name.endswith(META_SUFFIX)
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Every file below *folder*, in the order of names; but for hidden ones, as ``.gitkeep``."""
+    """Every file below *folder*, sorted by name, except hidden ones such as ``.gitkeep``."""
     for place, subfolders, names in os.walk(folder, onerror=_cannot_read):
         subfolders.sort()
         yield from (Path(place, name) for name in sorted(names) if not name.startswith("."))

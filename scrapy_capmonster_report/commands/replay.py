@@ -1,4 +1,4 @@
-"""``scrapy capmonster replay``: the rules against everything that was saved."""
+"""``scrapy capmonster replay``: tries the rules on many saved pages."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ REFUSED: Final = "refused"
 ACCEPTED: Final = "accepted"
 
 _MAX_ROWS: Final = 50
-"""Pages that a table names; ``--json`` names them all."""
+"""How many pages a table names. ``--json`` names them all."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,7 +65,7 @@ def run(command: Command, args: argparse.Namespace) -> int:
 
 
 def replay(source: Source, rules: Rules) -> dict[str, Any]:
-    """What the rules say of the pages of *source*, as ``--json`` prints it."""
+    """The results of the rules for the pages of *source*, as ``--json`` prints them."""
     responses, by_rule = 0, Counter[str]()
     matches, wrong, undecided = [], [], []
     on_error = _Complaints()
@@ -94,9 +94,9 @@ def replay(source: Source, rules: Rules) -> dict[str, Any]:
 
 
 def read_all(source: Source) -> Iterator[SavedPage]:
-    """The pages of *source*, with a progress bar where there is somebody to see it.
+    """The pages of *source*, with a progress bar on a terminal.
 
-    What turns out not to be a page is added to what is skipped.
+    Files that turn out not to be pages are added to the skipped ones.
     """
     console = Console(stderr=True)
     pages: Iterable[tuple[str, Reader]] = source
@@ -111,7 +111,7 @@ def read_all(source: Source) -> Iterator[SavedPage]:
 
 
 def expectation(root: Path, source: str) -> str | None:
-    """What the nearest folder, up to *root*, says of the page *source*: one of the names above."""
+    """The expectation for the page *source*, by the name of the nearest folder up to *root*."""
     folder = root if root.is_dir() else root.parent
     inside = source.split(os.sep)[len(folder.parts) : -1]
     nearest_first = (*reversed(inside), folder.resolve().name)

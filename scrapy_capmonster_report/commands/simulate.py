@@ -26,7 +26,7 @@ _ANSWERS: Final[dict[str, Callable[[str], SimulatedAnswer]]] = {
     # The documented codes start with one of these.
     "((?:ERROR|WRONG)_[A-Z0-9_]+)": SimulatedAnswer.error,
 }
-"""What ``--answer`` may ask for: patterns, and how to make the answer from what they find."""
+"""The patterns of ``--answer``, and the answer that each of them makes."""
 
 
 _OPTIONS: Final[tuple[tuple[str, type, str | None, str], ...]] = (
@@ -38,7 +38,7 @@ _OPTIONS: Final[tuple[tuple[str, type, str | None, str], ...]] = (
     ("retention", float, "SECONDS", "how long a task is known after its creation"),
     ("balance", float, "N", "what getBalance says; with 0 no task is created"),
 )
-"""The arguments of ``Simulator`` that are options here, too."""
+"""The arguments of ``Simulator`` that are options here."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,10 +63,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def planned(text: str) -> tuple[SimulatedAnswer, int | None]:
-    """What ``--answer`` asks for: the answer, and to how many reports; None: to all.
+    """The answer that ``--answer`` names, and how many reports get it (``None``: all).
 
     Raises:
-        argparse.ArgumentTypeError: it is none, or the number is less than 1.
+        argparse.ArgumentTypeError: it is invalid, or the number is less than 1.
     """
     what, colon, times = text.partition(":")
     if colon and not re.fullmatch("0*[1-9][0-9]{0,8}", times):
@@ -81,7 +81,7 @@ def planned(text: str) -> tuple[SimulatedAnswer, int | None]:
 
 
 def run(command: Command, args: argparse.Namespace) -> int:
-    # Before the simulator: it uses the reactor that is installed.
+    # Before the simulator, which uses the installed reactor.
     from twisted.internet import reactor
 
     try:
@@ -100,7 +100,7 @@ def run(command: Command, args: argparse.Namespace) -> int:
 
 
 def _serve(simulator: Simulator, reactor: Any) -> None:
-    # A reader of the URL may send a signal at once: the handlers have to be in place by then.
+    # Install the handlers before printing the URL: its reader may send a signal at once.
     reactor.callWhenRunning(_say, simulator.url)
     reactor.addSystemEventTrigger("before", "shutdown", simulator.stop)
     reactor.run()

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 SUMMARY = "Suggest rules that tell pages under refused/ from pages under accepted/"
 
 MIN_PAGES: Final = 2
-"""Of each side: on fewer, everything looks like a difference."""
+"""The pages of each kind that are needed. Among fewer, every detail is a difference."""
 
 _COMMON: Final = frozenset({"again", "captcha", "error", "image", "json", "token"})
-"""What names of presets have in them that is not the name of a product."""
+"""Parts of presets' names that are not the name of a product."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,13 +72,13 @@ def run(command: Command, args: argparse.Namespace) -> int:
 def suggest(
     refused: list[SavedPage], accepted: list[SavedPage]
 ) -> tuple[list[dict[str, Any]], int]:
-    """The rules, each catching rejected pages that those before it do not, most of them first.
+    """The rules, the best first. Each matches rejected pages that those before it do not match.
 
     Returns:
         For each the ``rule`` and how many ``refused`` and ``accepted`` pages it matches; and the
         number of rejected pages that no rule tells from the accepted ones.
     """
-    # A preset knows more of what its software says than some pages can show; the first are for one
+    # A preset knows more messages of its software than a few pages show. The first are for one
     # product, the last for any.
     ranks = {
         json.dumps(name): -place - len(PRESETS) * _mentions(name, refused)
@@ -112,7 +112,7 @@ def suggest(
 
 
 def _mentions(preset: str, pages: Iterable[SavedPage]) -> int:
-    """How much of the name of a *preset* stands on *pages*: many products use the same words."""
+    """How often *pages* contain the name of a *preset*: many products use the same words."""
     parts = [part.encode() for part in preset.split("-") if part not in _COMMON]
     texts = [page.response.body.lower() for page in pages]
     return sum(max((len(part) for part in parts if part in text), default=0) for text in texts)
@@ -125,7 +125,7 @@ def _matched(mark: str, pages: Iterable[SavedPage]) -> set[str]:
 
 
 def _read(args: argparse.Namespace, settings: BaseSettings) -> dict[str, list[SavedPage]]:
-    """The pages of both sides."""
+    """The pages of both kinds."""
     sides: dict[str, list[SavedPage]] = {REFUSED: [], ACCEPTED: []}
     folders = {None: args.folder, REFUSED: args.refused, ACCEPTED: args.accepted}
     for side, folder in folders.items():

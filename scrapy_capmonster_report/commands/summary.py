@@ -1,4 +1,4 @@
-"""``scrapy capmonster summary``: which sites reject the answers, and since when."""
+"""``scrapy capmonster summary``: which sites reject answers, and since when."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ..ledger import Alert, History
     from . import Command
 
-SUMMARY = "Say which sites reject the answers, by which rules, and what became of the reports"
+SUMMARY = "Show which sites reject answers, by which rules, and the outcomes of the reports"
 
 _UNITS: Final = {"m": 60, "h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
 
@@ -84,7 +84,7 @@ def since_when(text: str, now: float) -> float:
     """The time that ``--since`` names, in seconds since the epoch.
 
     Raises:
-        UsageError: it names none.
+        UsageError: it is not a time.
     """
     if match := re.fullmatch(r"(\d{1,9})([mhdw])", text):
         return now - int(match[1]) * _UNITS[match[2]]
@@ -99,7 +99,7 @@ def since_when(text: str, now: float) -> float:
 
 
 def show(console: Console, sites: dict[str, SiteFigures], alerts: list[Alert]) -> None:
-    """Print the figures to be read."""
+    """Print the figures as tables."""
     if not sites:
         console.print("No tasks.")
         return
@@ -134,7 +134,7 @@ def _print_figures(console: Console, sites: dict[str, SiteFigures]) -> None:
 
 
 def _print_reports(console: Console, sites: dict[str, SiteFigures]) -> None:
-    """Print which rules matched, and what became of the reports."""
+    """Print which rules matched, and the outcomes of the reports."""
     table = Table("site", "rejected by", "reports", box=None, padding=(0, 1, 0, 0))
     for site, figures in sites.items():
         outcomes = {

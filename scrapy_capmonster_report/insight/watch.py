@@ -43,8 +43,8 @@ STREAK_AT_CLOSE: Final = 10
 MAX_SITES: Final = 5000
 """How many sites are watched at once, about 500 bytes each. The least recently used is dropped."""
 
-_LONGEST: Final = WINDOWS[-1]
-_REMEMBERED: Final = (1 << _LONGEST) - 1
+_MAX_WINDOW: Final = WINDOWS[-1]
+_REMEMBERED: Final = (1 << _MAX_WINDOW) - 1
 
 
 class RateIncrease(NamedTuple):
@@ -128,7 +128,7 @@ class SiteWatch:
         self._all_rejected += rejected
         self._fade()
         if not passed:  # a streak continues from crawl to crawl
-            streak = (1 << min(rejected, _LONGEST)) - 1
+            streak = (1 << min(rejected, _MAX_WINDOW)) - 1
             self._recent = (self._recent | streak << self._remembered) & _REMEMBERED
 
     def passes(self) -> None:
@@ -137,8 +137,8 @@ class SiteWatch:
         self._counts_both = True
         self._add(0)
         # A decrease is not an alert, but the next increase starts from the lower rate.
-        if self._changed(_LONGEST, increased=False):
-            self._reset_baseline(_LONGEST)
+        if self._changed(_MAX_WINDOW, increased=False):
+            self._reset_baseline(_MAX_WINDOW)
 
     def rejects(self, *, by_rule: bool = True) -> RateIncrease | None:
         """The site rejects an answer.
@@ -181,7 +181,7 @@ class SiteWatch:
         self._answers += 1
         self._all_rejected += bit
         self._recent = (self._recent << 1 | bit) & _REMEMBERED
-        self._remembered = min(self._remembered + 1, _LONGEST)
+        self._remembered = min(self._remembered + 1, _MAX_WINDOW)
         self._fade()
 
     def _increase(self) -> RateIncrease | None:

@@ -1,4 +1,4 @@
-"""What a refused captcha answer looks like: rules, checked once and asked of every response."""
+"""Rules say what a rejected captcha answer looks like. They are checked when a crawl starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A user's own conditions: functions of a response and its request."""
+"""Callbacks: the user's own functions of a response and its request."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def resolve(value: object, spider: Spider | None) -> Callable[..., Any]:
 
     Args:
         value: a spider's method name, a dotted path, or a callable.
-        spider: the spider whose methods are meant.
+        spider: the spider whose methods may be named.
 
     Raises:
-        RuleError: there is none, or its answer could only ever be true.
+        RuleError: it does not exist, or its result would always be true.
     """
     if isinstance(value, str):
         function = _load(value) if "." in value else _method(value, spider)
@@ -39,7 +39,7 @@ def resolve(value: object, spider: Spider | None) -> Callable[..., Any]:
         function = value
     if not callable(function):
         raise RuleError(f"{show(value)} is not callable", ALLOWED)
-    # An object may be called through its class.
+    # A callable object: look at the method of its class.
     for code in (function, getattr(function, "__call__", None)):  # noqa: B004
         if inspect.iscoroutinefunction(code) or inspect.isasyncgenfunction(code):
             raise RuleError(f"{show(value)} is async, and what it returns is always true", ALLOWED)
@@ -50,16 +50,16 @@ def resolve(value: object, spider: Spider | None) -> Callable[..., Any]:
 
 
 def ask(function: Callable[..., Any], page: Page) -> bool:
-    """What a callback says of *page*.
+    """Whether a callback returns something true for *page*.
 
     Raises:
-        TypeError: it returned something to be awaited or iterated instead of an answer.
-        Exception: whatever the callback raises.
+        TypeError: it returned an awaitable or a generator, which is always true.
+        Exception: the exception of the callback.
     """
     answer = function(page.response, page.request)
     if isinstance(answer, (Awaitable, Generator, AsyncGenerator)):
         if inspect.iscoroutine(answer):
-            answer.close()  # or Python would warn that it was never awaited
+            answer.close()  # otherwise Python warns that it was never awaited
         raise TypeError(f"it returned {type(answer).__name__!r}, which is always true")
     return bool(answer)
 
@@ -69,7 +69,7 @@ def _method(name: str, spider: Spider | None) -> object:
         raise RuleError(f"{show(name)} names a spider's method, and a spider is needed", ALLOWED)
     method = getattr(spider, name, None)
     if method is None:
-        # Asked of the class: a property of the spider must not run for a suggestion.
+        # From the class, because reading the spider's properties would run them.
         kind = type(spider)
         public = (known for known in dir(kind) if not known.startswith("_"))
         methods = [known for known in public if callable(getattr(kind, known, None))]
@@ -91,7 +91,7 @@ def _load(path: str) -> object:
 def _check_arguments(value: object, function: Callable[..., Any]) -> None:
     try:
         signature = inspect.signature(function)
-    except (TypeError, ValueError):  # some written in C have none
+    except (TypeError, ValueError):  # some functions in C have no signature
         return
     try:
         signature.bind(None, None)
@@ -104,8 +104,8 @@ def _check_arguments(value: object, function: Callable[..., Any]) -> None:
 
 
 def _is_swapped(names: Sequence[str]) -> bool:
-    """Whether the names say that the request comes first, or the response second.
+    """Whether the parameters' names say that the request comes first, or the response second.
 
-    Called the other way round, such a callback compares the wrong objects and never matches.
+    Such a callback would get the wrong objects and never match.
     """
     return names[0] in ("request", "req") or names[1:] in (["response"], ["resp"], ["res"])

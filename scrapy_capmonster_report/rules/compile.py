@@ -1,4 +1,4 @@
-"""From the setting to rules: everything is checked here, once, when the crawl starts."""
+"""Makes rules from the setting. Everything is checked here, once, when the crawl starts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LABELS: Final = ("name", "kind")
 _RULE: Final = f"a dict of {', '.join((*_LABELS, *CONDITIONS))}, or the name of a preset"
 _ALLOWED: Final = "a list of rules (dicts) and names of presets, or JSON text of such a list"
 _CALLBACKS: Final = "callbacks"
-"""Stands for no rule: only ``accept()`` and ``reject()`` judge."""
+"""The name for no rules at all: only ``accept()`` and ``reject()`` judge answers."""
 
 
 def compile_rules(value: object, *, spider: Spider | None = None) -> Rules:
@@ -33,13 +33,13 @@ def compile_rules(value: object, *, spider: Spider | None = None) -> Rules:
 
     Args:
         value: a list of dicts and names of presets, or JSON text of such a list; ``None``, ``""``
-            and ``[]`` are no rules; ``"callbacks"`` and ``["callbacks"]`` are rules that judge no
-            response.
+            and ``[]`` mean no rules; ``"callbacks"`` and ``["callbacks"]`` make rules that do not
+            judge responses.
         spider: the spider whose methods a ``callback`` may name.
 
     Raises:
-        ValueError: there is a mistake; it names the rule and the key, says what is allowed and
-            what was probably meant.
+        ValueError: there is a mistake. The message names the rule and the key, and says what is
+            allowed, with a suggestion.
     """
     try:
         return read_rules(value, spider=spider)
@@ -50,7 +50,7 @@ def compile_rules(value: object, *, spider: Spider | None = None) -> Rules:
 
 
 def read_rules(value: object, *, spider: Spider | None = None) -> Rules:
-    """Like :func:`compile_rules`, for rules that stand elsewhere.
+    """Like :func:`compile_rules`, for rules from elsewhere.
 
     Raises:
         RuleError: there is a mistake.
@@ -81,8 +81,8 @@ def _read(value: object) -> Sequence[object]:
     if isinstance(value, Mapping):
         raise RuleError("it is one rule, not a list; put it in a list: [{…}]", _ALLOWED)
     if not isinstance(value, (list, tuple)):
-        meant = [value] if isinstance(value, str) else None
-        raise RuleError(f"{show(value)} is no list", _ALLOWED, meant)
+        suggestion = [value] if isinstance(value, str) else None
+        raise RuleError(f"{show(value)} is not a list", _ALLOWED, suggestion)
     return value
 
 
@@ -91,19 +91,19 @@ def _read_json(text: str) -> object:
         return json.loads(text, object_pairs_hook=_read_object)
     except json.JSONDecodeError as error:
         name = closest_match(text, (*_presets(), _CALLBACKS))
-        meant = json.dumps([name]) if name else None
-        problem = f"it is no JSON: {error.msg} at line {error.lineno} column {error.colno}"
-        raise RuleError(f"{problem} (char {error.pos})", _ALLOWED, meant) from None
+        suggestion = json.dumps([name]) if name else None
+        problem = f"it is not JSON: {error.msg} at line {error.lineno} column {error.colno}"
+        raise RuleError(f"{problem} (char {error.pos})", _ALLOWED, suggestion) from None
     except (ValueError, RecursionError) as error:  # thousands of digits, or of brackets
-        raise RuleError(f"it is no JSON that can be read: {error}", _ALLOWED) from None
+        raise RuleError(f"it is JSON that cannot be read: {error}", _ALLOWED) from None
 
 
 def _read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; a key that stands twice would silently lose a condition."""
+    """A JSON object. A duplicate key is an error: it would silently replace a condition."""
     keys = [key for key, _ in pairs]
     for key in keys:
         if keys.count(key) > 1:
-            raise RuleError(f"the key {show(key)} stands twice in one dict", "each key once")
+            raise RuleError(f"the key {show(key)} is used twice in one dict", "each key once")
     return dict(pairs)
 
 
@@ -154,4 +154,4 @@ def _parse_kind(value: object) -> Kind:
     kinds = [kind.value for kind in Kind]
     if isinstance(value, str) and value in kinds:
         return Kind(value)
-    raise RuleError(f"{show(value)} is no kind", ", ".join(kinds), closest_match(value, kinds))
+    raise RuleError(f"{show(value)} is not a kind", ", ".join(kinds), closest_match(value, kinds))

@@ -33,7 +33,7 @@ class Condition(ABC):
         spider: the spider that runs, for conditions that name its methods.
 
     Raises:
-        RuleError: the value cannot be meant.
+        RuleError: the value is invalid.
     """
 
     key: ClassVar[str]
@@ -88,7 +88,7 @@ class Method(Condition):
         if not isinstance(value, str) or not re.fullmatch("[A-Za-z]+", value):
             methods = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
             raise RuleError(
-                f"{show(value)} is no HTTP method", self._ALLOWED, closest_match(value, methods)
+                f"{show(value)} is not an HTTP method", self._ALLOWED, closest_match(value, methods)
             )
         return value.upper()
 
@@ -118,9 +118,9 @@ class Status(Condition):
         if isinstance(value, str) and re.fullmatch("[1-9]xx", value.lower()):
             first = int(value[0]) * 100
             return range(first, first + 100)
-        raise RuleError(f"{show(value)} is no status", self._ALLOWED, self._meant(value))
+        raise RuleError(f"{show(value)} is not a status", self._ALLOWED, self._suggestion(value))
 
-    def _meant(self, value: object) -> int | str | None:
+    def _suggestion(self, value: object) -> int | str | None:
         text = str(value).strip().lower()
         if number := re.fullmatch(r"([1-9][0-9]{2})(\.0)?", text):
             return int(number[1])
@@ -187,7 +187,7 @@ class Headers(Condition):
         self._headers: list[tuple[str, tuple[Search, ...]]] = []
         for name, regexes in named.items():
             if not isinstance(name, str) or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
-                raise RuleError(f"{show(name)} is no header name", self._ALLOWED)
+                raise RuleError(f"{show(name)} is not a header name", self._ALLOWED)
             with error_context(name):
                 self._headers.append((name, searches(regexes, empty=True)))
 

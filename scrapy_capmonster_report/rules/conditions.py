@@ -135,7 +135,7 @@ def compile_conditions(
             mistake = RuleError(
                 "there is no such key here", ", ".join(allowed), closest_match(key, allowed)
             )
-            raise mistake.under(key)
+            raise mistake.in_key(key)
     conditions = []
     for key, condition in known.items():
         if key in written:

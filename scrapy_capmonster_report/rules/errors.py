@@ -1,4 +1,4 @@
-"""What is wrong with a rule, said once and in one form."""
+"""The error for a mistake in a rule, in one form for all messages."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ if TYPE_CHECKING:
 _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = 80
 show = _repr.repr
-"""The repr of a value of any size, cut to what fits in a message."""
+"""The repr of a value of any size, shortened for a message."""
 
-_LONGEST_VALUE: Final = 80
+_MAX_VALUE: Final = 80
 
 
 def brief(value: object) -> str:
     """The beginning of the repr of a value of any size."""
-    shown = show(value)
-    return shown if len(shown) <= _LONGEST_VALUE else shown[: _LONGEST_VALUE - 1] + "…"
+    text = show(value)
+    return text if len(text) <= _MAX_VALUE else text[: _MAX_VALUE - 1] + "…"
 
 
 class RuleError(Exception):
-    """Something in a rule that cannot be meant.
+    """A mistake in a rule.
 
     Args:
         problem: what is wrong, without a full stop.
-        allowed: what would be right, without a full stop.
-        meant: the right value that is nearest to the wrong one, or ``None`` if there is none.
+        allowed: what is allowed, without a full stop.
+        suggestion: the closest valid value, or ``None`` if there is none.
     """
 
-    def __init__(self, problem: str, allowed: str | None = None, meant: object = None) -> None:
+    def __init__(self, problem: str, allowed: str | None = None, suggestion: object = None) -> None:
         super().__init__(problem)
         self._problem = problem
         self._allowed = allowed
-        self._meant = meant
+        self._suggestion = suggestion
         self._rule = ""
         self._keys: list[str] = []
 
     def in_rule(self, rule: str) -> RuleError:
-        """Say in which rule it is."""
+        """Add the rule to the message."""
         self._rule = rule
         return self
 
-    def under(self, key: object) -> RuleError:
-        """Say under which key it is; the innermost key is said first."""
+    def in_key(self, key: object) -> RuleError:
+        """Add a key to the message. Call it for the innermost key first."""
         self._keys.insert(0, str(key))
         return self
 
@@ -57,14 +57,14 @@ class RuleError(Exception):
         parts = [": ".join(filter(None, [", ".join(place), self._problem]))]
         if self._allowed is not None:
             parts.append(f"Allowed: {self._allowed}")
-        said = ". ".join(parts) + "."
-        return said if self._meant is None else f"{said} Did you mean {self._meant!r}?"
+        text = ". ".join(parts) + "."
+        return text if self._suggestion is None else f"{text} Did you mean {self._suggestion!r}?"
 
 
 @contextmanager
 def error_context(key: object) -> Iterator[None]:
-    """Mistakes raised inside are those of the value of *key*."""
+    """Add *key* to the message of a mistake that is raised inside."""
     try:
         yield
     except RuleError as mistake:
-        raise mistake.under(key) from None
+        raise mistake.in_key(key) from None

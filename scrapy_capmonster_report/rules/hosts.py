@@ -28,7 +28,7 @@ def host_of(url: str) -> str:
     try:
         host = urlsplit(url).hostname or ""
         if not host.isascii():
-            # Scrapy's own requests never come here: their URLs went through the same function.
+            # Not for URLs of Scrapy's own requests, which are normalised already.
             host = urlsplit(safe_url_string(url)).hostname or ""
     except ValueError:
         return ""
@@ -36,9 +36,9 @@ def host_of(url: str) -> str:
 
 
 def authority_of(url: str) -> str:
-    """The host of *url* as it stands there, with port and all; ``""`` if it has none.
+    """The authority of *url*: its host as written, with a port; ``""`` if it has none.
 
-    Quicker than :func:`host_of`; the same authority has the same host.
+    Faster than :func:`host_of`. Equal authorities have equal hosts.
     """
     try:
         return urlsplit(url).netloc
@@ -49,7 +49,7 @@ def authority_of(url: str) -> str:
 def parents_of(host: str) -> Iterator[str]:
     """*host* and every domain that it is a subdomain of, the nearest first."""
     yield host
-    if host.rpartition(".")[2].isdigit():  # no top-level domain: it is an IP address
+    if host.rpartition(".")[2].isdigit():  # an IP address has no top-level domain
         return
     while (dot := host.find(".")) >= 0:
         host = host[dot + 1 :]
@@ -60,13 +60,13 @@ def parse_domain(value: object) -> str:
     """The host that a ``domains`` entry names, in the form of :func:`host_of`.
 
     Raises:
-        RuleError: it is no host name, for instance a URL or a pattern.
+        RuleError: it is not a host name, for instance a URL or a pattern.
     """
     if not isinstance(value, str):
-        raise RuleError(f"{show(value)} is no host name", ALLOWED)
+        raise RuleError(f"{show(value)} is not a host name", ALLOWED)
     domain = _parse_host(value)
     if domain is None:
-        raise RuleError(f"{show(value)} is no host name", ALLOWED, _host_within(value))
+        raise RuleError(f"{show(value)} is not a host name", ALLOWED, _host_within(value))
     return domain
 
 
@@ -82,7 +82,7 @@ def _parse_host(value: str) -> str | None:
 
 
 def _host_within(value: str) -> str | None:
-    """The host inside a URL, a host with a port, a ``*.`` pattern or a cookie's domain."""
+    """The host in a URL, a host with a port, a ``*.`` pattern or a cookie's domain."""
     url = value.strip()
     try:
         host = urlsplit(url if "//" in url else f"//{url}").hostname or ""

@@ -21,7 +21,7 @@ def parse_jmespath(value: str) -> Any:
     """The compiled expression, whose ``search`` takes a document.
 
     Raises:
-        RuleError: it is no JMESPath, or calls a function that is unknown or takes other arguments.
+        RuleError: it is not JMESPath, or calls a function that is unknown or takes other arguments.
     """
     try:
         expression = jmespath.compile(value)
@@ -33,7 +33,7 @@ def parse_jmespath(value: str) -> Any:
 
 
 def _calls(node: Any) -> Iterator[tuple[str, int]]:
-    """The functions called in a parsed expression, and with how many arguments."""
+    """The functions that a parsed expression calls, with the number of arguments."""
     if isinstance(node, dict):
         if node["type"] == "function_expression":
             yield node["value"], len(node["children"])
@@ -42,7 +42,7 @@ def _calls(node: Any) -> Iterator[tuple[str, int]]:
 
 
 def _check_call(value: str, name: str, count: int) -> None:
-    # jmespath itself looks functions up only when an expression reaches them.
+    # jmespath looks functions up only when it evaluates them.
     call = f"{name}({', '.join('@' * count)})"
     try:
         jmespath.search(call, None)
@@ -51,9 +51,9 @@ def _check_call(value: str, name: str, count: int) -> None:
     except ArityError as error:
         raise _bad(value, error) from None
     except JMESPathError:
-        return  # null is not what it takes, but it is there
+        return  # the wrong type (null), but the function exists
 
 
-def _bad(value: str, error: Exception, meant: str | None = None) -> RuleError:
+def _bad(value: str, error: Exception, suggestion: str | None = None) -> RuleError:
     reason = str(error).partition("\n")[0].rstrip(":")
-    return RuleError(f"{show(value)} is a bad JMESPath expression: {reason}", JMESPATH, meant)
+    return RuleError(f"{show(value)} is a bad JMESPath expression: {reason}", JMESPATH, suggestion)

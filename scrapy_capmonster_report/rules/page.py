@@ -1,4 +1,4 @@
-"""A response as the conditions see it: each view of it is made when first asked for, and once."""
+"""A response as the conditions see it. Each view of it is made once, when it is first needed."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 NOT_JSON: Final = object()
-"""What :attr:`Page.json` is of a page that is not JSON; ``None`` is a JSON value."""
+"""The :attr:`Page.json` of a page that is not JSON (``None`` is a JSON value)."""
 
 _MAX_REFRESH_DELAY: Final = 100
-"""Seconds, as Scrapy has it: a later meta refresh (a log-out after half an hour) leads nowhere."""
+"""Seconds. Like Scrapy, ignore a later meta refresh (for example a log-out after half an hour)."""
 
 MAX_BODY: Final = 10_000_000
-"""Bytes of a body; of a response with a larger one only status, URL and headers are judged."""
+"""The largest body in bytes. If it is larger, only status, URL and headers are judged."""
 
 _JSON_START = re.compile(r"[\s\ufeff]*[\[{]")
 _GUARD = re.compile(r"\s*(?:\)\]\}'?,?|for\s?\(;;\);|while\s?\((?:1|true)\);)\s*(?=[\[{\"])")
-"""What keeps other sites from reading JSON as a script."""
+"""Prefixes that stop other sites from reading JSON as a script."""
 
 _CALL = re.compile(
     r"\s*(?:/\*.{0,99}?\*/)?\s*(?:typeof [\w$.]+ === '\w+' && )?"
@@ -49,15 +49,15 @@ _MAX_CALL_END: Final = 20
 class Page:
     """A response and the request it answers.
 
-    No view of it raises: what cannot be decoded or parsed has no text, no nodes or no JSON.
+    Views do not raise: a body that cannot be decoded or parsed has no text, no nodes or no JSON.
 
     Args:
         response: the response.
         request: the request; ``response.request`` is not yet set in a downloader middleware.
         followed: the URLs that the site redirected this request to.
         unknown: what is not known of a saved page: ``"url"``, ``"status"``, ``"method"``,
-            ``"headers"``, ``"redirects"``. Response and request then have something in its place.
-        clock: tells seconds.
+            ``"headers"``, ``"redirects"``. Response and request then have a placeholder.
+        clock: returns seconds.
     """
 
     def __init__(
@@ -74,15 +74,15 @@ class Page:
         self.status = response.status
         self.url = response.url
         self.preparing = 0.0
-        """Seconds that its views have taken; they are the page's cost, not that of a condition."""
+        """Seconds that its views took to make. They count for the page, not for a condition."""
         self.is_too_large = False
-        """Whether its body was asked for, and is larger than what is judged."""
+        """Whether a condition needed its body, but the body is too large."""
         self._followed = followed
         self._clock = clock
         self._views: dict[Callable[[Page], Any], Any] = {}
 
     def view(self, make: Callable[[Page], T]) -> T:
-        """What *make* makes of this page; made once."""
+        """The result of *make* for this page, made only once."""
         if make not in self._views:
             before, started = self.preparing, self._clock()
             self._views[make] = make(self)
@@ -96,12 +96,12 @@ class Page:
 
     @property
     def redirects(self) -> Sequence[str]:
-        """Every URL that the site redirected this request to, also where this response leads."""
+        """Every URL that the site redirected this request to, including that of this response."""
         target = self.view(_target_of)
         return self._followed if target is None else [*self._followed, target]
 
     def header(self, name: str) -> list[str]:
-        """The values of the header *name*; bytes that are no UTF-8 are read as Latin-1."""
+        """The values of the header *name*. Bytes that are not UTF-8 are read as Latin-1."""
         return [_decode(value) for value in self.response.headers.getlist(name)]
 
     @property
@@ -121,7 +121,7 @@ class Page:
 
     @property
     def is_jsonp(self) -> bool:
-        """Whether its JSON is what a function is called with."""
+        """Whether its JSON is the argument of a function call (JSONP)."""
         return self.json is not NOT_JSON and _CALL.match(self.text or "") is not None
 
     @property
@@ -194,7 +194,7 @@ def _selector_of(page: Page) -> Selector | None:
             return response.selector
         # Scrapy < 2.18 reads other text as HTML, later ones guess: one way for all.
         return Selector(text=text, type="html")
-    except Exception:  # lxml is fed whatever a site sends
+    except Exception:  # lxml may raise anything for a hostile page
         return None
 
 
@@ -203,25 +203,25 @@ def _words_of(page: Page) -> str:
 
 
 def location_of(response: Response) -> str | None:
-    """Where *response*, if it is a 3xx, says that the page is."""
+    """The URL that *response* redirects to, if it is a 3xx."""
     location = response.headers.get("Location")
     if location is None or not 300 <= response.status < 400:
         return None
     try:
-        # Like Scrapy's RedirectMiddleware: the bytes are escaped as they are.
+        # Like Scrapy's RedirectMiddleware, escape the bytes as they are.
         return urljoin(response.url, safe_url_string(location))
     except ValueError:
         return None
 
 
 def _refresh_of(response: Response) -> str | None:
-    """Where the meta refresh of a page leads."""
+    """The URL that the meta refresh of a page leads to."""
     if not isinstance(response, HtmlResponse) or len(response.body) > MAX_BODY:
         return None
     try:
         # Scrapy remembers what it finds for its own middleware.
         seconds, url = get_meta_refresh(response, ("script", "noscript"))
-    except Exception:  # the page is whatever a site sends
+    except Exception:  # the page may be hostile
         return None
     leads_on = seconds is not None and seconds <= _MAX_REFRESH_DELAY and is_web(url)
     return url if leads_on else None

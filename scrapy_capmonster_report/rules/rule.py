@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _LOOKED_UP: Final = (Domains, Status)
-"""The conditions that :class:`Rules` looks up."""
+"""The conditions by which :class:`Rules` looks rules up."""
 
 _REMEMBERED: Final = 1024
 """Hosts with a status whose rules are remembered."""
@@ -43,11 +43,11 @@ Of the processor: on a busy machine others take time, too.
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Rule:
-    """What a refused answer looks like on some site.
+    """What a rejected answer looks like on some site.
 
     Args:
         name: the label in logs and stats.
-        kind: the kind of captcha, for a task that does not say; ``None`` if the rule does not.
+        kind: the kind of captcha, for tasks without a known type; ``None`` if not given.
         conditions: all must hold; the cheapest first.
     """
 
@@ -63,7 +63,7 @@ class Rule:
 
     @property
     def domains(self) -> frozenset[str] | None:
-        """The only domains that the rule is for; ``None`` if it is for any."""
+        """The domains that the rule is for; ``None`` if it is for any."""
         for condition in self.conditions:
             if isinstance(condition, Domains):
                 return condition.domains
@@ -89,7 +89,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one condition says of a response.
+    """The result of one condition for a response.
 
     Args:
         key: the condition's key.
@@ -107,7 +107,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What one rule says of a response; ``dataclasses.asdict`` makes JSON of it.
+    """The result of one rule for a response; ``dataclasses.asdict`` makes JSON of it.
 
     ``matched`` is ``None`` if it cannot be told from what is known.
     """
@@ -127,7 +127,7 @@ class Rules:
         rules: the rules.
         judges: whether responses are judged at all; ``False`` for the rule set ``"callbacks"``.
         spider: for the log.
-        clock: tells seconds; tests give another one.
+        clock: returns seconds.
     """
 
     def __init__(
@@ -190,7 +190,7 @@ class Rules:
         redirects: Sequence[str] = (),
         on_error: OnError,
     ) -> Rule | None:
-        """Like :meth:`match`, for a 3xx that is not followed: by its ``redirect`` rules alone."""
+        """Like :meth:`match`, for a 3xx that is not followed: only ``redirect`` rules count."""
         page = Page(response, request, redirects, clock=self._clock)
         candidates = self._candidates(authority_of(page.url), page.status)
         return self._first([rule for rule in candidates if rule.sees_redirects], page, on_error)
@@ -277,7 +277,7 @@ class Rules:
 
 
 def plain(value: object) -> Any:
-    """A condition's value as JSON knows it: a callable is shown by its name."""
+    """A condition's value in types that JSON has: a callable becomes its name."""
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

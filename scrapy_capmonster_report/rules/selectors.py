@@ -1,4 +1,4 @@
-"""CSS and XPath selectors: checked when the crawl starts, asked whether they select anything."""
+"""CSS and XPath selectors, checked when the crawl starts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 CSS: Final = "a CSS selector, with Scrapy's ::text and ::attr(name), or a list of them"
 XPATH: Final = "an XPath 1.0 expression, with Scrapy's has-class(), re: and set:, or a list of them"
 
-# XPath 1.0's, and what parsel adds.
+# The functions of XPath 1.0, and those of parsel.
 _FUNCTIONS: Final = (
     *("boolean", "ceiling", "comment", "concat", "contains", "count", "false", "floor", "id"),
     *("lang", "last", "local-name", "name", "namespace-uri", "node", "normalize-space", "not"),
@@ -38,7 +38,7 @@ class Query:
 
     Args:
         html: the XPath for pages of HTML.
-        xml: the XPath for pages of XML, where it differs: names have case there.
+        xml: the XPath for pages of XML, if it differs: names are case-sensitive there.
     """
 
     def __init__(self, html: str, xml: str | None = None) -> None:
@@ -47,7 +47,7 @@ class Query:
         self._any = {kind: f"boolean({xpath})" for kind, xpath in self._xpath.items()}
 
     def selects(self, page: Selector) -> bool:
-        """Whether it selects a node of *page*, or is true where it is an expression."""
+        """Whether it selects a node of *page*, or is true if it is an expression."""
         try:
             return bool(page.xpath(self._any[page.type])[0].root)
         except Exception:  # an extension function may raise anything, a regex in the page too
@@ -62,7 +62,7 @@ def parse_css(value: str) -> Query:
     """The query for a CSS selector, Scrapy's ``::text`` and ``::attr()`` included.
 
     Raises:
-        RuleError: it is no CSS selector, or uses what Scrapy does not know.
+        RuleError: it is not a CSS selector, or uses something that Scrapy does not support.
     """
     try:
         return Query(HTMLTranslator().css_to_xpath(value), GenericTranslator().css_to_xpath(value))
@@ -74,7 +74,7 @@ def parse_xpath(value: str) -> Query:
     """The query for an XPath expression, Scrapy's functions and namespaces included.
 
     Raises:
-        RuleError: it is no XPath, or uses a function, variable or prefix that Scrapy does not know.
+        RuleError: it is not XPath, or uses an unknown function, variable or prefix.
     """
     page = Selector("<html></html>", type="html")
     _try(page, value, value, value)
@@ -92,7 +92,7 @@ def _try(page: Selector, query: str, part: str, whole: str) -> None:
     except (ValueError, re.error) as error:
         reason = str(error).removeprefix("XPath error: ").removesuffix(f" in {query}")
         problem = f"{show(whole)} is a bad XPath expression: {reason} in {show(part)}"
-        raise RuleError(problem, XPATH, _function_meant(part)) from None
+        raise RuleError(problem, XPATH, _suggestion(part)) from None
     except Exception:  # a function that the user registered, and that this page does not suit
         return
 
@@ -108,8 +108,8 @@ def _parts(xpath: str) -> Iterator[str]:
             yield name[0]
 
 
-def _function_meant(xpath: str) -> str | None:
-    """The function that is nearest to the first unknown one in *xpath*."""
+def _suggestion(xpath: str) -> str | None:
+    """The function with the closest name to the first unknown one in *xpath*."""
     for name in _NAME.finditer(_LITERAL.sub("", xpath)):
         called = name[0][:-1].strip()
         if name["call"] and called not in _OPERATORS and called not in _FUNCTIONS:
@@ -118,7 +118,7 @@ def _function_meant(xpath: str) -> str | None:
 
 
 def _closing(masked: str, start: int) -> int:
-    """Where the parenthesis that was opened before *start* has been closed."""
+    """The position after the parenthesis that was opened before *start*."""
     depth = 1
     while depth:
         depth += {"(": 1, ")": -1}.get(masked[start], 0)

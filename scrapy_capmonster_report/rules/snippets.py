@@ -1,4 +1,4 @@
-"""What was found on a page, cut to what fits on a line."""
+"""Snippets of a page that fit on a line."""
 
 from __future__ import annotations
 

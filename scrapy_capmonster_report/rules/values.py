@@ -1,4 +1,4 @@
-"""The forms of a value that many conditions share: any of a list, strings, regexes."""
+"""Types of values that several conditions share: lists, strings, regexes."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ Search: TypeAlias = Callable[[str], "re.Match[str] | None"]
 """The ``search`` method of a compiled regex."""
 
 MAX_SEARCHED: Final = 250_000
-"""Characters of a text in which a regex with ``*``, ``+`` or ``{n,}`` is searched.
+"""How many characters of a text are searched with a regex that has ``*``, ``+`` or ``{n,}``.
 
-Two of them in one regex may look at each pair of places in the text, three at each triple: of a
-page of 5 MB that is minutes or years, in which the whole crawl stands still.
+A regex with two of them may try every pair of positions in the text, one with three every triple.
+For a page of 5 MB that takes minutes or years, and blocks the whole crawl.
 """
 
 REGEX: Final = "a Python regex as a str, or a list of them"
 
 
 def options(value: object, allowed: str) -> Sequence[object]:
-    """What a value stands for: itself, or any of a list.
+    """The options of a value: itself, or the items of a list.
 
     Raises:
         RuleError: the list is empty.
@@ -38,26 +38,26 @@ def options(value: object, allowed: str) -> Sequence[object]:
 
 
 def mapping(value: object, allowed: str) -> Mapping[Any, object]:
-    """The dict that a value must be.
+    """The value, which must be a dict.
 
     Raises:
-        RuleError: it is none.
+        RuleError: it is not a dict.
     """
     if isinstance(value, Mapping):
         return value
-    raise RuleError(f"{show(value)} is no dict", allowed)
+    raise RuleError(f"{show(value)} is not a dict", allowed)
 
 
 def strings(value: object, allowed: str) -> list[str]:
-    """Like :func:`options`, where each must be a str that says something.
+    """Like :func:`options`, each of which must be a non-blank str.
 
     Raises:
-        RuleError: one is no str, or blank.
+        RuleError: one is not a str, or is blank.
     """
     found = []
     for option in options(value, allowed):
         if not isinstance(option, str):
-            raise RuleError(f"{show(option)} is no str", allowed)
+            raise RuleError(f"{show(option)} is not a str", allowed)
         if not option.strip():
             raise RuleError(f"{show(option)} is empty", allowed)
         found.append(option)
@@ -69,10 +69,10 @@ def searches(value: object, *, empty: bool = False) -> tuple[Search, ...]:
 
     Args:
         value: a regex or a list of them.
-        empty: whether the regex ``""`` says something.
+        empty: whether the regex ``""`` is allowed.
 
     Raises:
-        RuleError: one is no regex, or empty where that would match every page.
+        RuleError: one is not a regex, or is empty where that would match every page.
     """
     return tuple(_compile(option, empty) for option in options(value, REGEX))
 
@@ -87,14 +87,14 @@ def first_match(regexes: Iterable[Search], texts: Sequence[str]) -> re.Match[str
 
 
 def parse_name(value: object) -> str:
-    """The name of a rule; it becomes part of a stat's name and of lines in the log.
+    """The name of a rule. It becomes part of a stat's name and of log messages.
 
     Raises:
-        RuleError: it is no str, blank, or has characters that cannot be printed.
+        RuleError: it is not a str, is blank, or has unprintable characters.
     """
     if isinstance(value, str) and value.strip() and value.isprintable():
         return value
-    raise RuleError(f"{show(value)} is no name", "a str of printable characters")
+    raise RuleError(f"{show(value)} is not a name", "a str of printable characters")
 
 
 def _bounded(value: str, regex: re.Pattern[str]) -> Search:
@@ -105,7 +105,7 @@ def _bounded(value: str, regex: re.Pattern[str]) -> Search:
 
 def _compile(value: object, empty: bool) -> Search:
     if not isinstance(value, str):
-        raise RuleError(f"{show(value)} is no str", REGEX)
+        raise RuleError(f"{show(value)} is not a str", REGEX)
     if not value and not empty:
         raise RuleError("an empty regex matches every page", REGEX)
     try:

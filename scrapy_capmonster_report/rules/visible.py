@@ -1,4 +1,4 @@
-"""What a page shows: its elements without those that no visitor sees, and its words."""
+"""The visible elements and words of a page."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _UNSEEN_CLASS: Final = re.compile(
     r"(?:^|\s)(?:d-none|invisible|(?:is-|ng-|js-|u-|uk-|visually-)?(?:hidden|hide))(?:\s|$)"
 )
 _SEEN_CLASS: Final = re.compile(r"(?::|d-\w+-)(?:block|flex|grid|inline|table|visible)")
-"""Classes that hide something on small screens show it on others: ``hidden md:block``."""
+"""Classes such as ``hidden md:block`` hide an element on small screens only."""
 
 _TEMPLATE: Final = frozenset(("ng-if", "ng-show", "ng-message", "v-if", "v-show", "v-else"))
-"""What shows an element only if a script says so; where one has, Angular has left a class."""
+"""Attributes that show an element only if a script says so. Angular adds a class when it does."""
 
 BLOCKS: Final = frozenset(
     (
@@ -31,11 +31,11 @@ BLOCKS: Final = frozenset(
         *("summary", "table", "tbody", "td", "textarea", "tfoot", "th", "thead", "tr", "ul"),
     )
 )
-"""Elements that stand on lines of their own, or apart: their words are not those beside them."""
+"""Elements that separate their words from the words around them."""
 
 
 def is_unseen(element: Any) -> bool:
-    """Whether *element* is not shown, with all that is in it."""
+    """Whether *element* and its content are hidden."""
     if element.tag in _UNSEEN_TAGS:
         return True
     for name, value in element.items():
@@ -52,9 +52,9 @@ def is_unseen(element: Any) -> bool:
 
 
 def words_of(root: Any) -> str:
-    """The words that a page shows, white space folded; a block ends a word, ``<b>`` does not.
+    """The visible words of a page, with white space folded. A block ends a word, ``<b>`` does not.
 
-    One pass, however deep or long the page is.
+    One pass for a page of any depth and length.
     """
     parts: list[str] = []
     walker = etree.iterwalk(root, events=("start", "end", "comment", "pi"))

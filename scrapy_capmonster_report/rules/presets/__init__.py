@@ -1,11 +1,11 @@
-"""Ready rules for captchas and software that many sites run, used by name.
+"""Ready-made rules for captchas and widespread software, used by name.
 
-Only marks that speak of the answer itself: what a site says of an expired, missing or reused
-answer, of a wrong key or of a blocked address is nobody's bad answer. Where a mark may mean
-either, the documentation says so, and the fairness checks (``reused``, ``stale``) do the rest.
+A preset only looks for marks that say that the answer itself is wrong. An expired, missing or
+reused answer, a wrong key or a blocked address is not the answer's fault. If a mark may mean
+either, the documentation says so, and the fairness checks (``reused``, ``stale``) decide.
 
-The ``catalogue`` has the presets, made of ``marks``. ``evidence`` asks a page for them: ``places``
-of errors on a page, members for errors in JSON (``answers``), and what ``messages`` mean, by
+The ``catalogue`` has the presets, made of ``marks``. ``evidence`` looks for marks on a page:
+``places`` finds errors on a page, ``answers`` errors in JSON, and ``messages`` understands them by
 ``words`` in many languages.
 """
 

@@ -1,4 +1,4 @@
-"""What a JSON answer says of a submission, and where: its members for errors, not its data."""
+"""Finds error messages in a JSON answer: in its members for errors, not in its data."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 _MAX_DEPTH: Final = 7
 _MAX_MEMBERS: Final = 40
-"""Members of a dict; one with more is data."""
+"""A dict with more members is data."""
 
 _MAX_ITEMS: Final = 20
-"""Items of a list; one with more is data."""
+"""A list with more items is data."""
 
 _MAX_SAYINGS: Final = 200
 
@@ -29,7 +29,7 @@ _ERROR = re.compile(
 
 _SIDE = re.compile("^(?:description|name|title|text|info|reason|hint)$")
 _MAIN = re.compile("err|code|status|success|^ok$|message|msg|result|fail")
-"""Members that say that it is an error; without one of them :data:`_SIDE` may be of anything."""
+"""Members that mark an error. Without one of them, :data:`_SIDE` may mean anything."""
 
 _ERRORS = re.compile("errors?$|fields$|violations$|^messages?$|validation|^detail")
 """Members whose members are fields."""
@@ -62,7 +62,7 @@ class Saying(NamedTuple):
     Args:
         path: the names of the members down to it.
         text: the text.
-        is_placed: whether a member on the way, or one beside it, names a captcha's field.
+        is_placed: whether a member on that path, or next to it, is named like a captcha's field.
     """
 
     path: tuple[str, ...]
@@ -83,7 +83,7 @@ class Saying(NamedTuple):
 
     @property
     def is_another_matter(self) -> bool:
-        """Whether it speaks of a captcha that is missing or expired, or of a lock."""
+        """Whether it says that a captcha is missing or expired, or that the user is locked out."""
         kinds = matters(self.text)
         if self.is_placed or names_captcha(self.text):
             return not kinds.isdisjoint(("missing", "late", "limit")) and not self.rejects
@@ -101,7 +101,7 @@ def rejects_as_code(text: str) -> bool:
 
 
 def sayings(document: Any) -> list[Saying]:
-    """What *document* says in members for errors; a document that says more than a few is data."""
+    """The error messages of *document*. A document with many of them is data."""
     found = []
     for saying in _walk(document, (), False, True):
         found.append(saying)
@@ -111,7 +111,7 @@ def sayings(document: Any) -> list[Saying]:
 
 
 def succeeded(document: Any) -> bool:
-    """Whether a JSON answer says at its root that all went well."""
+    """Whether the root of a JSON answer says that the request succeeded."""
     if not isinstance(document, dict):
         return False
     status = str(document.get("status")).lower()
@@ -147,7 +147,7 @@ def _walk(value: Any, path: tuple[str, ...], is_placed: bool, is_error: bool) ->
                 continue
             below_errors = bool(path) and bool(_ERRORS.search(path[-1].lower()))
             names_error = names_errors(key) or below_errors or _is_field(name)
-            # One member of any name may wrap the answer.
+            # A single member of any name may wrap the answer.
             if names_error or (isinstance(item, dict) and len(path) < 2):
                 yield from _walk(item, (*path, key), is_placed or _is_field(name), names_error)
 

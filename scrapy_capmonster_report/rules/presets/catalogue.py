@@ -1,4 +1,4 @@
-"""The presets: which marks a rejection has. ``docs/presets.md`` says more of each."""
+"""The presets: which marks a rejection has. ``docs/presets.md`` describes each of them."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ _SERVICES: Final = {
     ),
     "geetest": (
         PresetRule(
-            # Many an API says "fail" and why; GeeTest sends its arguments along, or names one.
+            # Many APIs answer "fail" with a reason. GeeTest also sends its arguments, or names one.
             member(
                 "`result: fail` with a reason of GeeTest's that speaks of no age and no reuse",
                 "[@, *][] | [?result == 'fail' && type(reason) == 'string' && reason && ("
@@ -95,7 +95,7 @@ _SERVICES: Final = {
 
 
 def _form(value: str, css: str, kind: str = "image") -> PresetRule:
-    # Selectors last: where there is no such error they need not be asked.
+    # Selectors last: without such an error they are not needed.
     return PresetRule((CAPTCHA_ERROR, *element(value, css)), kind)
 
 

@@ -1,4 +1,4 @@
-"""What a page shows or says of a rejected captcha answer: looked up once for all presets."""
+"""Evidence of a rejected captcha answer on a page, searched once for all presets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..page import Page
 
 _MAX_SCRIPT: Final = 100_000
-"""Characters of a script that is read as JSON, or for its ``alert()``."""
+"""How many characters of a script are read as JSON, or searched for an ``alert()``."""
 
 _MAX_LONE: Final = 5000
 """Bytes of a page that shows nothing but a message."""
@@ -41,7 +41,7 @@ NOT_THE_ANSWER: Final = (
     *("missing-remoteip", "invalid-remoteip", "not-using-dummy-passcode"),
     *("captcha-required", "rqkey-mismatch", "response-already-used"),
 )
-"""The codes that speak of the answer's age, of its reuse, of the site's keys or of the service."""
+"""Error codes about the age or reuse of the answer, the site's keys, or the captcha service."""
 
 _CODES = re.compile(
     f"(?<![a-z-])({'|'.join(sorted((*REFUSED, *NOT_THE_ANSWER), key=len, reverse=True))})(?![a-z-])"
@@ -62,12 +62,12 @@ _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})|\\(.)")
 
 
 def sight(page: Page) -> Sight:
-    """What a page of HTML shows."""
+    """The errors and captchas that a page of HTML shows."""
     return Sight() if page.selector is None else Reader(page.selector.root).sight
 
 
 def document(page: Page) -> Any:
-    """The JSON of an answer: its body, or all that a browser shows of it, in ``pre``."""
+    """The JSON of an answer: its body, or the text of ``pre`` if a browser rendered it."""
     if page.json is not NOT_JSON or page.selector is None:
         return page.json
     body = page.selector.root.find("body")
@@ -77,14 +77,14 @@ def document(page: Page) -> Any:
     return _parsed(child.text)
 
 
-def said(page: Page) -> list[Saying]:
-    """What the JSON of an answer says in members for errors."""
+def json_messages(page: Page) -> list[Saying]:
+    """The error messages in the JSON of an answer."""
     answer = page.view(document)
     return [] if answer is NOT_JSON or succeeded(answer) else sayings(answer)
 
 
 def said_in_scripts(page: Page) -> list[Saying]:
-    """What scripts of JSON in a page say in members for errors."""
+    """The error messages in scripts of JSON in a page."""
     if page.selector is None:
         return []
     scripts = islice(page.selector.root.iter("script"), _MAX_SCRIPTS)
@@ -108,8 +108,8 @@ def _parsed(text: str | None) -> Any:
 
 
 def fragments(page: Page) -> list[Sight]:
-    """What the markup inside a JSON answer shows."""
-    markup = [saying.text for saying in page.view(said) if _MARKUP.search(saying.text)]
+    """The errors and captchas that markup inside a JSON answer shows."""
+    markup = [saying.text for saying in page.view(json_messages) if _MARKUP.search(saying.text)]
     return [
         Reader(Selector(text=f"<body>{text}", type="html").root).sight
         for text in markup[:_MAX_FRAGMENTS]
@@ -117,8 +117,8 @@ def fragments(page: Page) -> list[Sight]:
 
 
 def json_error(page: Page) -> str | None:
-    """What the JSON of an answer says of a rejected captcha answer."""
-    found = page.view(said)
+    """The message about a rejected captcha answer in the JSON of an answer."""
+    found = page.view(json_messages)
     if page.view(siteverify_codes).intersection(NOT_THE_ANSWER):
         return None
     if any(saying.is_another_matter for saying in found):
@@ -127,7 +127,7 @@ def json_error(page: Page) -> str | None:
 
 
 def script_error(page: Page) -> str | None:
-    """What a script of JSON in a page says of a rejected captcha answer."""
+    """The message about a rejected captcha answer in a script of JSON in a page."""
     found = page.view(said_in_scripts)
     if any(saying.is_another_matter for saying in found):
         return None
@@ -163,8 +163,8 @@ def error_on(seen: Sight, most: About = About.ITS_PLACE) -> str | None:
     """The error among those *seen* that says that a captcha answer was wrong.
 
     Args:
-        seen: what a page shows.
-        most: what may make it one about a captcha.
+        seen: the errors and captchas that a page shows.
+        most: what may relate an error to a captcha.
     """
     level = About.ITS_WORDS
     if seen.captcha and not seen.has_other_code:
@@ -191,7 +191,7 @@ def error_on(seen: Sight, most: About = About.ITS_PLACE) -> str | None:
 
 
 def _is_the_cause(other: Error, error: Error) -> bool:
-    """Whether another error, of an age or a limit, may be why the answer was rejected."""
+    """Whether another error, about age or a limit, may be the reason for the rejection."""
     if other is error:
         return False
     kinds = matters(other.text)
@@ -217,13 +217,13 @@ def other_error(page: Page) -> str | None:
 
 def siteverify_codes(page: Page) -> frozenset[str]:
     """The codes of a ``siteverify`` call that the site relays, in JSON or as an error."""
-    texts = [saying.text for saying in page.view(said)]
+    texts = [saying.text for saying in page.view(json_messages)]
     texts += [_QUOTED.sub("", error.text) for error in page.view(sight).errors]
     return frozenset(code for text in texts for code in _CODES.findall(text))
 
 
 def alerts(page: Page) -> list[str]:
-    """The messages that scripts of a page show at once, without asking anything before."""
+    """The messages that scripts of a page show immediately and unconditionally."""
     if page.selector is None:
         return []
     found = []
@@ -252,7 +252,7 @@ def _unescaped(text: str) -> str:
 
 
 def human_error(page: Page) -> str | None:
-    """The one sentence of Simple Cloudflare Turnstile, where WordPress stops with it."""
+    """The message of Simple Cloudflare Turnstile, if it is all that WordPress shows."""
     for error in page.view(sight).errors:
         if "wp-die" in error.place.get("class", "") and _HUMAN.search(error.text.lower()):
             return error.text

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 _MAX_SHORT_PAGE: Final = 1500
-"""Characters that a page shows, at most, that is all about one error."""
+"""A page that shows only an error has at most so many characters."""
 
 _MAX_SHORT_BODY: Final = 100_000
 
@@ -32,7 +32,7 @@ def _first_error(page: Page) -> str | None:
 
 
 def _first_saying(page: Page) -> str | None:
-    return next(map(str, page.view(evidence.said)), None)
+    return next(map(str, page.view(evidence.json_messages)), None)
 
 
 def _submission(page: Page) -> str | None:
@@ -111,7 +111,7 @@ ALERT: Final = Mark("a script that shows at once that the captcha is wrong", evi
 
 
 def codes(*refused: str) -> tuple[Mark, Mark]:
-    """The marks that the site relays one of the codes *refused*, and no code of another matter."""
+    """The marks that the site relays one of the codes *refused*, and none of another meaning."""
 
     def find(page: Page) -> str | None:
         return ", ".join(sorted(page.view(evidence.siteverify_codes) & {*refused})) or None
@@ -151,7 +151,7 @@ def literal(text: str) -> tuple[Mark]:
 
     def find(page: Page) -> str | None:
         found = [error.text for error in page.view(evidence.sight).errors]
-        found += [saying.text for saying in page.view(evidence.said)]
-        return next((said for said in found if fold(said).rstrip(".") == wanted), None)
+        found += [saying.text for saying in page.view(evidence.json_messages)]
+        return next((text for text in found if fold(text).rstrip(".") == wanted), None)
 
     return (Mark(f"the error “{text}”", find),)

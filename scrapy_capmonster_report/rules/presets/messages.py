@@ -1,7 +1,7 @@
-"""What a message means: whether it says that a captcha answer was wrong, in any of the languages.
+"""Decides whether a message says that a captcha answer was wrong, in many languages.
 
-A message says so in one sentence: with a word for the captcha (unless its place says that it is
-about the captcha) and a word for *wrong*, and without a word that makes it another matter.
+Such a message has, in one sentence, a word for the captcha (unless its place relates it to the
+captcha) and a word for *wrong*, and no word that gives it another meaning.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_LENGTH: Final = 300
-"""Characters of a message; what is longer is an article."""
+"""The most characters of a message. A longer text is an article."""
 
 _MIN_SHARED: Final = 5
-"""Characters of a phrase that makes a message another matter whatever its language is."""
+"""A phrase with so many characters gives a message another meaning in any language."""
 
 _ANSWER_FIRST: Final = frozenset(("zh",))
-"""Languages whose everyday word for a code means the captcha if no other code is named."""
+"""Languages whose common word for a code means the captcha if no other code is named."""
 
 _VERDICTS: Final = ("wrong", "failed")
 _MATTERS: Final = ("late", "limit", "other", "theirs")
 _UNMISTAKABLE: Final = ("late", "limit", "theirs")
-"""Matters that a long word speaks of whatever the language is, also in another sentence."""
+"""Kinds of words that count in any language, and in any sentence of the message."""
 
 _MAX_GAP: Final = 60
-"""Characters between the two halves of a phrase such as ``not … correctly``."""
+"""The most characters between the two halves of a phrase such as ``not … correctly``."""
 
 _LETTERS: Final = str.maketrans("\u2019\u02bc`\u0131đłø", "'''idlo")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -43,7 +43,7 @@ _QUOTED = re.compile(r"“[^”]*”|«[^»]*»|„[^“”]*[“”]|\"[^\"]*\"
 
 
 class About(IntEnum):
-    """What makes a message one about a captcha."""
+    """What relates a message to a captcha."""
 
     ITS_WORDS = 1
     """It says *captcha*."""
@@ -52,7 +52,7 @@ class About(IntEnum):
     ITS_PLACE_HAS_ONE = 3
     """It says *captcha*, or speaks of a code, characters or a picture beside one."""
     ITS_PLACE = 4
-    """Whatever it says: it stands in the captcha's own place."""
+    """Its place: it is next to the captcha's field, so it needs no word for the captcha."""
 
 
 class _Meaning(NamedTuple):
@@ -88,7 +88,7 @@ def rejects(text: str, about: About) -> bool:
 
 
 def matters(text: str) -> set[str]:
-    """The other matters that *text* speaks of, by unmistakable words."""
+    """The other meanings of *text*, by unmistakable words."""
     return {
         found.meaning.kind
         for sentence in _sentences(text[:MAX_LENGTH])
@@ -98,7 +98,7 @@ def matters(text: str) -> set[str]:
 
 
 def names_captcha(text: str) -> bool:
-    """Whether *text* says *captcha*, in whatever spelling."""
+    """Whether *text* says *captcha*, in any spelling."""
     return any(found.meaning.kind == "captcha" for found in _find(fold(text)))
 
 
@@ -108,7 +108,7 @@ def _sentences(text: str) -> Iterator[str]:
 
 
 def _unless_it_is_a_name(quotation: re.Match[str]) -> str:
-    """What is quoted, if it is the name of a field; a sentence is somebody else's."""
+    """The quoted text if it is the name of a field, but not if it is a sentence."""
     quoted = fold(quotation[0][1:-1])
     return " " if any(found.meaning.kind in _VERDICTS for found in _find(quoted)) else quoted
 
@@ -123,21 +123,23 @@ def _rejects(sentence: str, found: list[_Found], beside: list[_Found], about: Ab
     if about >= About.ITS_PLACE or any(item.meaning.kind == "captcha" for item in found):
         return bool(verdicts)
     wrong = {item.meaning.language for item in verdicts if item.meaning.kind == "wrong"}
-    coded = wrong & {item.meaning.language for item in found if item.meaning.kind == "code"}
+    code_languages = wrong & {
+        item.meaning.language for item in found if item.meaning.kind == "code"
+    }
     if about >= About.ITS_PLACE_HAS_ONE:
-        return bool(coded)
-    return about >= About.ITS_ANSWER and not coded.isdisjoint(_ANSWER_FIRST)
+        return bool(code_languages)
+    return about >= About.ITS_ANSWER and not code_languages.isdisjoint(_ANSWER_FIRST)
 
 
 def _is_another_matter(item: _Found, languages: set[str]) -> bool:
-    """Whether a phrase makes a message in one of *languages* another matter."""
+    """Whether a phrase gives a message in one of *languages* another meaning."""
     kind, language = item.meaning.kind, item.meaning.language
     is_unmistakable = kind in _UNMISTAKABLE and item.end - item.start >= _MIN_SHARED
     return kind in _MATTERS and (is_unmistakable or language in languages or language == "en")
 
 
 def _takes_back(item: _Found, verdicts: list[_Found], languages: set[str], sentence: str) -> bool:
-    """Whether a phrase says that nothing was sent, that all went well, or *if*."""
+    """Whether a phrase says that nothing was sent, that the request succeeded, or *if*."""
     kind, language = item.meaning.kind, item.meaning.language
     if language not in languages and language != "en":
         return False
@@ -188,7 +190,7 @@ def _goes_on(one: str, other: str) -> bool:
 
 
 _SPACELESS: Final = "\u0590"
-"""From here on scripts write words without spaces, or with articles and prepositions in front."""
+"""Scripts from here on write words without spaces, or attach articles and prepositions to them."""
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Where a page speaks of a rejected answer: its errors and its captcha, found in one pass."""
+"""Finds the errors and the captcha on a page, in one pass."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_ERRORS: Final = 200
-"""Texts of errors; a page with more is a list and says nothing of an answer."""
+"""A page with more texts of errors is a list, and says nothing about an answer."""
 
 MAX_MARKED: Final = 2000
 """Elements that are marked as errors, empty ones included; likewise."""
@@ -23,13 +23,13 @@ _MAX_DISTANCE: Final = 4
 """Levels from a text up to the element that is marked as an error, or to the captcha's group."""
 
 MAX_FIELDS: Final = 3
-"""Fields in an element that is marked as an error; one with more is a form."""
+"""An element that is marked as an error is a form if it has more fields."""
 
 _MAX_SCANNED: Final = 200
-"""Elements of a group that are searched for fields."""
+"""How many elements of a group are searched for fields."""
 
 _MAX_TEXT: Final = 4 * MAX_LENGTH
-"""Characters of a text that are read, white space included."""
+"""How many characters of a text are read, including white space."""
 
 
 _MARKED = re.compile(
@@ -47,10 +47,10 @@ _RED = re.compile(
 _QUOTES: Final = frozenset(
     ("blockquote", "button", "label", "legend", "option", "pre", "select", "textarea", "svg")
 )
-"""What is in them is a label, or what somebody else said."""
+"""Elements that contain a label or a quotation."""
 
 _OTHERS_WORDS: Final = frozenset(("blockquote", "code", "option", "pre", "q", "samp", "textarea"))
-"""What is in them is quoted even if they are marked as errors."""
+"""Elements that contain a quotation even if they are marked as errors."""
 
 _EMPHASES: Final = frozenset(("em", "i"))
 _INLINE_QUOTES: Final = _EMPHASES | {"a", "cite", "code", "dfn", "kbd", "q", "samp"}
@@ -83,7 +83,7 @@ class Error(NamedTuple):
     Args:
         text: the text.
         place: the nearest element around it that is marked as an error.
-        item: the item of a list that it stands in, if it does.
+        item: the item of a list that contains it, if any.
     """
 
     text: str
@@ -93,7 +93,7 @@ class Error(NamedTuple):
 
 @dataclass
 class Sight:
-    """What a page shows of errors and captchas."""
+    """The errors and captchas that a page shows."""
 
     errors: list[Error] = field(default_factory=list)
     fields: int = 0
@@ -268,7 +268,7 @@ def name_of(element: Any) -> str:
 
 
 def _shown(element: Any) -> str:
-    """The beginning of an element, to be read by people."""
+    """The beginning of an element, for people to read."""
     told = [(name, element.get(name)) for name in ("class", "id", "name", "src")]
     attributes = "".join(f' {name}="{value[:60]}"' for name, value in told if value)
     return f"<{element.tag}{attributes}>"
@@ -284,10 +284,10 @@ def fields_in(place: Any) -> int:
 
 
 def is_captchas_own(element: Any) -> bool:
-    """Whether an error stands in the captcha's own place, so that it need not name it.
+    """Whether an error belongs to the captcha by its place, so that it need not name the captcha.
 
-    The element of the error is called like the captcha's field, or the nearest group around it has
-    the captcha's fields only, or the list of errors stands before the captcha's field or after it.
+    Its element is named like the captcha's field, or the nearest group around it has no other
+    fields than the captcha's, or the list of errors is right before or after the captcha's field.
     """
     attributes = " ".join(
         element.get(name, "") for name in ("id", "class", "for", "data-valmsg-for")
@@ -309,7 +309,7 @@ def is_captchas_own(element: Any) -> bool:
 
 
 def _fields_in(group: Any) -> bool | None:
-    """Whether the fields in *group* are a captcha's, all of them; ``None`` if it has none."""
+    """Whether all fields in *group* belong to a captcha; ``None`` if it has no fields."""
     is_captcha, others = False, 0
     for element in islice(group.iter("*"), _MAX_SCANNED):
         tag, kind = element.tag, element.get("type", "").lower()

@@ -1,4 +1,4 @@
-"""What a preset is: rules made of marks, each of which can be said in words."""
+"""Presets are rules made of marks, each with a description in words."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 class Mark(Condition):
-    """Something that a preset looks for on a page, said in words.
+    """Something that a preset looks for on a page.
 
     Args:
-        value: what it is.
-        find: what stands there, or ``None``.
-        instead: what stands there in its place, or ``None``; only to explain.
-        absent: whether it must not be there.
-        needs: what it needs to know, beside the body.
+        value: its description.
+        find: returns what it finds on the page, or ``None``.
+        instead: returns what the page has instead, or ``None``; only for explanations.
+        absent: whether it must be absent.
+        needs: what it needs to know besides the body.
     """
 
     key = "mark"
@@ -55,9 +55,9 @@ class PresetRule:
     """One way in which a preset recognises a rejection.
 
     Args:
-        marks: all must be there; the cheapest first.
+        marks: all must be on the page; the cheapest first.
         kind: the kind of captcha, ``""`` if it may be any.
-        conditions: those of users' rules, which are asked before.
+        conditions: conditions as in users' rules, which are checked first.
     """
 
     marks: tuple[Mark, ...] = ()

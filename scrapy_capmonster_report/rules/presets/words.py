@@ -1,4 +1,4 @@
-"""The words with which software speaks of captcha answers, read from ``words.ini`` when needed."""
+"""The words of messages about captcha answers, read from ``words.ini`` when needed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Phrase(NamedTuple):
-    """Words of one kind in one language, as they stand in ``words.ini``."""
+    """Words of one kind in one language, from ``words.ini``."""
 
     language: str
     kind: str
@@ -21,7 +21,7 @@ class Phrase(NamedTuple):
 
 @cache
 def phrases() -> tuple[Phrase, ...]:
-    """Every phrase of every language; the file says what the kinds are."""
+    """Every phrase of every language. The file explains the kinds."""
     return tuple(_read())
 
 
