@@ -227,7 +227,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[int, str]]:
         (coded("ERROR_IP_NOT_ALLOWED"), logging.ERROR, ["this crawl", "account's settings"]),
         (BAN, logging.ERROR, ["600 seconds", "ERROR_IP_BANNED"]),
         (STRIKE, logging.WARNING, ["60 seconds", "WRONG_CAPTCHA_ID", "createTask"]),
-        (coded("ERROR_ZERO_BALANCE"), logging.WARNING, ["60 seconds", "top it up"]),
+        (coded("ERROR_ZERO_BALANCE"), logging.WARNING, ["60 seconds", "Top it up"]),
     ],
 )
 def test_one_line_says_why_sending_stops_and_what_to_do(
