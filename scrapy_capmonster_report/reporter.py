@@ -114,8 +114,6 @@ class Reporter:
         self._closing = False
         self._on_closed: list[Deferred[None]] = []
 
-    # -- what the site said --------------------------------------------------------------------
-
     def passed(self, request: Request, attempt: Attempt) -> None:
         """Note that the site accepted the answer that *request* submitted."""
         task = self._task(request, attempt)
@@ -229,8 +227,6 @@ class Reporter:
 
     def _debug(self, message: str, *args: object) -> None:
         logger.debug(message, *args, extra=self._log_extra, stacklevel=2)
-
-    # -- opening and closing -------------------------------------------------------------------
 
     def open(self, rules: Sequence[str]) -> None:
         """Open the ledger, and recover reports that other crawls left; the crawl does not wait.
