@@ -229,11 +229,7 @@ class Reporter:
         logger.debug(message, *args, extra=self._log_extra, stacklevel=2)
 
     def open(self, rules: Sequence[str]) -> None:
-        """Open the ledger, and recover reports that other crawls left; the crawl does not wait.
-
-        Args:
-            rules: their names, for the log.
-        """
+        """Open the ledger, recover what other crawls left, and log the names of the *rules*."""
         self._ledger_opened = self.ledger.open(self._recovered)
         more = [f"and {len(rules) - _MAX_NAMED} more"] if len(rules) > _MAX_NAMED else []
         logger.info(
@@ -272,6 +268,7 @@ class Reporter:
     async def _close(self) -> None:
         closes_at = self._clock.now() + self._settings.close_timeout
         # Even a short crawl sends the reports that another one left.
+        # A short crawl also sends what another one left.
         self._ledger_opened.addTimeout(
             self._settings.close_timeout, self._reactor, onTimeoutCancel=lambda *_: None
         )
