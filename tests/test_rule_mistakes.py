@@ -506,7 +506,7 @@ ANY_JSON = st.recursive(
 
 @settings(deadline=None)
 @given(ANY_JSON, st.sampled_from([lambda value: value, lambda value: [value], json.dumps]))
-def test_whatever_is_written_there_is_rules_or_a_mistake(value: Any, write: Any) -> None:
+def test_any_value_is_either_rules_or_a_mistake(value: Any, write: Any) -> None:
     page = HtmlResponse("https://shop.example/", body=b"<p>Wrong</p>", encoding="utf-8")
     try:
         rules = compile_rules(write(value))

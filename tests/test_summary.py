@@ -112,7 +112,7 @@ def figures(passed: int = 0, *, rule: str = "wrong", **rejected: int) -> dict[st
 
 
 @pytest_twisted.ensureDeferred
-async def test_two_sites_two_types_and_known_refusals(
+async def test_two_sites_two_types_and_known_rejections(
     ledger: str, sites: Any, serve: Any, api: Any
 ) -> None:
     settings = {
@@ -294,7 +294,7 @@ async def test_a_table_at_80_columns_with_rules_and_reasons(
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_rise_is_told_in_the_log_the_stats_a_signal_and_the_summary(
+async def test_an_increase_is_in_the_log_the_stats_a_signal_and_the_summary(
     ledger: str, summary: Any, serve: Any, api: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = {
@@ -375,7 +375,7 @@ class Hears(Customer):
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_crawl_ends_with_a_table_of_the_sites_that_refused(
+async def test_a_crawl_ends_with_a_table_of_the_sites_that_rejected(
     serve: Any, api: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     port = serve(verdicts).port
