@@ -330,6 +330,14 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
         ["page.html", "--rules", "mistake.json"],
         "mistake.json: rule 1 ('a'), key 'statsu': there is no such key here",
     ),
+    "the rule set callbacks": (
+        ["page.html", "-s", "CAPMONSTER_REPORT_RULES=callbacks"],
+        "the rule set 'callbacks' judges no page; give --rules FILE.json or --preset NAME.",
+    ),
+    "the rule set callbacks as a preset": (
+        ["page.html", "--preset", "callbacks"],
+        "the rule set 'callbacks' judges no page",
+    ),
     "a preset that is none": (
         ["page.html", "--preset", "mediawki"],
         "--preset: rule 1: there is no preset 'mediawki'",

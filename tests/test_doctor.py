@@ -482,6 +482,9 @@ class ShopSpider(scrapy.Spider):
         rules.write_text('[{"name": "in a file", "status": 403}]')
         found = offline(capfd, {RULES: []}, "--rules", str(rules))["rules"]
         assert (found["ok"], found["found"]) == (True, "in a file.")
+        rules.write_text('["callbacks"]')
+        found = offline(capfd, {RULES: []}, "--rules", str(rules))["rules"]
+        assert (found["ok"], found["found"]) == (True, "Only accept() and reject().")
         ran = run(capfd, "doctor", "--offline", "--rules", f"{rules}.none", settings=SETTINGS)
         assert "cannot read" in ran.complaint
 

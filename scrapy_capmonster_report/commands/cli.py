@@ -114,6 +114,10 @@ def rules_and_settings(command: Command, args: argparse.Namespace) -> tuple[Rule
             rules = compile_rules(crawler.settings.get(SETTING), spider=spider)
         except ValueError as error:
             raise UsageError(str(error)) from error
+    if not rules.judges:
+        raise UsageError(
+            "the rule set 'callbacks' judges no page; give --rules FILE.json or --preset NAME."
+        )
     if not rules:
         raise UsageError(
             f"there are no rules. Set {SETTING} in a project, or give --rules FILE.json or "
@@ -130,8 +134,9 @@ def rules_named(args: argparse.Namespace, spider: Spider | None) -> Rules | None
     """
     if not (args.rules or args.preset):
         return None
-    in_file = _read(_text_of(args.rules), spider, str(args.rules)) if args.rules else ()
-    return Rules((*in_file, *_read(args.preset, spider, "--preset")))
+    in_file = _read(_text_of(args.rules), spider, str(args.rules)) if args.rules else Rules()
+    presets = _read(args.preset, spider, "--preset")
+    return Rules((*in_file, *presets), judges=in_file.judges and presets.judges)
 
 
 def crawler_of(command: Command, spider: str | None) -> Crawler:
