@@ -408,7 +408,7 @@ async def test_rows_that_are_old_are_forgotten_and_their_totals_stay(tmp_path: P
         ("sqlite:{folder}/none.sqlite", "there is no ledger"),
         ("{folder}/none.sqlite", "there is no ledger"),
         ("{folder}", "there is no ledger"),
-        ("{folder}/diary.txt", "is not a ledger that can be read: file is not a database"),
+        ("{folder}/diary.txt", "is not a readable ledger: file is not a database"),
         ("redis://:pass-word@127.0.0.1:9/0", "redis://127.0.0.1:9/0 cannot be read"),
     ],
 )

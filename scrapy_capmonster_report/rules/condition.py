@@ -177,7 +177,9 @@ class Headers(Condition):
 
     key = "headers"
     needs = frozenset({"headers"})
-    _ALLOWED = "a dict of header name to regex or list of them; the regex '' means: is there"
+    _ALLOWED = (
+        "a dict of header name to regex or list of them; the regex '' means that the header exists"
+    )
 
     def __init__(self, value: object, spider: Spider | None) -> None:
         super().__init__(value, spider)

@@ -255,7 +255,7 @@ class Rules:
     def _say_slow(self, rule: Rule, page: Page, seconds: float) -> None:
         self._say_once(
             f"rule {rule.name}",
-            "The rule %r took %d ms on %s, and the crawl stood still for as long. See "
+            "The rule %r took %d ms on %s, and blocked the crawl for as long. See "
             '"What makes a rule slow" in the documentation of rules (logged once for each rule)',
             rule.name,
             round(seconds * 1000),
