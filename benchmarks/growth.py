@@ -27,7 +27,7 @@ NEVER = "no page says this"
 ASKED = ("for this site and status: url", "for this site and status: text")
 """The rules that are asked one by one."""
 REJECTED_IN = 50
-"""One answer in so many is refused: the queue grows as well."""
+"""One answer in so many is rejected: the queue grows as well."""
 
 
 async def with_rules() -> Lines:
@@ -71,8 +71,8 @@ async def with_tasks() -> tuple[Lines, Lines]:
                 ways["process_response"].append(
                     seconds_a_call(middleware.process_response, [(r, seen) for r in requests])
                 )
-                refused = [(request,) for request in requests[::REJECTED_IN]]
-                ways["reject"].append(seconds_a_call(middleware.reject, refused))
+                rejected = [(request,) for request in requests[::REJECTED_IN]]
+                ways["reject"].append(seconds_a_call(middleware.reject, rejected))
                 done += size
             for name, seconds in ways.items():
                 # Those just before this size; once in a while a dict grows, which one chunk in

@@ -74,11 +74,11 @@ class Watched(Shop):
         from scrapy_capmonster_report import CapMonsterReportMiddleware
 
         middleware = self.crawler.get_downloader_middleware(CapMonsterReportMiddleware)
-        refused = response()
+        rejected = response()
         for _ in range(0, self.queued, HANDED_OVER_AT_ONCE):
             for _ in range(HANDED_OVER_AT_ONCE):
                 request = submit(middleware)
-                middleware.process_response(request, refused)
+                middleware.process_response(request, rejected)
                 middleware.reject(request)
             await maybe_deferred_to_future(deferLater(reactor, 0.001))
 
@@ -108,7 +108,7 @@ async def stalls() -> Row:
     best = {name: min(values) for name, values in found.items()}
     return Row(
         "reactor stall at the 99th percentile, 10,000 reports queued, SQLite ledger, "
-        "every response refused",
+        "every answer rejected",
         "no plugin",
         5,
         best["ours"] - best["none"],

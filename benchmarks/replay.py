@@ -39,7 +39,7 @@ WORDS = ("kettle", "loom", "blanket", "wool", "tea", "iron", "copper", "captcha"
 
 
 def write(folder: Path, pages: int) -> None:
-    """Write a cache as a crawl does; every 50th page is a refusal."""
+    """Write a cache as a crawl does; every 50th page is a rejection."""
     rng = random.Random(20260)
     storage = FilesystemCacheStorage(Settings({"HTTPCACHE_DIR": str(folder)}))
     fingerprinter = SimpleNamespace(
@@ -118,7 +118,7 @@ def main() -> None:
             command = [sys.executable, __file__, "--one", way, str(cache)]
             runs = (subprocess.check_output(command) for _ in range(args.repeat))
             seconds, megabytes, found = min(json.loads(run) for run in runs)
-            print(f"{way}: {seconds:.1f} s, {megabytes} MB, {found} of {args.pages} refused")
+            print(f"{way}: {seconds:.1f} s, {megabytes} MB, {found} of {args.pages} rejected")
 
 
 if __name__ == "__main__":

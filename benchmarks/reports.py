@@ -84,10 +84,10 @@ async def ours(middleware: Any, reports: int) -> Cost:
     """Hand over all at once, and wait for the last outcome."""
     from scrapy_capmonster_report.signals import report_finished
 
-    refused = response()
+    rejected = response()
     requests = [submit(middleware) for _ in range(reports)]
     for request in requests:
-        middleware.process_response(request, refused)
+        middleware.process_response(request, rejected)
     left, all_done = reports, Deferred()
 
     def finished(outcome: Any) -> None:

@@ -1,4 +1,4 @@
-"""What people write today to report refused answers: middlewares of a few lines."""
+"""What people write today to report rejected answers: middlewares of a few lines."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Rival:
     def from_crawler(cls, crawler: Any) -> Any:
         return cls(crawler.settings["CAPMONSTER_API_URL"])
 
-    def is_refused(self, request: Request, response: Response) -> bool:
+    def is_rejected(self, request: Request, response: Response) -> bool:
         return "taskId" in request.meta and re.search(WRONG, response.text) is not None
 
     def body(self, request: Request) -> dict[str, Any]:
@@ -50,7 +50,7 @@ class Blocking(Rival):
         self.session = requests.Session()
 
     def process_response(self, request: Request, response: Response) -> Response:
-        if self.is_refused(request, response):
+        if self.is_rejected(request, response):
             self.session.post(self.url, json=self.body(request), timeout=10)
         return response
 
@@ -61,7 +61,7 @@ class Awaiting(Rival):
     async def process_response(self, request: Request, response: Response) -> Response:
         from scrapy.utils.defer import maybe_deferred_to_future
 
-        if self.is_refused(request, response):
+        if self.is_rejected(request, response):
             answer = await maybe_deferred_to_future(
                 treq.post(self.url, json=self.body(request), timeout=10)
             )
@@ -82,7 +82,7 @@ class Spawning(Rival):
         self.tasks: set[Any] = set()
 
     def process_response(self, request: Request, response: Response) -> Response:
-        if self.is_refused(request, response):
+        if self.is_rejected(request, response):
             report = self.client.report_incorrect_token_async(request.meta["taskId"])
             task = asyncio.ensure_future(report)
             self.tasks.add(task)

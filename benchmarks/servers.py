@@ -33,7 +33,7 @@ def server(kind: str, *, delay: float = 0.0) -> Iterator[str]:
     """The URL of a server that runs meanwhile.
 
     Args:
-        kind: ``site``, which refuses what is asked below ``/refused``, or ``api``.
+        kind: ``site``, which rejects requests below ``/refused``, or ``api``.
         delay: seconds before it answers.
     """
     process = subprocess.Popen(

@@ -28,7 +28,7 @@ class Shop(scrapy.Spider):
     Args:
         site: its URL.
         pages: how many.
-        one_in: one answer in so many is refused.
+        one_in: one answer in so many is rejected.
     """
 
     name = "shop"
@@ -115,8 +115,8 @@ async def scene(title: str, one_in: int, delay: float, limit: float) -> list[Row
 
 async def rows() -> list[Row]:
     return [
-        *await scene("one response in ten refused, API at 200 ms", 10, 0.2, 0.97),
-        *await scene("every response refused, API at once", 1, 0.0, 0.80),
+        *await scene("one answer in ten rejected, API at 200 ms", 10, 0.2, 0.97),
+        *await scene("every answer rejected, API at once", 1, 0.0, 0.80),
     ]
 
 

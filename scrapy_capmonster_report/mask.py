@@ -17,7 +17,7 @@ occurs in many pages."""
 
 
 _OPTIONS: Final = "__nocache"
-"""What a ``clientKey`` may end in, and what is no part of the account key."""
+"""A suffix that a ``clientKey`` may have, which is not part of the account key."""
 
 
 def account_key(client_key: str) -> str:

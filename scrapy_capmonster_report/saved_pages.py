@@ -1,13 +1,13 @@
-"""Keeps some of the pages that were judged, so that a user can look at them and try rules on them.
+"""Saves some of the judged pages, so that a user can look at them and try rules on them.
 
 Pages become files in ``rejected/SITE/RULE/`` and ``passed/SITE/`` below the folder, where
 ``scrapy capmonster check`` and ``replay`` read them. The folders ``refused/`` and ``accepted/``
-belong to the user: moving a page there says what to expect of it.
+belong to the user: moving a page there tells ``replay`` what to expect.
 
-``NAME.html``, ``.json`` or ``.txt`` holds the body as the rules saw it, decompressed;
-``NAME.meta.json`` holds what else is known of it. The fuller a folder is, the more another page
-must differ from those in it (see :func:`_is_wanted`), so that a rejected page that no rule matches
-is among the pages that passed.
+``NAME.html``, ``.json`` or ``.txt`` holds the body as the rules saw it, decompressed.
+``NAME.meta.json`` holds everything else. The more pages a folder has, the more a new page must
+differ from them (see :func:`_is_wanted`). So a rejection that no rule matches is probably among the
+pages that passed.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PAGES_PER_LEVEL: Final = 5
-"""After so many more pages in a folder, a page must differ in more (see :func:`_is_wanted`)."""
+"""After so many further pages in a folder, a new one must differ more (see :func:`_is_wanted`)."""
 
 MAX_PAGES: Final = 1000
-"""Pages that one crawl keeps."""
+"""The most pages that one crawl saves."""
 
 MAX_BYTES: Final = 100 * 1024 * 1024
-"""Bytes of the pages that one crawl keeps, and so of those that wait to be written."""
+"""The most bytes of pages that one crawl saves, and so of those that wait to be written."""
 
 MAX_PAGE_BYTES: Final = 2 * 1024 * 1024
-"""A larger page is not kept: the rules might judge a truncated one differently."""
+"""A larger page is not saved: the rules might judge a truncated one differently."""
 
 META_SUFFIX: Final = ".meta.json"
 
@@ -57,28 +57,28 @@ RESPONSE_CLASSES: Final[Mapping[str, type[Response]]] = {
     kind.__name__: kind
     for kind in (Response, TextResponse, HtmlResponse, XmlResponse, JsonResponse)
 }
-"""What ``class`` in ``NAME.meta.json`` may be: it decides which conditions can hold."""
+"""The values of ``class`` in ``NAME.meta.json``, which decides which conditions can hold."""
 
 _SUFFIXES: Final = {HtmlResponse.__name__: ".html", JsonResponse.__name__: ".json"}
 
 _SECRET_HEADERS: Final = frozenset({"cookie", "set-cookie", "authorization", "proxy-authorization"})
 
 _MAX_NAME: Final = 60
-"""Characters of a site's or a rule's name in the name of its folder."""
+"""The most characters of a site's or a rule's name in the name of its folder."""
 
 _TITLE: Final = re.compile(rb"<title[^>]{0,100}>([^<]{0,200})", re.IGNORECASE)
 _TITLE_WITHIN: Final = 10_000
-"""Bytes of a page in which its title is looked for."""
+"""How many bytes of a page are searched for its title."""
 
 
 class SavedPages:
-    """Keeps pages in the folder ``CAPMONSTER_REPORT_SAVE_REJECTED``; does nothing without one.
+    """Saves pages in the folder ``CAPMONSTER_REPORT_SAVE_REJECTED``; does nothing without one.
 
     Files are written in a thread, one after the other. If one cannot be written, that is logged
     once and no more pages are kept.
 
     Args:
-        folder: where, or ``""``.
+        folder: the folder, or ``""``.
         mask: removes secrets from what is written.
         token: tells the files of this crawl from those of others.
         log_extra: what log records carry.
@@ -139,7 +139,7 @@ class SavedPages:
         self._lock.run(self._write, path, self._mask.body(response.body), meta)
 
     def close(self, timeout: float) -> Deferred[None]:
-        """Keep no more pages, and wait up to *timeout* seconds for those that are being written."""
+        """Save no more pages, and wait up to *timeout* seconds for those that are being written."""
         self._on = False
         all_written: Deferred[None] = self._lock.run(lambda: None)
         all_written.addTimeout(timeout, self._reactor, onTimeoutCancel=self._out_of_time)
@@ -160,19 +160,19 @@ class SavedPages:
         self._on = False
         self._gave_up = True
         logger.warning(
-            "Cannot write the pages that %s asks for (%s: %s). No more pages are saved.",
-            SAVE_REJECTED,
+            "No more pages are saved, because one cannot be written (%s: %s). Check %s.",
             type(failure.value).__name__,
             failure.getErrorMessage(),
+            SAVE_REJECTED,
             extra=self._log_extra,
         )
 
     def _out_of_time(self, *_: object) -> None:
         self._gave_up = True
         logger.warning(
-            "Closing no longer waits for the pages that %s asks for: %d are not written",
-            SAVE_REJECTED,
+            "%d pages (%s) could not be written before the crawl ended.",
             len(self._lock.waiting) + 1,
+            SAVE_REJECTED,
             extra=self._log_extra,
         )
 
@@ -182,9 +182,9 @@ class SavedPages:
 
 
 def _write(path: Path, body: bytes, meta: bytes) -> set[str]:
-    """Write a page if its folder still wants it, and return the names of the pages there.
+    """Write a page if it is wanted in its folder, and return the names of the pages there.
 
-    The page appears after its ``.meta.json``, and as a whole.
+    Its ``.meta.json`` is written first, and the page appears as a whole.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     files = os.listdir(path.parent)
@@ -205,7 +205,7 @@ def _write(path: Path, body: bytes, meta: bytes) -> set[str]:
 
 
 def _write_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner can read (on Windows: whoever can read the folder)."""
+    """Write a file that only its owner can read (on Windows: all who can read the folder)."""
     with open(path, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
         file.write(content)
 
@@ -215,7 +215,7 @@ def _kind_of(response: Response) -> str:
     title = _TITLE.search(response.body, 0, _TITLE_WITHIN)
     words = re.split(rb"[\s/]+", response.url.partition("?")[0].encode(errors="replace"))
     words += title[1].split() if title else ()
-    # What has a digit in it is probably a number, an id or a date.
+    # A part with a digit is probably a number, an id or a date.
     look = crc32(b" ".join(word for word in words if not re.search(rb"\d", word)))
     length = len(response.body)
     return f"{response.status}-{length.bit_length()}-{look:08x}-{length}"
@@ -224,9 +224,9 @@ def _kind_of(response: Response) -> str:
 def _is_wanted(name: str, names: Collection[str]) -> bool:
     """Whether the page *name* differs enough from the pages *names* in its folder.
 
-    The first :data:`PAGES_PER_LEVEL` are always kept. Then as many that differ in anything that
-    :func:`_kind_of` names, then as many that differ even if the exact length is ignored, then
-    path and title, then size.
+    The first :data:`PAGES_PER_LEVEL` are always wanted. Then as many that differ in anything that
+    :func:`_kind_of` names, then as many that differ even without the exact length, then without
+    path and title, then without size.
     """
     parts = name.split("-")
     compared = max(0, len(parts) - len(names) // PAGES_PER_LEVEL)

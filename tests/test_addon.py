@@ -182,7 +182,7 @@ async def observed(
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_refusal_that_a_rule_found_and_its_report(serve: Any, api: Any) -> None:
+async def test_a_rejection_that_a_rule_found_and_its_report(serve: Any, api: Any) -> None:
     observer, *_ = await observed(serve, api(), [captcha_meta("07", "ImageToTextTask")])
     (rejected,) = observer.rejected
     task = rejected["task"]
@@ -196,7 +196,7 @@ async def test_a_refusal_that_a_rule_found_and_its_report(serve: Any, api: Any) 
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_refusal_that_a_callback_found_and_its_report(serve: Any, api: Any) -> None:
+async def test_a_rejection_that_a_callback_found_and_its_report(serve: Any, api: Any) -> None:
     observer, *_ = await observed(serve, api(), [{"taskId": 7}], path="/unsure")
     (rejected,) = observer.rejected
     assert rejected["response"] is None
@@ -206,7 +206,7 @@ async def test_a_refusal_that_a_callback_found_and_its_report(serve: Any, api: A
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_refusal_without_a_usable_task(serve: Any, api: Any) -> None:
+async def test_a_rejection_without_a_usable_task(serve: Any, api: Any) -> None:
     observer, *_ = await observed(serve, api(), [{"taskId": "seven"}, {}])
     (rejected,) = observer.rejected
     assert rejected["task"] is None
@@ -215,7 +215,7 @@ async def test_a_refusal_without_a_usable_task(serve: Any, api: Any) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_refusal_that_is_not_reported_is_a_refusal_all_the_same(
+async def test_a_rejection_whose_report_is_withheld_sends_the_signal_too(
     serve: Any, api: Any
 ) -> None:
     observer, _, stats = await observed(serve, api(), [{"taskId": 7}, {"taskId": 7}])
@@ -225,7 +225,7 @@ async def test_a_refusal_that_is_not_reported_is_a_refusal_all_the_same(
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_report_that_the_service_turned_down(serve: Any, api: Any) -> None:
+async def test_a_report_that_the_service_refused(serve: Any, api: Any) -> None:
     cloud = api(lambda endpoint, task_id, earlier: refused("WRONG_CAPTCHA_ID"))
     observer, *_ = await observed(serve, cloud, [{"taskId": 7}])
     (finished,) = observer.finished

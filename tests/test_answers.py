@@ -113,7 +113,7 @@ def test_a_service_in_trouble_is_asked_again(status: int, code: str) -> None:
 
 @pytest.mark.parametrize("status", [200, 307, 400, 401, 403, 429, 500, 503])
 @pytest.mark.parametrize("code", FINAL)
-def test_a_documented_code_counts_whatever_the_http_status(status: int, code: str) -> None:
+def test_a_documented_code_counts_with_any_http_status(status: int, code: str) -> None:
     assert read(status, error(code), "5") == refused(code, ERROR_CODES[code].reaction)
 
 

@@ -498,7 +498,7 @@ class ComesAgain(Login):
 
 @pytest_twisted.ensureDeferred
 @pytest.mark.parametrize("queue", ["MarshalFifoDiskQueue", "PickleFifoDiskQueue"])
-async def test_a_disk_queue_takes_whatever_becomes_of_a_request(
+async def test_a_disk_queue_takes_a_request_in_any_state(
     queue: str, serve: Any, api: Any, tmp_path: Any
 ) -> None:
     seen: list[str] = []

@@ -218,7 +218,7 @@ STORIES: dict[str, tuple[list[Event], list[Outcome | None], dict[str, int]]] = {
 @pytest_twisted.ensureDeferred
 @pytest.mark.parametrize("together", [True, False], ids=["in one batch", "one by one"])
 @pytest.mark.parametrize("story", STORIES)
-async def test_each_task_has_one_fate(story: str, together: bool, ledgers: Ledgers) -> None:
+async def test_each_task_has_one_status(story: str, together: bool, ledgers: Ledgers) -> None:
     entries, outcomes, statuses = STORIES[story]
     backend = await ledgers.run()
     if together:
@@ -314,7 +314,7 @@ async def test_the_history_tells_sites_types_ages_and_codes_apart(ledgers: Ledge
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_new_run_hears_what_is_usual_for_a_site(ledgers: Ledgers) -> None:
+async def test_a_new_run_knows_the_usual_rate_of_a_site(ledgers: Ledgers) -> None:
     backend = await ledgers.run()
     await backend.write(
         [
@@ -408,7 +408,7 @@ async def test_rows_that_are_old_are_forgotten_and_their_totals_stay(tmp_path: P
         ("sqlite:{folder}/none.sqlite", "there is no ledger"),
         ("{folder}/none.sqlite", "there is no ledger"),
         ("{folder}", "there is no ledger"),
-        ("{folder}/diary.txt", "is not a ledger that can be read: file is not a database"),
+        ("{folder}/diary.txt", "is not a readable ledger: file is not a database"),
         ("redis://:pass-word@127.0.0.1:9/0", "redis://127.0.0.1:9/0 cannot be read"),
     ],
 )

@@ -131,7 +131,7 @@ TestBalance.settings = settings(
 
 
 @pytest.mark.parametrize("listener_hands_over", [1, 3])
-def test_who_hears_of_an_outcome_may_hand_over_the_next_report(listener_hands_over: int) -> None:
+def test_on_finish_may_submit_the_next_report(listener_hands_over: int) -> None:
     """Handlers of signals may call ``reject()``: nothing may be lost or counted twice by that."""
     desk = Desk(lambda task_id, earlier: OK, concurrency=1, queue_size=3, max_age=10.0)
 

@@ -308,7 +308,7 @@ def leased(crawl: Crawl) -> Crawl:
     return crawl
 
 
-def test_a_crawl_that_is_heard_of_is_sure_of_its_claims(leased: Crawl) -> None:
+def test_a_crawl_that_calls_its_backend_is_sure_of_its_claims(leased: Crawl) -> None:
     for _ in range(40):
         leased.pass_time(RECOVER_SECONDS)
         assert leased.ledger.is_ours(leased.reports[1])
@@ -345,7 +345,7 @@ def test_a_crawl_that_was_silent_and_not_robbed_goes_on(leased: Crawl) -> None:
     assert leased.disk.statuses() == {"sent/accepted": 1}
 
 
-def test_nobody_takes_over_what_it_holds_itself(crawl: Crawl) -> None:
+def test_a_crawl_does_not_recover_its_own_claims(crawl: Crawl) -> None:
     """Row 42: the claim of this crawl was taken for a dead one's, and that of the taker too."""
     crawl.open()
     crawl.claim(1)

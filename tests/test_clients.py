@@ -323,7 +323,7 @@ class StandIn:
 
 
 @pytest.mark.parametrize("order", list(permutations([10, 20, 30])), ids=str)
-def test_ids_are_not_swapped_in_whatever_order_the_tasks_are_created(
+def test_ids_are_not_swapped_if_tasks_are_created_in_another_order(
     order: tuple[int, ...],
 ) -> None:
     async def story() -> Any:

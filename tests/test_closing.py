@@ -116,7 +116,7 @@ def test_closing_does_not_wait_for_what_will_not_happen_in_time(
 
 
 @pytest_twisted.ensureDeferred
-async def test_no_socket_is_left_behind_whatever_the_service_was_doing(wire: Any) -> None:
+async def test_no_socket_is_left_behind_by_any_state_of_the_service(wire: Any) -> None:
     """Row 19: the fixture looks for delayed calls, too."""
     behaviours = [says(), resets, hangs, stalls, drips, in_turn(resets, hangs)]
     desk = wire(by_task(dict(enumerate(behaviours * 4))), concurrency=8)
@@ -161,7 +161,7 @@ async def test_a_crawl_ends_within_its_close_timeout(
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_refusal_found_while_closing_and_after_it_is_accounted_for(
+async def test_a_rejection_found_while_closing_and_after_it_is_accounted_for(
     serve: Any, misbehave: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Row 20."""

@@ -259,7 +259,7 @@ class Callbacks(scrapy.Spider):
 
 @pytest.mark.parametrize("accepts", [False, True], ids=["only reject()", "accept() as well"])
 @pytest_twisted.ensureDeferred
-async def test_only_a_site_of_which_both_are_heard_has_a_rate(
+async def test_only_a_site_of_which_both_are_counted_has_a_rate(
     accepts: bool, serve: Any, api: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Over several crawls on one ledger; rejections come first, 41 of 99."""

@@ -278,7 +278,7 @@ CASES: dict[str, tuple[list[tuple[str, dict[str, Any]]], list[tuple[str, int]]]]
 
 
 @pytest_twisted.ensureDeferred
-async def test_exactly_the_refused_answers_are_reported_each_once(
+async def test_exactly_the_rejected_answers_are_reported_each_once(
     serve: Any, api: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     shop = serve(Shop().respond)
@@ -326,7 +326,7 @@ async def test_a_rejected_response_carries_the_flag_and_goes_on_unchanged(
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_cached_refusal_is_not_reported_and_does_not_use_up_the_answer(
+async def test_a_cached_rejection_is_withheld_and_does_not_use_up_the_answer(
     serve: Any, api: Any, tmp_path: Any
 ) -> None:
     shop = serve(Shop().respond)
@@ -449,7 +449,7 @@ async def test_a_page_asked_for_again_with_an_answer_was_not_asked_with_it_befor
 
 
 @pytest_twisted.ensureDeferred
-async def test_an_answer_that_was_used_where_nobody_was_to_look_has_been_used(
+async def test_an_answer_that_was_used_by_an_ignored_request_has_been_used(
     serve: Any, api: Any
 ) -> None:
     shop, cloud = serve(Shop().respond), api()

@@ -356,7 +356,7 @@ def test_the_limits_of_alerts_are_those_of_the_code() -> None:
         f"rejects {watch.STREAK} answers in a row",
         f"from {watch.STREAK_AT_CLOSE} in a row",
         f"no alert before {watch.MIN_BEFORE + watch.WINDOWS[0]} answers",
-        f"({watch.MIN_BEFORE} to know what is usual, {watch.WINDOWS[0]} to see that it changed)",
+        f"({watch.MIN_BEFORE} to know the usual rate, {watch.WINDOWS[0]} to see a change)",
         f"{', '.join(map(str, watch.WINDOWS[:-1]))} and {watch.WINDOWS[-1]} answers",
     ):
         assert said in text

@@ -97,7 +97,7 @@ def test_json_is_json(block: Block) -> None:
 
 
 @blocks("sh", "console")
-def test_commands_take_the_arguments_they_are_shown_with(block: Block) -> None:
+def test_commands_accept_the_arguments_in_the_examples(block: Block) -> None:
     command = Command()
     command.settings = Settings()
     parser = argparse.ArgumentParser()

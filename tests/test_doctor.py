@@ -400,7 +400,7 @@ class TestMiddlewares:
         project = make_project(tmp_path, f"ADDONS = {ADDONS}\nBOT_NAME = 'x'\nADDONS = {{}}")
         check = checks(run_scrapy(project, "doctor", "--json", "--offline"))["middlewares"]
         assert check["ok"] is False
-        assert "ADDONS = {} further down in settings.py" in check["advice"]
+        assert "look for ADDONS = {} further down in settings.py" in check["advice"]
 
 
 class TestClients:

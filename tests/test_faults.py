@@ -128,7 +128,7 @@ async def test_a_server_that_compresses_unasked_is_understood(wire: Any) -> None
     ],
     ids=["unknown", "10 kB", "control characters"],
 )
-async def test_an_unknown_code_is_a_refusal_and_is_shown_short_and_plain(
+async def test_a_report_refused_with_an_unknown_code_is_shown_short_and_plain(
     code: str, shown: str, serve: Any, misbehave: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Row 6."""
@@ -195,7 +195,7 @@ async def tried_until_too_old(desk: Any, reason: str, caplog: Any) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_where_nobody_listens_it_is_tried_until_the_report_is_too_old(
+async def test_without_a_listening_service_a_report_is_retried_until_it_is_too_old(
     wire: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Row 9."""

@@ -148,7 +148,7 @@ async def test_a_file_system_that_is_read_only(
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_file_that_somebody_has_locked(
+async def test_a_file_that_another_process_has_locked(
     serve: Any,
     api: Any,
     tmp_path: Path,

@@ -65,7 +65,7 @@ async def test_a_run_fails_if_too_much_is_rejected_or_more_than_it_used_to(
 
 
 @pytest_twisted.ensureDeferred
-async def test_an_increase_is_heard_of_while_the_crawl_runs(
+async def test_the_signal_of_an_increase_is_sent_while_the_crawl_runs(
     settings: dict[str, Any], serve: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings["EXTENSIONS"] = {"myproject.monitors.Watchman": 500}

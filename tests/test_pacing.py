@@ -263,7 +263,7 @@ def test_an_outage_is_two_lines(caplog: pytest.LogCaptureFixture) -> None:
     assert "connection lost" in why
 
 
-def test_an_api_that_flaps_is_one_story_and_an_outage_that_lasts_is_told(
+def test_an_api_that_flaps_is_logged_once_and_a_lasting_outage_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     g = pacing()

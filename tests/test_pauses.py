@@ -107,7 +107,7 @@ def test_an_unauthorised_report_is_refused_and_several_in_a_row_pause_sending(
     assert "Check CAPMONSTER_CLIENT_KEY" in warning
 
 
-def test_endless_refusals_with_an_unknown_code_pause_sending_with_one_warning(
+def test_reports_refused_with_an_unknown_code_pause_sending_with_one_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Row 32."""
@@ -248,7 +248,7 @@ NOW = 1_800_000_000.0
         (429, formatdate(NOW - 20, usegmt=True), 0.5),
     ],
 )
-def test_told_to_wait_all_senders_wait(status: int, retry_after: str, pause: float) -> None:
+def test_after_a_retry_after_all_senders_wait(status: int, retry_after: str, pause: float) -> None:
     """Row 11."""
     told = read_answer(status, b"", retry_after=retry_after, wall_now=NOW, secret="secret")
     desk = Desk(lambda task_id, earlier: told if earlier == 0 else OK, concurrency=2)
@@ -266,7 +266,7 @@ def test_told_to_wait_all_senders_wait(status: int, retry_after: str, pause: flo
     ["100000", "9" * 400, formatdate(NOW + 1e6, usegmt=True)],
     ids=["a day", "for ever", "a date"],
 )
-def test_nobody_makes_us_wait_for_longer_than_reports_live(retry_after: str) -> None:
+def test_retry_after_is_limited_to_the_lifetime_of_reports(retry_after: str) -> None:
     """Row 11."""
     desk = Desk(lambda task_id, earlier: OK if earlier else throttled(retry_after, NOW))
     desk.reject(1, 2, 3, 4, 5)
@@ -385,7 +385,7 @@ def test_a_probe_that_fails_reopens(probed: ReportAnswer) -> None:
     assert len(desk.api.sent) == MAX_STRIKES + 2
 
 
-def test_a_probe_with_any_other_refusal_resumes() -> None:
+def test_a_probe_that_is_refused_with_another_code_resumes() -> None:
     """Row 21: the service answers as it should, whatever it thinks of this task."""
     desk = half_open(ReportAnswer(Verdict.REFUSED, "ERROR_NEW"))
     desk.pass_time(30.0)

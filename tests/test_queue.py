@@ -23,7 +23,7 @@ from scrapy_capmonster_report.task import Kind, Task
 # -- row 14: more than the queue holds ------------------------------------------------------------
 
 
-def test_a_full_queue_drops_what_comes_and_makes_nobody_wait(
+def test_a_full_queue_drops_further_reports_and_does_not_block(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Row 14."""

@@ -130,7 +130,7 @@ async def test_a_redirect_is_seen_though_it_led_nowhere(
         ("/login?to=/login?to=/fine", {}),
     ],
 )
-async def test_a_redirect_that_tells_of_nothing_is_no_refusal(
+async def test_a_redirect_that_no_rule_matches_is_not_a_rejection(
     path: str, settings: dict[str, Any], serve: Any, api: Any
 ) -> None:
     cloud = api()
@@ -231,7 +231,7 @@ async def test_a_meta_refresh_to_a_page_seen_before_is_seen(serve: Any, api: Any
         "to a mailbox",
     ],
 )
-async def test_a_meta_refresh_is_no_refusal(
+async def test_a_meta_refresh_is_not_a_rejection(
     path: str, settings: dict[str, Any], meta: dict[str, Any], serve: Any, api: Any
 ) -> None:
     cloud = api()
@@ -280,7 +280,7 @@ class GoesOnWithout(Login):
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_redirect_without_a_task_is_nobodys(
+async def test_a_redirect_without_a_task_is_ignored(
     serve: Any, api: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     cloud = api()

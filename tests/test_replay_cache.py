@@ -239,7 +239,7 @@ class TestHttpCache:
         data.write_bytes(b"\0" * data.stat().st_size)
         ran = run(capfd, "replay", cache, "--rules", rules_file(tmp_path, WRONG), "--json")
         assert "shop.db#" in ran.complaint
-        assert "is not an entry of an HTTP cache that can be read: " in ran.complaint
+        assert "is not a readable entry of an HTTP cache: " in ran.complaint
 
 
 class RunsCode:

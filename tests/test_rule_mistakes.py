@@ -171,7 +171,9 @@ A_METHOD = "an HTTP method such as 'POST', or a list of them"
 A_STATUS = "an int from 100 to 999, a class such as '4xx', or a list of them"
 A_REGEX = "a Python regex as a str, or a list of them"
 A_DICT = "a dict of conditions, or a list of such dicts"
-HEADERS = "a dict of header name to regex or list of them; the regex '' means: is there"
+HEADERS = (
+    "a dict of header name to regex or list of them; the regex '' means that the header exists"
+)
 CSS = "a CSS selector, with Scrapy's ::text and ::attr(name), or a list of them"
 XPATH = "an XPath 1.0 expression, with Scrapy's has-class(), re: and set:, or a list of them"
 JMESPATH = "a JMESPath expression, or a list of them"
@@ -381,9 +383,9 @@ A_CALLBACK = "Allowed: the name of a spider's method, a path such as 'package.mo
         ("nowhere", "the spider 'captcha' has no method 'nowhere'", None),
         ("", "the spider 'captcha' has no method ''", None),
         ("threshold", "'threshold' is not callable", None),
-        ("parse_page", "'parse_page' yields, and what it returns is always true", None),
-        ("look", "'look' is async, and what it returns is always true", None),
-        ("stream", "'stream' is async, and what it returns is always true", None),
+        ("parse_page", "'parse_page' yields, so its result is always true", None),
+        ("look", "'look' is async, so its result is always true", None),
+        ("stream", "'stream' is async, so its result is always true", None),
         ("without_request", "'without_request' takes (response: 'Response') -> 'bool', not", None),
         ("json.decodr", "'json.decodr' cannot be loaded: NameError: ", "json.decoder"),
         ("no.such.module", "'no.such.module' cannot be loaded: ModuleNotFoundError: ", None),
@@ -506,7 +508,7 @@ ANY_JSON = st.recursive(
 
 @settings(deadline=None)
 @given(ANY_JSON, st.sampled_from([lambda value: value, lambda value: [value], json.dumps]))
-def test_whatever_is_written_there_is_rules_or_a_mistake(value: Any, write: Any) -> None:
+def test_any_value_is_either_rules_or_a_mistake(value: Any, write: Any) -> None:
     page = HtmlResponse("https://shop.example/", body=b"<p>Wrong</p>", encoding="utf-8")
     try:
         rules = compile_rules(write(value))

@@ -386,8 +386,8 @@ class TestSlowRules:
         for seconds[0] in (0.05, 0.06, 0.07):
             assert matched(judging, html()) is None
         assert caplog.messages == [
-            "The rule 'slow' took 60 ms on <200 https://shop.example/login>, and the crawl stood "
-            'still for as long. See "What makes a rule slow" in the documentation of rules (logged '
+            "The rule 'slow' took 60 ms on <200 https://shop.example/login>, and blocked the "
+            'crawl for as long. See "What makes a rule slow" in the documentation of rules (logged '
             "once for each rule)"
         ]
 

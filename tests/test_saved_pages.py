@@ -276,7 +276,7 @@ NAMES = [
 
 
 @pytest_twisted.ensureDeferred
-async def test_whatever_a_rule_is_called_its_pages_stay_in_the_folder_and_are_no_expectations(
+async def test_with_any_name_of_a_rule_its_pages_stay_in_the_folder_and_are_not_expectations(
     serve: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     rules = [{"name": name, "url": f"/{n}$"} for n, name in enumerate(NAMES)]

@@ -243,8 +243,7 @@ async def test_a_disk_that_hangs_holds_up_neither_the_crawl_nor_its_end_for_long
     assert reactor.seconds() - began < 10.0
     assert verdicts == dict.fromkeys(urls, "wrong")
     assert lines(caplog, logging.WARNING) == [
-        "Closing no longer waits for the pages that CAPMONSTER_REPORT_SAVE_REJECTED asks for: "
-        "200 are not written"
+        "200 pages (CAPMONSTER_REPORT_SAVE_REJECTED) could not be written before the crawl ended."
     ]
     busy_threads.set()
     await until(lambda: pages(tmp_path))

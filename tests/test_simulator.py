@@ -483,7 +483,7 @@ async def test_a_body_that_it_cannot_read(simulate: Callable[..., Simulator], bo
     ],
 )
 @pytest_twisted.ensureDeferred
-async def test_a_request_that_it_turns_away(
+async def test_a_request_that_it_refuses(
     simulate: Callable[..., Simulator], method: str, path: str, size: int, status: int
 ) -> None:
     simulator = simulate()

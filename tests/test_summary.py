@@ -112,7 +112,7 @@ def figures(passed: int = 0, *, rule: str = "wrong", **rejected: int) -> dict[st
 
 
 @pytest_twisted.ensureDeferred
-async def test_two_sites_two_types_and_known_refusals(
+async def test_two_sites_two_types_and_known_rejections(
     ledger: str, sites: Any, serve: Any, api: Any
 ) -> None:
     settings = {
@@ -294,7 +294,7 @@ async def test_a_table_at_80_columns_with_rules_and_reasons(
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_rise_is_told_in_the_log_the_stats_a_signal_and_the_summary(
+async def test_an_increase_is_in_the_log_the_stats_a_signal_and_the_summary(
     ledger: str, summary: Any, serve: Any, api: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = {
@@ -375,7 +375,7 @@ class Hears(Customer):
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_crawl_ends_with_a_table_of_the_sites_that_refused(
+async def test_a_crawl_ends_with_a_table_of_the_sites_that_rejected(
     serve: Any, api: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     port = serve(verdicts).port
@@ -465,9 +465,9 @@ def test_what_cannot_be_read_is_said_in_one_line(
         str(missing): f"there is no ledger {missing}",
         f"sqlite:{missing}": f"there is no ledger {missing}",
         str(tmp_path): f"there is no ledger {tmp_path / 'capmonster_report.sqlite'}",
-        str(text): f"{text} is not a ledger that can be read: file is not a database",
-        str(later): f"{later} is not a ledger that can be read: its schema has version 99",
-        str(empty): f"{empty} is not a ledger that can be read: no such table: total",
+        str(text): f"{text} is not a readable ledger: file is not a database",
+        str(later): f"{later} is not a readable ledger: its schema has version 99",
+        str(empty): f"{empty} is not a readable ledger: no such table: total",
         "redis://127.0.0.1:1/0": "redis://127.0.0.1:1/0 cannot be read: ",
         "redis://user:secret@127.0.0.1:1/0": "redis://127.0.0.1:1/0 cannot be read: ",
         "redis://:1/0": "It must be a URL like 'redis://USER:PASSWORD@HOST:PORT/DB'.",

@@ -102,7 +102,7 @@ def test_an_int_and_its_digits_are_the_same_task(task_id: int, zeros: str) -> No
 
 
 @given(st.one_of(st.text(), st.binary(), st.integers(), st.floats(), st.lists(st.integers())))
-def test_whatever_stands_there_is_an_id_or_is_none(value: Any) -> None:
+def test_any_value_is_either_an_id_or_none(value: Any) -> None:
     task_id = parse_task_id(value)
     assert task_id is None or 1 <= task_id <= LARGEST
 

@@ -168,7 +168,7 @@ def test_a_baseline_that_is_loaded_late_is_taken_as_earlier() -> None:
 # -- sites of which only rejections are heard ----------------------------------------------------
 
 
-def test_a_site_of_which_only_rejections_are_heard_has_no_rate_and_gives_no_alarm() -> None:
+def test_a_site_of_which_only_rejections_are_known_has_no_rate_and_no_alert() -> None:
     site = SiteWatch()
     site.load_baseline(0, 500)
     assert [site.rejects(by_rule=False) for _ in range(300)] == [None] * 300
@@ -177,7 +177,7 @@ def test_a_site_of_which_only_rejections_are_heard_has_no_rate_and_gives_no_alar
 
 
 @pytest.mark.parametrize("heard", ["accept()", "a rule", "an earlier crawl"])
-def test_once_an_accepted_answer_would_be_heard_of_it_is_watched(heard: str) -> None:
+def test_a_site_is_watched_once_accepted_answers_are_counted(heard: str) -> None:
     site = SiteWatch()
     if heard == "accept()":
         site.passes()
@@ -204,7 +204,7 @@ def test_earlier_crawls_do_not_count_in_this_one() -> None:
     ]
 
 
-def test_of_very_many_sites_the_least_recently_heard_of_is_forgotten() -> None:
+def test_of_very_many_sites_the_least_recently_used_is_forgotten() -> None:
     watch = RejectionWatch()
     for number in range(MAX_SITES):
         watch.site(f"site{number}.example").rejects()

@@ -143,6 +143,5 @@ def _unzip(content: bytes) -> bytes:
 
 def _unreadable(source: str, error: Exception) -> UsageError:
     return UsageError(
-        f"{source} is not an entry of an HTTP cache that can be read: "
-        f"{type(error).__name__}: {error}"
+        f"{source} is not a readable entry of an HTTP cache: {type(error).__name__}: {error}"
     )

@@ -86,8 +86,12 @@ def _verdict(page: SavedPage, explanations: list[Explanation]) -> dict[str, Any]
 
 
 def _show(console: Console, verdict: dict[str, Any], explanations: list[Explanation]) -> None:
-    said = {True: f"rejected ({verdict['rule']})", False: "no rule matches", None: "cannot be told"}
-    cli.print_line(console, f"{verdict['source']}: {said[verdict['rejected']]}", "bold")
+    verdicts = {
+        True: f"rejected ({verdict['rule']})",
+        False: "no rule matches",
+        None: "cannot be told",
+    }
+    cli.print_line(console, f"{verdict['source']}: {verdicts[verdict['rejected']]}", "bold")
     if verdict["rejected"] is None:
         cli.print_line(console, "Add what is unknown with --url, --status, --method or --header.")
     table = Table("rule", "condition", "value", "holds", "found")

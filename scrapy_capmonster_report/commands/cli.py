@@ -60,7 +60,7 @@ def add_spider_argument(parser: argparse.ArgumentParser) -> None:
 
 def add_page_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options for what saved pages do not say."""
-    group = parser.add_argument_group("what saved pages do not say (else it is unknown)")
+    group = parser.add_argument_group("for saved pages without a .meta.json")
     group.add_argument("--url", help="the URL of the response")
     group.add_argument("--status", metavar="N", type=int, help="its status")
     group.add_argument("--method", metavar="NAME", help="the request's method")

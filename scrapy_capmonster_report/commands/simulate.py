@@ -36,7 +36,7 @@ _OPTIONS: Final[tuple[tuple[str, type, str | None, str], ...]] = (
     ("delay", float, "SECONDS", "how long solving takes"),
     ("seed", int, "N", "the same seed makes the same answers wrong"),
     ("retention", float, "SECONDS", "how long a task is known after its creation"),
-    ("balance", float, "N", "what getBalance says; with 0 no task is created"),
+    ("balance", float, "N", "the balance; with 0 no task is created"),
 )
 """The arguments of ``Simulator`` that are options here."""
 
@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=planned,
         action="append",
         default=[],
-        help="what the next N reports are answered with, without N all: an errorCode such as "
+        help="the answer to the next N reports (without N: to all): an errorCode such as "
         "ERROR_IP_BANNED, http-503, hang, stall or reset; may be repeated, in this order",
     )
 
@@ -70,7 +70,9 @@ def planned(text: str) -> tuple[SimulatedAnswer, int | None]:
     """
     what, colon, times = text.partition(":")
     if colon and not re.fullmatch("0*[1-9][0-9]{0,8}", times):
-        raise argparse.ArgumentTypeError(f"{text!r}: after the colon must be a number, 1 or more")
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: the part after the colon must be a number, 1 or more"
+        )
     for pattern, make in _ANSWERS.items():
         if match := re.fullmatch(pattern, what):
             return make(match[1]), int(times) if colon else None

@@ -303,7 +303,7 @@ class BufferedLedger:
         _fire(self._on_closed)
 
     def _end(self) -> None:
-        """Buffer nothing more, and keep nobody waiting."""
+        """Buffer nothing more, and answer all claims that wait."""
         if self._has_ended:
             return
         self._has_ended = True

@@ -203,4 +203,4 @@ def read(path: Path, query: Query, now: float) -> tuple[list[Count], list[Alert]
         with closing(sqlite3.connect(uri, uri=True)) as database:
             return sql.read(database, query, now)
     except (sqlite3.Error, ValueError) as error:
-        raise ValueError(f"{path} is not a ledger that can be read: {error}") from error
+        raise ValueError(f"{path} is not a readable ledger: {error}") from error

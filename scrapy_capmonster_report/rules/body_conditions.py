@@ -1,4 +1,4 @@
-"""The conditions that ask about the body of a response: its text, words, nodes and JSON."""
+"""The conditions on the body of a response: its text, words, nodes and JSON."""
 
 from __future__ import annotations
 

@@ -42,9 +42,9 @@ def resolve(value: object, spider: Spider | None) -> Callable[..., Any]:
     # A callable object: look at the method of its class.
     for code in (function, getattr(function, "__call__", None)):  # noqa: B004
         if inspect.iscoroutinefunction(code) or inspect.isasyncgenfunction(code):
-            raise RuleError(f"{show(value)} is async, and what it returns is always true", ALLOWED)
+            raise RuleError(f"{show(value)} is async, so its result is always true", ALLOWED)
         if inspect.isgeneratorfunction(code):
-            raise RuleError(f"{show(value)} yields, and what it returns is always true", ALLOWED)
+            raise RuleError(f"{show(value)} yields, so its result is always true", ALLOWED)
     _check_arguments(value, function)
     return function
 

@@ -1,6 +1,6 @@
-"""What a condition is, and those that ask about what is around a body.
+"""The base class of conditions, and the conditions on everything but the body of a response.
 
-Those that ask about the body are in :mod:`.body_conditions`; :mod:`.conditions` has them all.
+Conditions on the body are in :mod:`.body_conditions`; :mod:`.conditions` has them all.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Condition(ABC):
 
     @abstractmethod
     def found(self, page: Page) -> str | None:
-        """What it found on *page*, or what stands there instead; ``None`` for nothing."""
+        """What it found on *page*, or what the page has instead; ``None`` for nothing."""
 
 
 class Domains(Condition):
@@ -177,7 +177,9 @@ class Headers(Condition):
 
     key = "headers"
     needs = frozenset({"headers"})
-    _ALLOWED = "a dict of header name to regex or list of them; the regex '' means: is there"
+    _ALLOWED = (
+        "a dict of header name to regex or list of them; the regex '' means that the header exists"
+    )
 
     def __init__(self, value: object, spider: Spider | None) -> None:
         super().__init__(value, spider)

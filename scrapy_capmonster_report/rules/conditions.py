@@ -60,7 +60,7 @@ class Unless(Condition):
 
 
 class Callback(Condition):
-    """A function of the user's says so; what it raises is passed on."""
+    """A function of the user returns something true. Its exceptions are passed on."""
 
     key = "callback"
     needs = frozenset({"url", "status"})  # what most functions look at, beside the body
@@ -95,13 +95,13 @@ CONDITIONS: Final[Mapping[str, type[Condition]]] = {
         Callback,
     )
 }
-"""Every condition by its key, in the order in which a rule asks them: the cheapest first."""
+"""Every condition by its key, in the order in which a rule checks them: the cheapest first."""
 
 
 def all_hold(conditions: Iterable[Condition], page: Page) -> bool | None:
     """Whether all *conditions* hold; ``None`` if that cannot be told from what is known.
 
-    One that does not hold decides, whatever the others need to know.
+    If one does not hold, the result is ``False``, even if others need to know more.
     """
     unknown = False
     for condition in conditions:
@@ -118,7 +118,7 @@ def compile_conditions(
     known: Mapping[str, type[Condition]],
     labels: Collection[str],
 ) -> tuple[Condition, ...]:
-    """The conditions that *written* asks for, the cheapest first.
+    """The conditions in *written*, the cheapest first.
 
     Args:
         written: a dict of keys to values.

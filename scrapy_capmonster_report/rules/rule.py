@@ -141,7 +141,7 @@ class Rules:
         self.judges = judges
         self._log_extra = {"spider": spider}
         self._clock = clock
-        self._said: set[str] = set()
+        self._logged: set[str] = set()
         self._rules = tuple(rules)
         self._anywhere: list[int] = []
         self._by_domain: dict[str, list[int]] = {}
@@ -199,8 +199,8 @@ class Rules:
         """Like :meth:`match`, for a page of which something may be unknown.
 
         Returns:
-            The first rule that matches whatever that is, or ``None``; and, without one, what would
-            have to be known to tell that none matches.
+            The first rule that certainly matches, or ``None``; and, without one, what must be known
+            to tell whether a rule matches.
         """
         missing: set[str] = set()
         for rule in self._rules:
@@ -255,7 +255,7 @@ class Rules:
     def _say_slow(self, rule: Rule, page: Page, seconds: float) -> None:
         self._say_once(
             f"rule {rule.name}",
-            "The rule %r took %d ms on %s, and the crawl stood still for as long. See "
+            "The rule %r took %d ms on %s, and blocked the crawl for as long. See "
             '"What makes a rule slow" in the documentation of rules (logged once for each rule)',
             rule.name,
             round(seconds * 1000),
@@ -263,8 +263,8 @@ class Rules:
         )
 
     def _say_once(self, what: str, message: str, *args: object) -> None:
-        if what not in self._said:
-            self._said.add(what)
+        if what not in self._logged:
+            self._logged.add(what)
             logger.warning(message, *args, extra=self._log_extra)
 
     def _look_up(self, authority: str, status: int) -> tuple[Rule, ...]:

@@ -191,7 +191,7 @@ async def test_an_answer_that_an_earlier_crawl_sent_is_reused_though_no_response
 @pytest_twisted.ensureDeferred
 @pytest.mark.parametrize("wrong", [frozenset(), {1}], ids=["right", "wrong"])
 @pytest.mark.parametrize("ledger", ["sqlite", "redis"])
-async def test_an_answer_that_another_worker_has_under_way_is_reused(
+async def test_an_answer_that_another_worker_has_in_flight_is_reused(
     ledger: str, wrong: Any, serve: Any, api: Any, tmp_path: Any
 ) -> None:
     """Two crawls share a ledger; the first one's response comes after the second's rejection."""

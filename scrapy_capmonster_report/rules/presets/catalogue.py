@@ -66,7 +66,7 @@ _SERVICES: Final = {
         PresetRule(
             # Many APIs answer "fail" with a reason. GeeTest also sends its arguments, or names one.
             member(
-                "`result: fail` with a reason of GeeTest's that speaks of no age and no reuse",
+                "`result: fail` with a reason of GeeTest's other than age or reuse",
                 "[@, *][] | [?result == 'fail' && type(reason) == 'string' && reason && ("
                 "captcha_args || contains(reason, 'pass_token') "
                 "|| contains(reason, 'captcha_output') || contains(reason, 'lot_number') "
@@ -175,7 +175,7 @@ _SOFTWARE: Final = {
         PresetRule((HUMAN_ERROR,), "token", {"status": 403, "method": "POST"}),
         PresetRule(
             member(
-                "Contact Form 7 objects to the field of Turnstile, and to no other",
+                "Contact Form 7 rejects only the field of Turnstile",
                 "length(invalid_fields[?field != 'cf-turnstile']) == `0` && "
                 "invalid_fields[].message",
             ),

@@ -60,7 +60,7 @@ def _answer(page: Page) -> str | None:
 
 
 JUDGED: Final = Mark(
-    "no missing page, no rate limit, no server in trouble", _judged, needs=("status",)
+    "not a missing page, a rate limit or a server error", _judged, needs=("status",)
 )
 SUBMISSION: Final = Mark(
     "a POST, or a GET that sends the captcha's field", _submission, needs=("method",)
@@ -74,7 +74,7 @@ WIDGET: Final = Mark(
     "the widget of a captcha service", lambda page: page.view(evidence.sight).widget or None
 )
 PICTURE: Final = Mark(
-    "an image captcha (a picture or a field that is called like one)",
+    "an image captcha (a picture or a field with such a name)",
     lambda page: page.view(evidence.sight).image or None,
 )
 SHORT_PAGE: Final = Mark("a short page without a form", _short)
@@ -125,7 +125,7 @@ def _other_codes(page: Page) -> str | None:
 
 
 _OTHER_CODES: Final = Mark(
-    "a code that speaks of the answer's age, of its reuse, or of the site's keys",
+    "a code about the answer's age, its reuse, or the site's keys",
     _other_codes,
     absent=True,
 )
