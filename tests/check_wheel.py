@@ -30,7 +30,10 @@ def main(dist: Path) -> None:
 def check_contents(wheel: Path) -> None:
     names = {name for name in ZipFile(wheel).namelist() if ".dist-info/" not in name}
     modules = {path.relative_to(ROOT).as_posix() for path in PACKAGE.rglob("*.py")}
-    data = {"py.typed", "insight/page.html", "ledger/redis.lua", "simulator/solutions.json"}
+    data = {
+        *("py.typed", "insight/page.html", "ledger/redis.lua", "ledger/sqlite.sql"),
+        *("rules/presets/words.ini", "simulator/solutions.json"),
+    }
     wanted = modules | {f"{PACKAGE.name}/{name}" for name in data}
     assert names == wanted, f"too much: {names - wanted}, missing: {wanted - names}"
 
