@@ -315,11 +315,14 @@ async def test_a_callback_that_takes_request_and_response_stops_the_crawl_before
             "TELNETCONSOLE_ENABLED": False,
         }
     )
-    with pytest.raises(ValueError, match="CAPMONSTER_REPORT_RULES") as raised:
+    with pytest.raises((ValueError, AttributeError)) as raised:
         await runner.crawl(Judges, requests=lambda spider: [])
-    message = str(raised.value)
+    # Scrapy 2.13 stumbles over its half-made engine, but shows why that is only half made.
+    error = raised.value if isinstance(raised.value, ValueError) else raised.value.__context__
+    assert isinstance(error, ValueError)
+    message = str(error)
+    assert "CAPMONSTER_REPORT_RULES" in message
     assert "'banned'" in message
-    assert "callback" in message
     assert "callback(response, request)" in message
 
 
