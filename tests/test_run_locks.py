@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_twisted
@@ -13,9 +14,6 @@ from test_backends import NOW, claim
 
 from scrapy_capmonster_report.ledger.locks import RunLocks
 from scrapy_capmonster_report.ledger.sqlite import SQLiteBackend
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -94,13 +92,14 @@ def test_a_run_may_end_while_another_one_begins(
     """Row 43: its lock goes between the look into the folder and the look at the file."""
     ending = path.parent / "ledger.sqlite.run-a.lock"
     ending.touch()
-    stat = os.stat
+    stat = Path.stat
 
-    def vanishes(looked_at: Any, **options: Any) -> Any:
-        if str(looked_at) == str(ending):
-            ending.unlink(missing_ok=True)
+    def vanishes(looked_at: Path, **options: Any) -> Any:
+        if looked_at == ending:
+            os.unlink(ending)
         return stat(looked_at, **options)
 
-    monkeypatch.setattr(os, "stat", vanishes)
-    RunLocks(path).find_old([])
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "stat", vanishes)
+        RunLocks(path).find_old([])
     assert not ending.exists()

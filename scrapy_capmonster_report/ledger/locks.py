@@ -35,15 +35,19 @@ class RunLocks:
         self._have_effect = True
 
     def hold(self) -> None:
-        """Show that this run is alive, and check that other runs can see it."""
-        if self._own.is_locked:
+        """Show that this run is alive, and check that other runs can see it.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        if self._own.is_locked or not self._have_effect:
             return
         try:
             self._own.acquire(blocking=False)
             self._lock_of(self.run_id).acquire(blocking=False)
         except Timeout:
             return
-        except (OSError, NotImplementedError):
+        except NotImplementedError:
             pass
         self._have_effect = False
         logger.warning(
