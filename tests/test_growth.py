@@ -18,10 +18,12 @@ import pytest
 import pytest_twisted
 import scrapy
 from scrapy.http import HtmlResponse
+from scrapy.settings import Settings
 from support import start_crawl
 from twisted.web.server import NOT_DONE_YET
 
 from scrapy_capmonster_report import CapMonsterReportMiddleware
+from scrapy_capmonster_report.commands.pages import PageReader, Source
 from scrapy_capmonster_report.rules import compile_rules
 from scrapy_capmonster_report.rules.presets import PRESETS
 
@@ -196,3 +198,22 @@ async def test_handing_over_costs_the_same_however_long_the_queue(
     )
     assert many_calls == few_calls
     assert many_bytes <= few_bytes + 200  # a longer number here and there
+
+
+def test_reading_a_folder_of_saved_pages_costs_in_proportion_to_their_number(
+    tmp_path: Path,
+) -> None:
+    def read(folder: Path) -> None:
+        settings = Settings()
+        source = Source(folder, settings, PageReader(settings))
+        assert (len([*source]), source.skipped) == (len([*folder.iterdir()]), [])
+
+    totals = []
+    for pages in (100, 200):
+        folder = tmp_path / str(pages)
+        folder.mkdir()
+        for number in range(pages):
+            (folder / f"{number}.html").write_text("<p>Welcome</p>")
+        read(folder)
+        totals.append(calls(read, folder).total())
+    assert totals[1] <= 2.1 * totals[0]

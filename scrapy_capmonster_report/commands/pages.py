@@ -234,8 +234,8 @@ class Source:
         if not all(entry_of(file) or database_of(file) for file in files):
             self._entries, self._databases = [], []
             self._pages = [file for file in files if is_page(file)] if path.is_dir() else files
-            meta = {page.with_suffix(META_SUFFIX) for page in self._pages}
-            self.skipped = [str(file) for file in files if file not in {*self._pages, *meta}]
+            known = {*self._pages, *(page.with_suffix(META_SUFFIX) for page in self._pages)}
+            self.skipped = [str(file) for file in files if file not in known]
 
     def __iter__(self) -> Iterator[tuple[str, Reader]]:
         """The source of each page and a reader for it, sorted by name. Keeps no page in memory."""
