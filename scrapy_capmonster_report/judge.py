@@ -81,21 +81,16 @@ class Judge:
     def accepted(self, request: Request) -> None:
         """Note that a callback says that the site accepted the answer."""
         attempt = self._attempts.of(request)
-        if attempt is not None and self._is_unjudged(attempt):
+        if attempt is not None and attempt.verdict == UNJUDGED:
             self._stats.count(stats.CHECKED)
-            attempt._replace(verdict=PASSED).write(request.meta)
             self._pass(request, attempt)
 
     def rejected(self, request: Request, reason: str) -> None:
         """Note that a callback says that the site rejected the answer."""
         attempt = self._attempts.of(request)
-        if attempt is not None and self._is_unjudged(attempt):
+        if attempt is not None and attempt.verdict == UNJUDGED:
             self._stats.count(stats.CHECKED)
         self._reject(request, None, attempt, BY_CALLBACK, None, one_line(reason))
-
-    def _is_unjudged(self, attempt: Attempt) -> bool:
-        """Whether only callbacks judge, and none has judged *attempt* yet."""
-        return not self._rules.judges and attempt.verdict == UNJUDGED
 
     def _judge(
         self,
@@ -131,8 +126,10 @@ class Judge:
 
     def _pass(self, request: Request, attempt: Attempt | None, *, accepted: bool = True) -> None:
         self._stats.count(stats.PASSED)
-        if attempt is not None and attempt.verdict != CACHED and accepted:
-            self._reporter.passed(request, attempt)
+        if attempt is not None and attempt.verdict != CACHED:
+            attempt._replace(verdict=PASSED).write(request.meta)
+            if accepted:
+                self._reporter.passed(request, attempt)
 
     def _reject(
         self,

@@ -164,11 +164,11 @@ class CapMonsterReportMiddleware:
             self._attempts.without_task(request)  # engine.download_async() schedules nothing
 
     def _headers_received(self, request: Request) -> None:
-        if TASK_ID in request.meta:
+        if self._is_submission(request):
             self._attempts.headers_received(request)
 
     def _response_downloaded(self, request: Request, response: Response) -> None:
-        if TASK_ID in request.meta:
+        if self._is_submission(request):
             attempt = self._attempts.downloaded(request)
             if attempt is not None and 300 <= response.status < 400:
                 self._unfollowed.downloaded(request, response, attempt)

@@ -17,7 +17,7 @@ from scrapy.downloadermiddlewares.retry import get_retry_request
 from support import Reply, accepted, crawl, refused
 from twisted.web.server import NOT_DONE_YET
 
-from scrapy_capmonster_report import CapMonsterReportMiddleware, captcha_meta
+from scrapy_capmonster_report import CapMonsterReportMiddleware, accept, captcha_meta
 
 IMAGE = "/reportIncorrectImageCaptcha"
 TOKEN = "/reportIncorrectTokenCaptcha"
@@ -618,3 +618,48 @@ async def test_reject_from_a_callback_does_what_a_rule_does(
     assert cloud.reports == expected
     found = {name.removeprefix("withheld/"): n for name, n in stats.items() if "withheld/" in name}
     assert found == withheld
+
+
+class Accepts(Story):
+    """Its callback learns that the answer was accepted, also one that a browser submitted."""
+
+    def parse(self, response: Any) -> None:
+        if "/browser" in response.url:
+            response.meta.update(captcha_meta(1, "TurnstileTask"))
+        for _ in range(2):
+            accept(self.crawler, response.request)
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("answer", [visit("/fine/browser"), visit("/fine", taskId=1)])
+async def test_accept_counts_an_answer_once_whether_the_rules_judged_it_or_not(
+    answer: Any, serve: Any, api: Any
+) -> None:
+    settings = {"CAPMONSTER_API_URL": api().url}
+    stats = await crawl(Accepts, settings, base=serve(Shop().respond).url, visits=[answer])
+    assert stats == {"checked": 1, "passed": 1}
+
+
+class AsksTheServiceAgain(Story):
+    """Asks the service with the ``meta`` of the page that got the answer."""
+
+    service: str
+
+    def parse(self, response: Any) -> Any:
+        yield scrapy.Request(f"{self.service}/getTaskResult", meta=response.meta)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_redirect_of_the_service_is_not_the_sites(serve: Any) -> None:
+    cloud = serve(lambda _: Reply(status=302, headers={"Location": "/?captchaError=1"})).url
+    settings = {
+        "CAPMONSTER_API_URL": cloud,
+        "CAPMONSTER_REPORT_RULES": [{"redirect": "captchaError"}],
+        "REDIRECT_MAX_TIMES": 0,
+    }
+    spider = type("Asks", (AsksTheServiceAgain,), {"custom_settings": {}})
+    base = serve(Shop().respond).url
+    stats = await crawl(
+        spider, settings, base=base, service=cloud, visits=[visit("/fine", taskId=1)]
+    )
+    assert stats == {"checked": 1, "passed": 1}
