@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from scrapy.exceptions import UsageError
 
 from ..rules import read_rules
-from ..rules.presets import PRESETS
+from ..rules.presets import GENERAL, PRESETS
 from . import cli
 from .marks import STRONG, marks_of
 from .pages import PageReader, Source
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from scrapy.settings import BaseSettings
 
+    from ..rules import Rule
     from . import Command
     from .pages import SavedPage
 
@@ -28,9 +29,6 @@ SUMMARY = "Suggest rules that tell pages under refused/ from pages under accepte
 
 MIN_PAGES: Final = 2
 """The pages of each kind that are needed. Among fewer, every detail is a difference."""
-
-_COMMON: Final = frozenset({"again", "captcha", "error", "image", "json", "token"})
-"""Parts of presets' names that are not the name of a product."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,13 +76,11 @@ def suggest(
         For each the ``rule`` and how many ``refused`` and ``accepted`` pages it matches; and the
         number of rejected pages that no rule tells from the accepted ones.
     """
-    # A preset knows more messages of its software than a few pages show. The first are for one
-    # product, the last for any.
-    ranks = {
-        json.dumps(name): -place - len(PRESETS) * _mentions(name, refused)
-        for place, name in enumerate(reversed([*PRESETS]), 1)
-    }
-    found = {mark: _matched(mark, refused) for mark in ranks}
+    matches = {name: _matches(name, refused) for name in PRESETS}
+    presets = sorted(PRESETS, key=lambda name: _fitness(name, matches[name]), reverse=True)
+    # A preset knows more messages of its software than a few pages show.
+    ranks = {json.dumps(name): place - len(presets) for place, name in enumerate(presets)}
+    found = {json.dumps(name): {page.source for page, _ in matches[name]} for name in presets}
     for page in refused:
         for mark, rank in marks_of(page).items():
             ranks[mark] = rank
@@ -104,24 +100,38 @@ def suggest(
         caught = found.pop(best) & left
         if not caught:
             break
-        if not _matched(best, accepted):
-            count = len(_matched(best, refused))
-            suggestions.append({"rule": json.loads(best), "refused": count, "accepted": 0})
+        rule = json.loads(best)
+        if not _matches(rule, accepted):
+            count = len(_matches(rule, refused))
+            suggestions.append({"rule": rule, "refused": count, "accepted": 0})
             left -= caught
     return suggestions, len(left)
 
 
-def _mentions(preset: str, pages: Iterable[SavedPage]) -> int:
-    """How often *pages* contain the name of a *preset*: many products use the same words."""
-    parts = [part.encode() for part in preset.split("-") if part not in _COMMON]
-    texts = [page.response.body.lower() for page in pages]
-    return sum(max((len(part) for part in parts if part in text), default=0) for text in texts)
+def _matches(rule: object, pages: Iterable[SavedPage]) -> list[tuple[SavedPage, Rule]]:
+    """The *pages* that a rule or the name of a preset matches, each with the rule that did."""
+    rules = read_rules([rule])
+    judged = ((page, rules.match_known(page, _ignore)[0]) for page in pages)
+    return [(page, match) for page, match in judged if match is not None]
 
 
-def _matched(mark: str, pages: Iterable[SavedPage]) -> set[str]:
-    """The sources of the *pages* that a rule, as JSON, matches."""
-    rules = read_rules(f"[{mark}]")
-    return {page.source for page in pages if rules.match_known(page, lambda rule, error: None)[0]}
+def _ignore(rule: Rule, error: Exception) -> None:
+    """Do nothing: only callbacks fail, and no suggestion has one."""
+
+
+def _fitness(preset: str, matches: Iterable[tuple[SavedPage, Rule]]) -> tuple[int, bool]:
+    """How well a *preset* fits pages that many match: many products reject with the same words.
+
+    The best is that of a product which every page shows, by a mark of its own or by its name; the
+    next best a preset that is for no product.
+    """
+    common = {part for name in GENERAL for part in name.split("-")}
+    names = [part.encode() for part in preset.split("-") if part not in common]
+    signs = [
+        rule.shows_product + any(name in page.response.body.lower() for name in names)
+        for page, rule in matches
+    ]
+    return sum(signs) if all(signs) else 0, preset in GENERAL
 
 
 def _read(args: argparse.Namespace, settings: BaseSettings) -> dict[str, list[SavedPage]]:

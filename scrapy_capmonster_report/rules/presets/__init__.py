@@ -11,7 +11,7 @@ The ``catalogue`` has the presets, made of ``marks``. ``evidence`` looks for mar
 
 from __future__ import annotations
 
-from .catalogue import PRESETS
+from .catalogue import GENERAL, PRESETS
 from .preset import PresetRule
 
-__all__ = ["PRESETS", "PresetRule"]
+__all__ = ["GENERAL", "PRESETS", "PresetRule"]

@@ -184,7 +184,7 @@ _SOFTWARE: Final = {
     ),
 }
 
-_PAGES: Final = {
+_SITES: Final = {
     "amazon-robot-check": (
         PresetRule(
             element(
@@ -209,6 +209,9 @@ _PAGES: Final = {
     "captcha-error-redirect": (
         PresetRule((), "image", {"redirect": r"[?&]captchaError=1(?:[&#]|$)"}),
     ),
+}
+
+GENERAL: Final = {
     "image-captcha-again": (
         PresetRule((JUDGED, SUBMISSION, PICTURE, CAPTCHA_ERROR, OTHER_ERROR), "image"),
     ),
@@ -229,8 +232,9 @@ _PAGES: Final = {
     ),
     "script-alert": (PresetRule((JUDGED, ALERT), "image"),),
 }
+"""The presets that are not for one product."""
 
 PRESETS: Final[Mapping[str, tuple[PresetRule, ...]]] = MappingProxyType(
-    {**_SERVICES, **_SOFTWARE, **_PAGES}
+    {**_SERVICES, **_SOFTWARE, **_SITES, **GENERAL}
 )
 """The rules of every preset by its name; the first that matches wins."""

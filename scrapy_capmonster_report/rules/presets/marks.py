@@ -116,7 +116,9 @@ def codes(*refused: str) -> tuple[Mark, Mark]:
     def find(page: Page) -> str | None:
         return ", ".join(sorted(page.view(evidence.siteverify_codes) & {*refused})) or None
 
-    return Mark(f"the code {' or '.join(refused)}, in JSON or as an error", find), _OTHER_CODES
+    return Mark(
+        f"the code {' or '.join(refused)}, in JSON or as an error", find, is_own=True
+    ), _OTHER_CODES
 
 
 def _other_codes(page: Page) -> str | None:
@@ -142,7 +144,13 @@ def member(value: str, *expressions: str) -> tuple[Mark]:
 
 
 def _looked_up(value: str, condition: Condition) -> tuple[Mark]:
-    return (Mark(value, lambda page: condition.found(page) if condition.holds(page) else None),)
+    return (
+        Mark(
+            value,
+            lambda page: condition.found(page) if condition.holds(page) else None,
+            is_own=True,
+        ),
+    )
 
 
 def literal(text: str) -> tuple[Mark]:
@@ -154,4 +162,4 @@ def literal(text: str) -> tuple[Mark]:
         found += [saying.text for saying in page.view(evidence.json_messages)]
         return next((text for text in found if fold(text).rstrip(".") == wanted), None)
 
-    return (Mark(f"the error “{text}”", find),)
+    return (Mark(f"the error “{text}”", find, is_own=True),)

@@ -35,10 +35,12 @@ class Mark(Condition):
         instead: Callable[[Page], str | None] = lambda page: None,
         absent: bool = False,
         needs: Collection[str] = (),
+        is_own: bool = False,
     ) -> None:
         super().__init__(f"not: {value}" if absent else value, None)
         self.needs = frozenset(needs)
         self._find = find
+        self.is_own = is_own
         self._instead = instead
         self._absent = absent
 
