@@ -364,6 +364,13 @@ class TestNotKnown:
         assert (found and found.name, missing) == ("second", [])
 
 
+def ticking(written: list[dict[str, Any]], now: list[float], busy: float = 1.0) -> Rules:
+    """Rules on a machine whose processor has *busy* of the time for them."""
+    return Rules(
+        compile_rules(written), clock=lambda: now[0], processor_clock=lambda: busy * now[0]
+    )
+
+
 class TestSlowRules:
     """A rule that takes long stops the whole crawl: the log names it."""
 
@@ -377,7 +384,7 @@ class TestSlowRules:
             return False
 
         written = [{"name": "fast", "text": "nope"}, {"name": "slow", "callback": take_time}]
-        return Rules(compile_rules(written), clock=lambda: now[0]), seconds
+        return ticking(written, now), seconds
 
     def test_it_is_named_once(
         self, rules: tuple[Rules, list[float]], caplog: pytest.LogCaptureFixture
@@ -401,7 +408,18 @@ class TestSlowRules:
                 return super().text
 
         written = [{"text": "nope"}, {"css": "nope"}]
-        judging = Rules(compile_rules(written), clock=lambda: now[0])
+        judging = ticking(written, now)
         assert matched(judging, SlowToParse(URL, body=b"<p>Wrong", encoding="utf-8")) is None
         assert now[0] >= 1
         assert caplog.messages == []
+
+    def test_nor_that_the_machine_is_busy(self, caplog: pytest.LogCaptureFixture) -> None:
+        now = [0.0]
+
+        def take_time(response: Response, request: Request) -> bool:
+            now[0] += 0.2
+            return False
+
+        for busy, warnings in ((0.1, 0), (0.5, 1)):
+            assert matched(ticking([{"callback": take_time}], now, busy), html()) is None
+            assert len(caplog.messages) == warnings

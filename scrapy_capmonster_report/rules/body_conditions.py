@@ -28,7 +28,8 @@ class Text(Regexes):
     key = "text"
 
     def _texts(self, page: Page) -> Sequence[str]:
-        return () if page.text is None else (page.text,)
+        text = page.text
+        return () if text is None else (text,)
 
 
 class Words(Regexes):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from functools import cached_property
-from time import thread_time
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from urllib.parse import urljoin, urlsplit
 
@@ -60,23 +60,23 @@ class Page:
         clock: returns seconds.
     """
 
+    preparing = 0.0
+    """Seconds that its views took to make. They count for the page, not for a condition."""
+
+    is_too_large = False
+    """Whether a condition needed its body, but the body is too large."""
+
     def __init__(
         self,
         response: Response,
         request: Request,
         followed: Sequence[str] = (),
         unknown: frozenset[str] = frozenset(),
-        clock: Callable[[], float] = thread_time,
+        clock: Callable[[], float] = perf_counter,
     ) -> None:
         self.response = response
         self.request = request
         self.unknown = unknown
-        self.status = response.status
-        self.url = response.url
-        self.preparing = 0.0
-        """Seconds that its views took to make. They count for the page, not for a condition."""
-        self.is_too_large = False
-        """Whether a condition needed its body, but the body is too large."""
         self._followed = followed
         self._clock = clock
         self._views: dict[Callable[[Page], Any], Any] = {}
@@ -88,6 +88,16 @@ class Page:
             self._views[make] = make(self)
             self.preparing = before + self._clock() - started
         return cast("T", self._views[make])
+
+    @property
+    def url(self) -> str:
+        """The URL of the response."""
+        return self.response.url
+
+    @property
+    def status(self) -> int:
+        """The status of the response."""
+        return self.response.status
 
     @cached_property
     def host(self) -> str:
@@ -104,12 +114,12 @@ class Page:
         """The values of the header *name*. Bytes that are not UTF-8 are read as Latin-1."""
         return [_decode(value) for value in self.response.headers.getlist(name)]
 
-    @property
+    @cached_property
     def text(self) -> str | None:
         """The decoded body; ``None`` if it is not text, or larger than :data:`MAX_BODY`."""
         return self.view(_text_of)
 
-    @property
+    @cached_property
     def json(self) -> Any:
         """The body as JSON, or :data:`NOT_JSON`.
 
@@ -124,12 +134,12 @@ class Page:
         """Whether its JSON is the argument of a function call (JSONP)."""
         return self.json is not NOT_JSON and _CALL.match(self.text or "") is not None
 
-    @property
+    @cached_property
     def selector(self) -> Selector | None:
         """The parsed page; ``None`` if it has no nodes: empty, binary or JSON."""
         return self.view(_selector_of)
 
-    @property
+    @cached_property
     def words(self) -> str:
         """The words that the page shows; ``""`` if it has no nodes."""
         return self.view(_words_of)

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from time import thread_time
+from time import perf_counter, thread_time
 from typing import TYPE_CHECKING, Any, Final
 
 from .condition import Domains, Redirect, Status
@@ -35,10 +35,7 @@ _REMEMBERED: Final = 1024
 """Hosts with a status whose rules are remembered."""
 
 _SLOW: Final = 0.05
-"""Seconds of a rule, without those of parsing, that a crawl feels: it stands still for as long.
-
-Of the processor: on a busy machine others take time, too.
-"""
+"""Seconds of a rule, without those of parsing, that a crawl feels: it stands still for as long."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -133,6 +130,8 @@ class Rules:
         judges: whether responses are judged at all; ``False`` for the rule set ``"callbacks"``.
         spider: for the log.
         clock: returns seconds.
+        processor_clock: returns the seconds of the processor. On a busy machine others take time,
+            too; but it costs more to ask.
     """
 
     def __init__(
@@ -141,11 +140,13 @@ class Rules:
         *,
         judges: bool = True,
         spider: Spider | None = None,
-        clock: Callable[[], float] = thread_time,
+        clock: Callable[[], float] = perf_counter,
+        processor_clock: Callable[[], float] = thread_time,
     ) -> None:
         self.judges = judges
         self._log_extra = {"spider": spider}
         self._clock = clock
+        self._processor_clock = processor_clock
         self._logged: set[str] = set()
         self._rules = tuple(rules)
         self._anywhere: list[int] = []
@@ -184,8 +185,7 @@ class Rules:
             on_error: called with a rule and what its callback raised; that rule does not match.
         """
         page = Page(response, request, redirects, clock=self._clock)
-        candidates = self._candidates(authority_of(page.url), page.status)
-        return self._first(candidates, page, on_error)
+        return self._first(self._candidates(authority_of(page.url), page.status), page, on_error)
 
     def match_redirects(
         self,
@@ -231,7 +231,8 @@ class Rules:
         return explanations
 
     def _first(self, rules: Iterable[Rule], page: Page, on_error: OnError) -> Rule | None:
-        began = self._clock()
+        clock, busy = self._clock, self._processor_clock()
+        began = clock()
         for rule in rules:
             matches = False
             try:
@@ -242,9 +243,10 @@ class Rules:
                     matches = True
             except Exception as error:  # a callback may raise anything
                 on_error(rule, error)
-            began, before = self._clock() - page.preparing, began
+            began, before = clock() - page.preparing, began
             if began - before > _SLOW:
-                self._say_slow(rule, page, began - before)
+                busy, was_busy = self._processor_clock() - page.preparing, busy
+                self._say_if_slow(rule, page, min(began - before, busy - was_busy))
             if matches:
                 return rule
         if page.is_too_large:
@@ -257,15 +259,17 @@ class Rules:
             )
         return None
 
-    def _say_slow(self, rule: Rule, page: Page, seconds: float) -> None:
-        self._say_once(
-            f"rule {rule.name}",
-            "The rule %r took %d ms on %s, and blocked the crawl for as long. See "
-            '"What makes a rule slow" in the documentation of rules (logged once for each rule)',
-            rule.name,
-            round(seconds * 1000),
-            page.response,
-        )
+    def _say_if_slow(self, rule: Rule, page: Page, seconds: float) -> None:
+        if seconds > _SLOW:
+            self._say_once(
+                f"rule {rule.name}",
+                "The rule %r took %d ms on %s, and blocked the crawl for as long. See "
+                '"What makes a rule slow" in the documentation of rules (logged once for each '
+                "rule)",
+                rule.name,
+                round(seconds * 1000),
+                page.response,
+            )
 
     def _say_once(self, what: str, message: str, *args: object) -> None:
         if what not in self._logged:
