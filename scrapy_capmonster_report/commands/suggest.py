@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from scrapy.exceptions import UsageError
 
 from ..rules import read_rules
-from ..rules.presets import GENERAL, PRESETS
+from ..rules.presets import GENERAL, PRESETS, shows_product
 from . import cli
 from .marks import STRONG, marks_of
 from .pages import PageReader, Source
@@ -128,7 +128,7 @@ def _fitness(preset: str, matches: Iterable[tuple[SavedPage, Rule]]) -> tuple[in
     common = {part for name in GENERAL for part in name.split("-")}
     names = [part.encode() for part in preset.split("-") if part not in common]
     signs = [
-        rule.shows_product + any(name in page.response.body.lower() for name in names)
+        shows_product(rule.conditions) + any(name in page.response.body.lower() for name in names)
         for page, rule in matches
     ]
     return sum(signs) if all(signs) else 0, preset in GENERAL

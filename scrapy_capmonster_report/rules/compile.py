@@ -15,10 +15,9 @@ from .values import mapping
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from types import ModuleType
 
     from scrapy import Spider
-
-    from .presets import PresetRule
 
 SETTING: Final = "CAPMONSTER_REPORT_RULES"
 _LABELS: Final = ("name", "kind")
@@ -90,7 +89,7 @@ def _read_json(text: str) -> object:
     try:
         return json.loads(text, object_pairs_hook=_read_object)
     except json.JSONDecodeError as error:
-        name = closest_match(text, (*_presets(), _CALLBACKS))
+        name = closest_match(text, (*_presets().PRESETS, _CALLBACKS))
         suggestion = json.dumps([name]) if name else None
         problem = f"it is not JSON: {error.msg} at line {error.lineno} column {error.colno}"
         raise RuleError(f"{problem} (char {error.pos})", _ALLOWED, suggestion) from None
@@ -111,7 +110,7 @@ def _compile_entry(entry: object, position: int, spider: Spider | None) -> Itera
     default = f"rule {position}"
     try:
         if isinstance(entry, str):
-            yield from (_compile_preset(rule, entry) for rule in _preset(entry))
+            yield from _compile_preset(entry)
         else:
             yield _compile_rule(mapping(entry, _RULE), default, spider)
     except RuleError as mistake:
@@ -126,28 +125,24 @@ def _compile_rule(written: Mapping[Any, Any], default: str, spider: Spider | Non
     return Rule(written.get("name", default), kind, conditions)
 
 
-def _compile_preset(rule: PresetRule, name: str) -> Rule:
-    written = rule.conditions
-    conditions = compile_conditions(written, None, CONDITIONS, ()) if written else ()
-    return Rule(name, Kind(rule.kind) if rule.kind else None, (*conditions, *rule.marks))
-
-
-def _preset(name: str) -> tuple[PresetRule, ...]:
+def _compile_preset(name: str) -> Iterator[Rule]:
     presets = _presets()
-    if name not in presets:
+    if name not in presets.PRESETS:
         raise RuleError(
             f"there is no preset {show(name)}",
-            "a rule (a dict), or one of the presets " + ", ".join(presets),
-            closest_match(name, (*presets, _CALLBACKS)),
+            "a rule (a dict), or one of the presets " + ", ".join(presets.PRESETS),
+            closest_match(name, (*presets.PRESETS, _CALLBACKS)),
         )
-    return presets[name]
+    for rule in presets.PRESETS[name]:
+        kind = Kind(rule["kind"]) if "kind" in rule else None
+        yield Rule(name, kind, tuple(presets.conditions_of(rule)))
 
 
-def _presets() -> Mapping[str, tuple[PresetRule, ...]]:
+def _presets() -> ModuleType:
     # Their words in many languages are read only where a preset is asked for.
-    from .presets import PRESETS
+    from . import presets
 
-    return PRESETS
+    return presets
 
 
 def _parse_kind(value: object) -> Kind:

@@ -40,10 +40,7 @@ def authority_of(url: str) -> str:
 
     Faster than :func:`host_of`. Equal authorities have equal hosts.
     """
-    try:
-        return urlsplit(url).netloc
-    except ValueError:
-        return ""
+    return url.partition("//")[2].partition("/")[0]
 
 
 def parents_of(host: str) -> Iterator[str]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from functools import cached_property
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 from urllib.parse import urljoin, urlsplit
 
-from scrapy.http import HtmlResponse, JsonResponse, TextResponse, XmlResponse
+from scrapy.http import HtmlResponse, JsonResponse, XmlResponse
 from scrapy.selector import Selector
 from scrapy.utils.response import get_meta_refresh
 from w3lib.url import safe_url_string
@@ -46,6 +45,31 @@ _CALL_END = re.compile(r"\)\s*;?\s*\Z")
 _MAX_CALL_END: Final = 20
 
 
+class view(Generic[T]):  # noqa: N801  (a decorator, as property is)
+    """A view of a page: made once, when it is first needed.
+
+    Either the property of a page, or a function of one. The seconds that it takes count for the
+    page, not for the condition that needs it first.
+    """
+
+    def __init__(self, make: Callable[[Any], T]) -> None:
+        self.name = f"{make.__module__}.{make.__name__}"
+        self._make = make
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name  # so that Python finds the result before this descriptor
+
+    def __get__(self, page: Page, owner: type) -> T:
+        before, started = page.preparing, page.clock()
+        made = page.__dict__[self.name] = self._make(page)
+        page.preparing = before + page.clock() - started
+        return made
+
+    def __call__(self, page: Page) -> T:
+        made = page.__dict__
+        return cast("T", made[self.name]) if self.name in made else self.__get__(page, Page)
+
+
 class Page:
     """A response and the request it answers.
 
@@ -61,7 +85,7 @@ class Page:
     """
 
     preparing = 0.0
-    """Seconds that its views took to make. They count for the page, not for a condition."""
+    """Seconds that its views took to make."""
 
     is_too_large = False
     """Whether a condition needed its body, but the body is too large."""
@@ -77,17 +101,8 @@ class Page:
         self.response = response
         self.request = request
         self.unknown = unknown
+        self.clock = clock
         self._followed = followed
-        self._clock = clock
-        self._views: dict[Callable[[Page], Any], Any] = {}
-
-    def view(self, make: Callable[[Page], T]) -> T:
-        """The result of *make* for this page, made only once."""
-        if make not in self._views:
-            before, started = self.preparing, self._clock()
-            self._views[make] = make(self)
-            self.preparing = before + self._clock() - started
-        return cast("T", self._views[make])
 
     @property
     def url(self) -> str:
@@ -99,27 +114,35 @@ class Page:
         """The status of the response."""
         return self.response.status
 
-    @cached_property
+    @view
     def host(self) -> str:
         """The host of the response's URL, as :func:`~.hosts.host_of` gives it."""
         return host_of(self.url)
 
-    @property
+    @view
     def redirects(self) -> Sequence[str]:
         """Every URL that the site redirected this request to, including that of this response."""
-        target = self.view(_target_of)
+        target = location_of(self.response) or _refresh_of(self.response)
         return self._followed if target is None else [*self._followed, target]
 
     def header(self, name: str) -> list[str]:
         """The values of the header *name*. Bytes that are not UTF-8 are read as Latin-1."""
         return [_decode(value) for value in self.response.headers.getlist(name)]
 
-    @cached_property
+    @view
     def text(self) -> str | None:
         """The decoded body; ``None`` if it is not text, or larger than :data:`MAX_BODY`."""
-        return self.view(_text_of)
+        if len(self.response.body) > MAX_BODY:
+            self.is_too_large = True
+            return None
+        try:
+            # Responses of scrapy-splash have a text without being a TextResponse.
+            text = getattr(self.response, "text", None)
+        except Exception:  # a codec may raise anything
+            return None
+        return text if isinstance(text, str) else None
 
-    @cached_property
+    @view
     def json(self) -> Any:
         """The body as JSON, or :data:`NOT_JSON`.
 
@@ -127,52 +150,42 @@ class Page:
         counts as JSON only where the site says so. A guard such as ``)]}'`` or ``for(;;);`` before
         it, and a function that is called with it (JSONP), are left out.
         """
-        return self.view(_json_of)
+        text = self.text
+        if text is None:
+            return NOT_JSON
+        inner = _unwrapped(text)
+        if inner is None and (isinstance(self.response, JsonResponse) or _JSON_START.match(text)):
+            inner = text.lstrip("\ufeff")
+        try:
+            return NOT_JSON if inner is None else json.loads(inner)
+        except (ValueError, RecursionError):
+            return NOT_JSON
 
     @property
     def is_jsonp(self) -> bool:
         """Whether its JSON is the argument of a function call (JSONP)."""
         return self.json is not NOT_JSON and _CALL.match(self.text or "") is not None
 
-    @cached_property
+    @view
     def selector(self) -> Selector | None:
         """The parsed page; ``None`` if it has no nodes: empty, binary or JSON."""
-        return self.view(_selector_of)
+        response, text = self.response, self.text
+        if not text or text.isspace() or self.json is not NOT_JSON:
+            return None
+        if isinstance(response, JsonResponse):
+            return None
+        try:
+            if isinstance(response, (HtmlResponse, XmlResponse)):
+                return response.selector
+            # Scrapy < 2.18 reads other text as HTML, later ones guess: one way for all.
+            return Selector(text=text, type="html")
+        except Exception:  # lxml may raise anything for a hostile page
+            return None
 
-    @cached_property
+    @view
     def words(self) -> str:
         """The words that the page shows; ``""`` if it has no nodes."""
-        return self.view(_words_of)
-
-
-def _target_of(page: Page) -> str | None:
-    return location_of(page.response) or _refresh_of(page.response)
-
-
-def _text_of(page: Page) -> str | None:
-    if len(page.response.body) > MAX_BODY:
-        page.is_too_large = True
-        return None
-    try:
-        # Responses of scrapy-splash have a text without being a TextResponse.
-        text = getattr(page.response, "text", None)
-    except Exception:  # a codec may raise anything
-        return None
-    return text if isinstance(text, str) else None
-
-
-def _json_of(page: Page) -> Any:
-    response, text = page.response, page.text
-    if text is None:
-        return NOT_JSON
-    is_json = isinstance(response, JsonResponse) or _JSON_START.match(text)
-    inner = _unwrapped(text)
-    try:
-        if inner is not None:
-            return json.loads(inner)
-        return _read_json(response, text) if is_json else NOT_JSON
-    except (ValueError, RecursionError):
-        return NOT_JSON
+        return "" if self.selector is None else words_of(self.selector.root)
 
 
 def _unwrapped(text: str) -> str | None:
@@ -182,34 +195,6 @@ def _unwrapped(text: str) -> str | None:
     call = _CALL.match(text)
     end = _CALL_END.search(text, max(len(text) - _MAX_CALL_END, 0)) if call else None
     return text[call.end() : end.start()] if call and end else None
-
-
-def _read_json(response: Response, text: str) -> Any:
-    if isinstance(response, TextResponse):
-        try:
-            return response.json()  # Scrapy keeps it for the spider
-        except UnicodeDecodeError:  # Scrapy < 2.18: JSON in a legacy encoding
-            pass
-    return json.loads(text)
-
-
-def _selector_of(page: Page) -> Selector | None:
-    response, text = page.response, page.text
-    if not text or text.isspace() or page.json is not NOT_JSON:
-        return None
-    if isinstance(response, JsonResponse):
-        return None
-    try:
-        if isinstance(response, (HtmlResponse, XmlResponse)):
-            return response.selector
-        # Scrapy < 2.18 reads other text as HTML, later ones guess: one way for all.
-        return Selector(text=text, type="html")
-    except Exception:  # lxml may raise anything for a hostile page
-        return None
-
-
-def _words_of(page: Page) -> str:
-    return "" if page.selector is None else words_of(page.selector.root)
 
 
 def location_of(response: Response) -> str | None:

@@ -75,11 +75,6 @@ class Rule:
         )
 
     @property
-    def shows_product(self) -> bool:
-        """Whether it rests on more than marks that many presets look for."""
-        return any(getattr(condition, "is_own", True) for condition in self.conditions)
-
-    @property
     def sees_redirects(self) -> bool:
         """Whether the rule looks at where the site redirected to."""
         return any(isinstance(condition, Redirect) for condition in self.conditions)

@@ -4,14 +4,48 @@ A preset only looks for marks that say that the answer itself is wrong. An expir
 reused answer, a wrong key or a blocked address is not the answer's fault. If a mark may mean
 either, the documentation says so, and the fairness checks (``reused``, ``stale``) decide.
 
-The ``catalogue`` has the presets, made of ``marks``. ``evidence`` looks for marks on a page:
-``places`` finds errors on a page, ``answers`` errors in JSON, and ``messages`` understands them by
-``words`` in many languages.
+``catalogue.json`` has the rules of every preset. A rule is made of conditions, and of ``marks``,
+which rest on the ``evidence`` on a page: ``places`` finds errors on a page, ``answers`` errors in
+JSON, and ``messages`` understands them by ``words`` in many languages.
 """
 
 from __future__ import annotations
 
-from .catalogue import GENERAL, PRESETS
-from .preset import PresetRule
+import json
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Final
 
-__all__ = ["GENERAL", "PRESETS", "PresetRule"]
+from ..conditions import CONDITIONS
+from .marks import MARKS, OF_ONE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from ..condition import Condition
+
+_CATALOGUE: Final[dict[str, dict[str, list[dict[str, Any]]]]] = json.loads(
+    files(__package__).joinpath("catalogue.json").read_text(encoding="utf-8")
+)
+
+PRESETS: Final = {name: rules for kind in _CATALOGUE.values() for name, rules in kind.items()}
+"""The rules of every preset by its name; the first that matches wins."""
+
+GENERAL: Final = _CATALOGUE["general"].keys()
+"""The presets that are not for one product."""
+
+
+def conditions_of(rule: Mapping[str, Any]) -> Iterator[Condition]:
+    """The conditions and marks of a preset's rule, the cheapest first."""
+    for key, value in rule.items():
+        if key in CONDITIONS:
+            yield CONDITIONS[key](value, None)
+    for name in rule.get("marks", ()):
+        yield MARKS[name]
+    for key, marks in OF_ONE.items():
+        if key in rule:
+            yield from marks(rule[key])
+
+
+def shows_product(conditions: tuple[Condition, ...]) -> bool:
+    """Whether *conditions* are more than marks that many presets look for."""
+    return not {*conditions} <= {*MARKS.values()}

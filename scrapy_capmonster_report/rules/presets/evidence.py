@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from scrapy.selector import Selector
 
-from ..page import NOT_JSON
+from ..page import NOT_JSON, view
 from .answers import Saying, names_errors, sayings, succeeded
 from .messages import About, matters, rejects
 from .places import MAX_FIELDS, Error, Reader, Sight, fields_in, is_captchas_own
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
 _MAX_SCRIPT: Final = 100_000
 """How many characters of a script are read as JSON, or searched for an ``alert()``."""
-
-_MAX_LONE: Final = 5000
-"""Bytes of a page that shows nothing but a message."""
 
 _MAX_SCRIPTS: Final = 50
 _MAX_FRAGMENTS: Final = 5
@@ -53,19 +50,16 @@ _ALERT = re.compile(
     r"\(\s*(?P<quote>[\"'`])(?P<text>(?:(?!(?P=quote))[^\\]|\\.){1,300})(?P=quote)"
 )
 _CONDITIONAL = re.compile(r"\bfunction\b|=>|\bif\s*\(|addEventListener|\bswitch\s*\(")
-_HUMAN = re.compile(
-    r"\b(?:human|mensch|humain|humano|umano|mens\b|człowiek|člověk|človek|människ|mennesk"
-    r"|человек|людин|insan|ember\b|ihminen|άνθρωπ|manusia|con người)"
-    r"|人間|人类|人類|사람|אנוש|إنسان|انسان|मनुष्य|มนุษย์"
-)
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})|\\(.)")
 
 
+@view
 def sight(page: Page) -> Sight:
     """The errors and captchas that a page of HTML shows."""
     return Sight() if page.selector is None else Reader(page.selector.root).sight
 
 
+@view
 def document(page: Page) -> Any:
     """The JSON of an answer: its body, or the text of ``pre`` if a browser rendered it."""
     if page.json is not NOT_JSON or page.selector is None:
@@ -77,13 +71,15 @@ def document(page: Page) -> Any:
     return _parsed(child.text)
 
 
+@view
 def json_messages(page: Page) -> list[Saying]:
     """The error messages in the JSON of an answer."""
-    answer = page.view(document)
+    answer = document(page)
     return [] if answer is NOT_JSON or succeeded(answer) else sayings(answer)
 
 
-def said_in_scripts(page: Page) -> list[Saying]:
+@view
+def messages_in_scripts(page: Page) -> list[Saying]:
     """The error messages in scripts of JSON in a page."""
     if page.selector is None:
         return []
@@ -107,56 +103,21 @@ def _parsed(text: str | None) -> Any:
         return NOT_JSON
 
 
+@view
 def fragments(page: Page) -> list[Sight]:
     """The errors and captchas that markup inside a JSON answer shows."""
-    markup = [saying.text for saying in page.view(json_messages) if _MARKUP.search(saying.text)]
+    markup = [saying.text for saying in json_messages(page) if _MARKUP.search(saying.text)]
     return [
         Reader(Selector(text=f"<body>{text}", type="html").root).sight
         for text in markup[:_MAX_FRAGMENTS]
     ]
 
 
-def json_error(page: Page) -> str | None:
-    """The message about a rejected captcha answer in the JSON of an answer."""
-    found = page.view(json_messages)
-    if page.view(siteverify_codes).intersection(NOT_THE_ANSWER):
+def rejection_in(messages: list[Saying]) -> str | None:
+    """The one of *messages* that says that a captcha answer was wrong, and not something else."""
+    if any(message.is_another_matter for message in messages):
         return None
-    if any(saying.is_another_matter for saying in found):
-        return None
-    return next((str(saying) for saying in found if saying.rejects), None)
-
-
-def script_error(page: Page) -> str | None:
-    """The message about a rejected captcha answer in a script of JSON in a page."""
-    found = page.view(said_in_scripts)
-    if any(saying.is_another_matter for saying in found):
-        return None
-    return next((str(saying) for saying in found if saying.rejects), None)
-
-
-def fragment_error(page: Page) -> str | None:
-    """The error about a captcha in the markup inside a JSON answer."""
-    for sight_ in page.view(fragments):
-        if error := error_on(sight_):
-            return error
-    return None
-
-
-def captcha_error(page: Page) -> str | None:
-    """The error on a page that says that a captcha answer was wrong."""
-    return error_on(page.view(sight))
-
-
-def named_error(page: Page) -> str | None:
-    """Like :func:`captcha_error`, for an error that names the captcha."""
-    return error_on(page.view(sight), About.ITS_ANSWER)
-
-
-def lone_message(page: Page) -> str | None:
-    """All that a page shows, if that says that a captcha answer was wrong."""
-    if len(page.response.body) > _MAX_LONE or page.view(sight).fields:
-        return None
-    return page.words if rejects(page.words, About.ITS_ANSWER) else None
+    return next((str(message) for message in messages if message.rejects), None)
 
 
 def error_on(seen: Sight, most: About = About.ITS_PLACE) -> str | None:
@@ -202,26 +163,15 @@ def _is_the_cause(other: Error, error: Error) -> bool:
     return is_beside and not kinds.isdisjoint(("late", "limit", "theirs"))
 
 
-def other_error(page: Page) -> str | None:
-    """Another item of the list with the error that says that a captcha answer was wrong."""
-    seen = page.view(sight)
-    hits = [error for error in seen.errors if error.text == page.view(captcha_error)]
-    for error in seen.errors:
-        for hit in hits:
-            if None in (error.item, hit.item) or error.item is hit.item:
-                continue
-            if error.item.getparent() is hit.item.getparent() and error.text != hit.text:
-                return error.text
-    return None
-
-
+@view
 def siteverify_codes(page: Page) -> frozenset[str]:
     """The codes of a ``siteverify`` call that the site relays, in JSON or as an error."""
-    texts = [saying.text for saying in page.view(json_messages)]
-    texts += [_QUOTED.sub("", error.text) for error in page.view(sight).errors]
+    texts = [saying.text for saying in json_messages(page)]
+    texts += [_QUOTED.sub("", error.text) for error in sight(page).errors]
     return frozenset(code for text in texts for code in _CODES.findall(text))
 
 
+@view
 def alerts(page: Page) -> list[str]:
     """The messages that scripts of a page show immediately and unconditionally."""
     if page.selector is None:
@@ -238,22 +188,9 @@ def alerts(page: Page) -> list[str]:
     return found
 
 
-def alert_error(page: Page) -> str | None:
-    """The ``alert()`` of a page that says that a captcha answer was wrong."""
-    return next((text for text in page.view(alerts) if rejects(text, About.ITS_ANSWER)), None)
-
-
 def _unescaped(text: str) -> str:
     def character(escape: re.Match[str]) -> str:
         number = escape[1] or escape[2]
         return chr(int(number, 16)) if number else {"n": "\n", "t": "\t"}.get(escape[3], escape[3])
 
     return _ESCAPE.sub(character, text)
-
-
-def human_error(page: Page) -> str | None:
-    """The message of Simple Cloudflare Turnstile, if it is all that WordPress shows."""
-    for error in page.view(sight).errors:
-        if "wp-die" in error.place.get("class", "") and _HUMAN.search(error.text.lower()):
-            return error.text
-    return None

@@ -1,165 +1,249 @@
-"""The marks that several presets look for."""
+"""The marks that presets look for on a page, each with a description in words."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from ..body_conditions import Css, JmesPath
+from ..condition import Condition
+from ..page import view
+from ..snippets import truncate
 from . import evidence
-from .messages import fold
+from .messages import About, fold, names_human, rejects
 from .places import CAPTCHA_NAME
-from .preset import Mark
 
 if TYPE_CHECKING:
-    from ..condition import Condition
+    from collections.abc import Callable, Iterator, Mapping
+
     from ..page import Page
 
+    Find = Callable[[Page], str | None]
 
 _MAX_SHORT_PAGE: Final = 1500
 """A page that shows only an error has at most so many characters."""
 
 _MAX_SHORT_BODY: Final = 100_000
+_MAX_LONE: Final = 5000
+"""Bytes of a page that shows nothing but a message."""
 
 
-def _judged(page: Page) -> str | None:
+class Mark(Condition):
+    """Something that a preset looks for on a page.
+
+    Args:
+        value: its description.
+        find: returns what it finds on the page, or ``None``.
+        instead: returns what the page has instead, or ``None``; only for explanations.
+        absent: whether it must be absent.
+        needs: what it needs to know besides the body.
+    """
+
+    key = "mark"
+
+    def __init__(
+        self,
+        value: str,
+        find: Find,
+        *,
+        instead: Find | None = None,
+        absent: bool = False,
+        needs: str = "",
+    ) -> None:
+        super().__init__(f"not: {value}" if absent else value, None)
+        self.needs = frozenset(needs.split())
+        self._find = find
+        self._instead = instead
+        self._absent = absent
+
+    def holds(self, page: Page) -> bool:
+        return (self._find(page) is None) is self._absent
+
+    def found(self, page: Page) -> str | None:
+        found = self._find(page) or (self._instead(page) if self._instead else None)
+        return None if found is None else truncate(found)
+
+
+MARKS: Final[dict[str, Mark]] = {}
+"""The marks that several presets look for, by name."""
+
+
+def mark(value: str, **more: Any) -> Callable[[Find], Find]:
+    """Make a mark of a function that finds it."""
+
+    def add(find: Find) -> Find:
+        found_once = view(find)
+        MARKS[find.__name__] = Mark(value, found_once, **more)
+        return found_once
+
+    return add
+
+
+@mark("not a missing page, a rate limit or a server error", needs="status")
+def judged(page: Page) -> str | None:
     is_another = page.status in (404, 429) or page.status > 500
     return None if is_another else f"status {page.status}"
 
 
-def _first_error(page: Page) -> str | None:
-    return next((error.text for error in page.view(evidence.sight).errors), None)
-
-
-def _first_saying(page: Page) -> str | None:
-    return next(map(str, page.view(evidence.json_messages)), None)
-
-
-def _submission(page: Page) -> str | None:
+@mark("a POST, or a GET that sends the captcha's field", needs="method")
+def submission(page: Page) -> str | None:
     if page.request.method not in ("GET", "HEAD"):
         return page.request.method
     query = urlsplit(page.url).query.lower()
     return f"?{query}" if CAPTCHA_NAME.search(query) else None
 
 
-def _redirect(page: Page) -> str | None:
+@mark("an answer: to a POST, with an error's status, as JSONP, or with the captcha in the URL")
+def answer(page: Page) -> str | None:
+    if page.is_jsonp:
+        return "JSON that a script is called with"
+    return f"status {page.status}" if page.status >= 400 else submission(page)
+
+
+@mark("a redirect that led here", needs="redirects")
+def redirect(page: Page) -> str | None:
     return page.redirects[0] if page.redirects else None
 
 
-def _short(page: Page) -> str | None:
-    seen = page.view(evidence.sight)
+@mark("the widget of a captcha service")
+def widget(page: Page) -> str | None:
+    return evidence.sight(page).widget or None
+
+
+@mark("an image captcha (a picture or a field with such a name)")
+def picture(page: Page) -> str | None:
+    return evidence.sight(page).image or None
+
+
+@mark("a short page without a form")
+def short_page(page: Page) -> str | None:
+    seen = evidence.sight(page)
     if not seen.errors or seen.captcha or seen.fields or len(page.response.body) > _MAX_SHORT_BODY:
         return None
     return f"{len(page.words)} characters" if len(page.words) <= _MAX_SHORT_PAGE else None
 
 
-def _answer(page: Page) -> str | None:
-    if page.is_jsonp:
-        return "JSON that a script is called with"
-    return f"status {page.status}" if page.status >= 400 else _submission(page)
+def _first_error(page: Page) -> str | None:
+    return next((error.text for error in evidence.sight(page).errors), None)
 
 
-JUDGED: Final = Mark(
-    "not a missing page, a rate limit or a server error", _judged, needs=("status",)
-)
-SUBMISSION: Final = Mark(
-    "a POST, or a GET that sends the captcha's field", _submission, needs=("method",)
-)
-ANSWER: Final = Mark(
-    "an answer: to a POST, with an error's status, as JSONP, or with the captcha in the URL",
-    _answer,
-)
-REDIRECT: Final = Mark("a redirect that led here", _redirect, needs=("redirects",))
-WIDGET: Final = Mark(
-    "the widget of a captcha service", lambda page: page.view(evidence.sight).widget or None
-)
-PICTURE: Final = Mark(
-    "an image captcha (a picture or a field with such a name)",
-    lambda page: page.view(evidence.sight).image or None,
-)
-SHORT_PAGE: Final = Mark("a short page without a form", _short)
-CAPTCHA_ERROR: Final = Mark(
+def _first_message(page: Page) -> str | None:
+    return next(map(str, evidence.json_messages(page)), None)
+
+
+@mark(
     "an error that says that the captcha is wrong, or says *wrong* in the captcha's own place",
-    evidence.captcha_error,
     instead=_first_error,
 )
-LONE_MESSAGE: Final = Mark(
-    "a page that shows nothing but a message that the captcha is wrong", evidence.lone_message
-)
-OTHER_ERROR: Final = Mark("another error in the same list", evidence.other_error, absent=True)
-NAMED_ERROR: Final = Mark(
-    "an error that names the captcha and says that it is wrong",
-    evidence.named_error,
-    instead=_first_error,
-)
-JSON_ERROR: Final = Mark(
+def captcha_error(page: Page) -> str | None:
+    return evidence.error_on(evidence.sight(page))
+
+
+@mark("an error that names the captcha and says that it is wrong", instead=_first_error)
+def named_error(page: Page) -> str | None:
+    return evidence.error_on(evidence.sight(page), About.ITS_ANSWER)
+
+
+@mark("a page that shows nothing but a message that the captcha is wrong")
+def lone_message(page: Page) -> str | None:
+    if len(page.response.body) > _MAX_LONE or evidence.sight(page).fields:
+        return None
+    return page.words if rejects(page.words, About.ITS_ANSWER) else None
+
+
+@mark("another error in the same list", absent=True)
+def other_error(page: Page) -> str | None:
+    errors = evidence.sight(page).errors
+    hits = [error for error in errors if error.text == captcha_error(page)]
+    for error in errors:
+        for hit in hits:
+            if None in (error.item, hit.item) or error.item is hit.item:
+                continue
+            if error.item.getparent() is hit.item.getparent() and error.text != hit.text:
+                return error.text
+    return None
+
+
+@mark(
     "a member for errors in JSON that says that the captcha is wrong",
-    evidence.json_error,
-    instead=_first_saying,
+    instead=_first_message,
 )
-SCRIPT_ERROR: Final = Mark(
-    "a script of JSON that says in a member for errors that the captcha is wrong",
-    evidence.script_error,
-)
-FRAGMENT_ERROR: Final = Mark(
-    "markup in JSON with an error that says that the captcha is wrong", evidence.fragment_error
-)
-HUMAN_ERROR: Final = Mark(
-    "WordPress stops, and asks whether the visitor is human", evidence.human_error
-)
-ALERT: Final = Mark("a script that shows at once that the captcha is wrong", evidence.alert_error)
+def json_error(page: Page) -> str | None:
+    if evidence.siteverify_codes(page).intersection(evidence.NOT_THE_ANSWER):
+        return None
+    return evidence.rejection_in(evidence.json_messages(page))
 
 
-def codes(*refused: str) -> tuple[Mark, Mark]:
-    """The marks that the site relays one of the codes *refused*, and none of another meaning."""
+@mark("a script of JSON that says in a member for errors that the captcha is wrong")
+def script_error(page: Page) -> str | None:
+    return evidence.rejection_in(evidence.messages_in_scripts(page))
 
-    def find(page: Page) -> str | None:
-        return ", ".join(sorted(page.view(evidence.siteverify_codes) & {*refused})) or None
 
-    return Mark(
-        f"the code {' or '.join(refused)}, in JSON or as an error", find, is_own=True
-    ), _OTHER_CODES
+@mark("markup in JSON with an error that says that the captcha is wrong")
+def fragment_error(page: Page) -> str | None:
+    return next(filter(None, map(evidence.error_on, evidence.fragments(page))), None)
+
+
+@mark("WordPress stops, and asks whether the visitor is human")
+def human_error(page: Page) -> str | None:
+    stops = (
+        error.text
+        for error in evidence.sight(page).errors
+        if "wp-die" in error.place.get("class", "")
+    )
+    return next(filter(names_human, stops), None)
+
+
+@mark("a script that shows at once that the captcha is wrong")
+def alert(page: Page) -> str | None:
+    alerts = evidence.alerts(page)
+    return next((text for text in alerts if rejects(text, About.ITS_ANSWER)), None)
 
 
 def _other_codes(page: Page) -> str | None:
-    found = page.view(evidence.siteverify_codes).intersection(evidence.NOT_THE_ANSWER)
-    return ", ".join(sorted(found)) or None
+    codes = evidence.siteverify_codes(page).intersection(evidence.NOT_THE_ANSWER)
+    return ", ".join(sorted(codes)) or None
 
 
 _OTHER_CODES: Final = Mark(
-    "a code about the answer's age, its reuse, or the site's keys",
-    _other_codes,
-    absent=True,
+    "a code about the answer's age, its reuse, or the site's keys", _other_codes, absent=True
 )
 
 
-def element(value: str, css: str) -> tuple[Mark]:
-    """The mark that an element is on the page."""
-    return _looked_up(value, Css(css, None))
+def _codes(refused: list[str]) -> Iterator[Mark]:
+    """The marks that the site relays one of some codes, and none of another meaning."""
+
+    def find(page: Page) -> str | None:
+        return ", ".join(sorted(evidence.siteverify_codes(page).intersection(refused))) or None
+
+    yield Mark(f"the code {' or '.join(refused)}, in JSON or as an error", find)
+    yield _OTHER_CODES
 
 
-def member(value: str, *expressions: str) -> tuple[Mark]:
-    """The mark that one of some JMESPath expressions finds something in the JSON of an answer."""
-    return _looked_up(value, JmesPath(expressions, None))
-
-
-def _looked_up(value: str, condition: Condition) -> tuple[Mark]:
-    return (
-        Mark(
-            value,
-            lambda page: condition.found(page) if condition.holds(page) else None,
-            is_own=True,
-        ),
-    )
-
-
-def literal(text: str) -> tuple[Mark]:
+def _error(text: str) -> Iterator[Mark]:
     """The mark that an error of a page, or a member for errors in JSON, is *text*."""
     wanted = fold(text).rstrip(".")
 
     def find(page: Page) -> str | None:
-        found = [error.text for error in page.view(evidence.sight).errors]
-        found += [saying.text for saying in page.view(evidence.json_messages)]
+        found = [error.text for error in evidence.sight(page).errors]
+        found += [message.text for message in evidence.json_messages(page)]
         return next((text for text in found if fold(text).rstrip(".") == wanted), None)
 
-    return (Mark(f"the error “{text}”", find, is_own=True),)
+    yield Mark(f"the error “{text}”", find)
+
+
+def _selected(condition: type[Condition], named: Mapping[str, Any]) -> Iterator[Mark]:
+    """The mark that a condition finds something, by its description."""
+    ((value, selector),) = named.items()
+    selects = condition(selector, None)
+    yield Mark(value, lambda page: selects.found(page) if selects.holds(page) else None)
+
+
+OF_ONE: Final[Mapping[str, Callable[[Any], Iterator[Mark]]]] = {
+    "codes": _codes,
+    "error": _error,
+    "element": partial(_selected, Css),
+    "member": partial(_selected, JmesPath),
+}
+"""Marks of one product, by the key under which its presets describe them."""

@@ -42,6 +42,13 @@ _SENTENCE_ENDS = re.compile(r"[.!?;\u0589\u0964]+\s+|[\u3002\uff01\uff1f\uff1b]+
 _QUOTED = re.compile(r"“[^”]*”|«[^»]*»|„[^“”]*[“”]|\"[^\"]*\"")
 
 
+_HUMAN = re.compile(
+    r"\b(?:human|mensch|humain|humano|umano|mens\b|człowiek|člověk|človek|människ|mennesk"
+    r"|человек|людин|insan|ember\b|ihminen|άνθρωπ|manusia|con người)"
+    r"|人間|人类|人類|사람|אנוש|إنسان|انسان|मनुष्य|มนุษย์"
+)
+
+
 class About(IntEnum):
     """What relates a message to a captcha."""
 
@@ -205,3 +212,8 @@ def _lexicon() -> tuple[dict[str, list[_Meaning]], dict[str, list[int]]]:
             found.setdefault(first, []).append(meaning)
             lengths.setdefault(first[0], set()).add(len(first))
     return found, {letter: sorted(sizes) for letter, sizes in lengths.items()}
+
+
+def names_human(text: str) -> bool:
+    """Whether *text* says *human*."""
+    return _HUMAN.search(text.lower()) is not None
