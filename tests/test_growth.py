@@ -78,11 +78,13 @@ def calls(function: Callable[..., object], *args: object) -> Counter[str]:
         elif event == "c_call":
             called[arg.__name__] += 1
 
+    gc.disable()  # finalizers of what other tests left would count
     sys.setprofile(count)
     try:
         function(*args)
     finally:
         sys.setprofile(None)
+        gc.enable()
     return called
 
 

@@ -79,12 +79,17 @@ def json_messages(page: Page) -> list[Saying]:
 
 
 @view
-def messages_in_scripts(page: Page) -> list[Saying]:
-    """The error messages in scripts of JSON in a page."""
+def _scripts(page: Page) -> list[Any]:
+    """The first scripts in a page."""
     if page.selector is None:
         return []
-    scripts = islice(page.selector.root.iter("script"), _MAX_SCRIPTS)
-    texts = [script.text for script in scripts if script.get("type") == "application/json"]
+    return list(islice(page.selector.root.iter("script"), _MAX_SCRIPTS))
+
+
+@view
+def messages_in_scripts(page: Page) -> list[Saying]:
+    """The error messages in scripts of JSON in a page."""
+    texts = [script.text for script in _scripts(page) if script.get("type") == "application/json"]
     parsed = [_parsed(text) for text in texts]
     found = [saying for value in parsed if value is not NOT_JSON for saying in sayings(value)]
     return [
@@ -176,16 +181,15 @@ def alerts(page: Page) -> list[str]:
     """The messages that scripts of a page show immediately and unconditionally."""
     if page.selector is None:
         return []
-    found = []
-    for script in islice(page.selector.root.iter("script"), _MAX_SCRIPTS):
-        text = script.text or ""
-        match = _ALERT.match(text) if len(text) <= _MAX_SCRIPT else None
-        if match and not _CONDITIONAL.search(text):
-            found.append(_unescaped(match["text"]))
     body = page.selector.root.find("body")
-    if match := _ALERT.match("" if body is None else body.get("onload", "")):
-        found.append(_unescaped(match["text"]))
-    return found
+    codes = [script.text or "" for script in _scripts(page)]
+    codes.append("" if body is None else body.get("onload", ""))
+    found = [_ALERT.match(code) for code in codes if len(code) <= _MAX_SCRIPT]
+    return [
+        _unescaped(match["text"])
+        for match in found
+        if match and not _CONDITIONAL.search(match.string)
+    ]
 
 
 def _unescaped(text: str) -> str:

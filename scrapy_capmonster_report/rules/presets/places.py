@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from lxml import etree
+
 from ..visible import BLOCKS, is_unseen
 from .messages import MAX_LENGTH
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 MAX_ERRORS: Final = 200
 """A page with more texts of errors is a list, and says nothing about an answer."""
@@ -36,7 +38,7 @@ _MARKED = re.compile(
     r"[Ee]rror|ERROR|(?:^|[\s_-])[Ee]rr|[a-z]Err|danger|invalid|alert|warn|fail|wrong|incorrect"
     r"|reject|\bflash(?:es|-?mess\w*)?\b|text-(?:red|rose)|(?:^|[\s_-])red(?:$|[\s_-])|negative|caution|notice|notif|toast|callout|wp-die|fehler|hata\b"
     r"|(?:^|[\s_-])msg|(?:form|system|status|response)[_-]?message|help-block|help-inline"
-    r"|feedback|explain|helper-text|validation|(?:^|\s)messages?$"
+    r"|feedback|explain|helper-text|validation"
 )
 _NOT_MARKED = re.compile("success")
 _RED = re.compile(
@@ -51,6 +53,8 @@ _QUOTES: Final = frozenset(
 
 _OTHERS_WORDS: Final = frozenset(("blockquote", "code", "option", "pre", "q", "samp", "textarea"))
 """Elements that contain a quotation even if they are marked as errors."""
+
+_WITH_ATTRIBUTES: Final = etree.XPath("descendant-or-self::*[@* or self::center]")
 
 _EMPHASES: Final = frozenset(("em", "i"))
 _INLINE_QUOTES: Final = _EMPHASES | {"a", "cite", "code", "dfn", "kbd", "q", "samp"}
@@ -139,7 +143,6 @@ class Reader:
 
     def __init__(self, root: Any) -> None:
         self.sight = Sight()
-        self._meanings: dict[str, tuple[bool, bool]] = {}
         self._shown: dict[Any, bool] = {None: True}
         for element in root.iter(*_FIELDS):
             self._look_at_a_field(element)
@@ -148,11 +151,7 @@ class Reader:
             if not self.sight.picture and is_picture(element):
                 self.sight.picture = _shown(element)
                 self._note_group(element)
-        marked = [
-            element
-            for element in root.iter("*")
-            if (element.items() or element.tag == "center") and self._is_marked(element)
-        ]
+        marked = list(islice(self._marked_elements(root), MAX_MARKED + 1))
         self._marked = frozenset(marked)
         if len(marked) > MAX_MARKED:
             return
@@ -164,26 +163,23 @@ class Reader:
         except _TooManyError:
             self.sight.errors.clear()
 
-    def _is_marked(self, element: Any) -> bool:
-        """Whether an element is marked as an error; one of a captcha is noted."""
-        named, is_red = "", False
-        for name, value in element.items():
-            if name == "class" or name == "id" or name == "role":
-                named += value + " "
-            elif name == "style" or name == "color":
-                is_red |= _RED.search(f"color:{value}" if name == "color" else value) is not None
-            elif name == "data-sitekey":
-                named += "captcha g-recaptcha "
-        meaning = self._meanings.get(named)
-        if meaning is None:
-            is_error = bool(_MARKED.search(named)) and not _NOT_MARKED.search(named)
-            meaning = self._meanings[named] = is_error, bool(_WIDGET_OR_NAME.search(named))
-        is_error, is_captcha = meaning
-        if is_captcha and element.tag not in _FIELDS and self._is_shown(element):
-            self.sight.is_named = True
-            if not self.sight.widget and _WIDGET.search(named):
-                self.sight.widget = _shown(element)
-        return (is_error or is_red or element.tag == "center") and element.tag not in _OTHERS_WORDS
+    def _marked_elements(self, root: Any) -> Iterator[Any]:
+        """The elements that are marked as errors. Those of a captcha are noted."""
+        centers = frozenset(root.iter("center"))
+        meanings: dict[tuple[tuple[str, str], ...], tuple[bool, str]] = {}
+        for element in _WITH_ATTRIBUTES(root):
+            attributes = tuple(element.items())
+            meaning = meanings.get(attributes)
+            if meaning is None:
+                meaning = meanings[attributes] = _meaning_of(attributes)
+            is_error, captcha = meaning
+            if captcha and element.tag not in _FIELDS and self._is_shown(element):
+                self.sight.is_named = True
+                if not self.sight.widget and _WIDGET.search(captcha):
+                    self.sight.widget = _shown(element)
+            is_error |= bool(centers) and element in centers
+            if is_error and element.tag not in _OTHERS_WORDS:
+                yield element
 
     def _is_shown(self, element: Any) -> bool:
         """Whether an element is shown, and not in a quotation; each ancestor is asked once."""
@@ -260,6 +256,20 @@ def _texts(
             if tag in BLOCKS:
                 yield "", True, item
         yield (child.tail or "")[:_MAX_TEXT], False, item
+
+
+def _meaning_of(attributes: Iterable[tuple[str, str]]) -> tuple[bool, str]:
+    """Whether attributes mark an element as an error, and the names that say it is a captcha."""
+    names, is_red = "", False
+    for name, value in attributes:
+        if name in ("class", "id", "role"):
+            names += value + " "
+        elif name == "style" or name == "color":
+            is_red |= _RED.search(f"color:{value}" if name == "color" else value) is not None
+        elif name == "data-sitekey":
+            names += "captcha g-recaptcha "
+    is_error = bool(_MARKED.search(names)) and not _NOT_MARKED.search(names)
+    return is_error or is_red, names if _WIDGET_OR_NAME.search(names) else ""
 
 
 def name_of(element: Any) -> str:
