@@ -26,7 +26,7 @@ from scrapy.selector import Selector
 from scrapy_capmonster_report.rules import compile_rules
 from scrapy_capmonster_report.rules import page as rule_page
 from scrapy_capmonster_report.rules import rule as rule_rule
-from scrapy_capmonster_report.rules.values import MAX_SEARCHED
+from scrapy_capmonster_report.rules.condition import MAX_SEARCHED
 
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\xff\xfe\x00<p class='bad'>wrong</p>"
 XML = b"<?xml version='1.0'?><r><Error code='7'>bad</Error></r>"

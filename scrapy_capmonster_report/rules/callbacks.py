@@ -5,51 +5,70 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from scrapy.utils.misc import load_object
 
 from ..text import closest_match
+from .condition import Options
 from .errors import RuleError, show
 
 if TYPE_CHECKING:
-    from scrapy import Spider
-
     from .page import Page
 
-ALLOWED: Final = (
-    "the name of a spider's method, a path such as 'package.module.function', or a callable; "
-    "it is called as callback(response, request)"
-)
 
+class Callback(Options):
+    """A function of the user returns something true. Its exceptions are passed on."""
 
-def resolve(value: object, spider: Spider | None) -> Callable[..., Any]:
-    """The function that a ``callback`` names.
+    key = "callback"
+    needs = frozenset({"url", "status"})  # what most functions look at, beside the body
+    allowed = (
+        "the name of a spider's method, a path such as 'package.module.function', or a callable; "
+        "it is called as callback(response, request)"
+    )
 
-    Args:
-        value: a spider's method name, a dotted path, or a callable.
-        spider: the spider whose methods may be named.
-
-    Raises:
-        RuleError: it does not exist, or its result would always be true.
-    """
-    if isinstance(value, str):
-        function = _load(value) if "." in value else _method(value, spider)
-    else:
+    def parse(self, value: object) -> Callable[..., Any]:
         function = value
-    if not callable(function):
-        raise RuleError(f"{show(value)} is not callable", ALLOWED)
-    # A callable object: look at the method of its class.
-    for code in (function, getattr(function, "__call__", None)):  # noqa: B004
-        if inspect.iscoroutinefunction(code) or inspect.isasyncgenfunction(code):
-            raise RuleError(f"{show(value)} is async, so its result is always true", ALLOWED)
-        if inspect.isgeneratorfunction(code):
-            raise RuleError(f"{show(value)} yields, so its result is always true", ALLOWED)
-    _check_arguments(value, function)
-    return function
+        if isinstance(value, str):
+            function = self._load(value) if "." in value else self._method(value)
+        if not callable(function):
+            raise RuleError(f"{show(value)} is not callable", self.allowed)
+        if problem := _problem_of(function):
+            raise RuleError(f"{show(value)} {problem}", self.allowed)
+        return function
+
+    def holds(self, page: Page) -> bool:
+        return any(_ask(function, page) for function in self.options)
+
+    def found(self, page: Page) -> str | None:
+        return None  # asking again what it saw might have effects
+
+    def _method(self, name: str) -> object:
+        if self.spider is None:
+            problem = f"{show(name)} names a spider's method, and a spider is needed"
+            raise RuleError(problem, self.allowed)
+        method = getattr(self.spider, name, None)
+        if method is None:
+            # From the class, because reading the spider's properties would run them.
+            kind = type(self.spider)
+            public = (known for known in dir(kind) if not known.startswith("_"))
+            methods = [known for known in public if callable(getattr(kind, known, None))]
+            problem = f"the spider {show(self.spider.name)} has no method {show(name)}"
+            raise RuleError(problem, self.allowed, closest_match(name, methods))
+        return method
+
+    def _load(self, path: str) -> object:
+        try:
+            return load_object(path)
+        except Exception as error:  # importing a module runs it
+            module, _, name = path.rpartition(".")
+            names = vars(sys.modules[module]) if module in sys.modules else ()
+            found = closest_match(name, names)
+            problem = f"{show(path)} cannot be loaded: {type(error).__name__}: {error}"
+            raise RuleError(problem, self.allowed, found and f"{module}.{found}") from None
 
 
-def ask(function: Callable[..., Any], page: Page) -> bool:
+def _ask(function: Callable[..., Any], page: Page) -> bool:
     """Whether a callback returns something true for *page*.
 
     Raises:
@@ -64,43 +83,25 @@ def ask(function: Callable[..., Any], page: Page) -> bool:
     return bool(answer)
 
 
-def _method(name: str, spider: Spider | None) -> object:
-    if spider is None:
-        raise RuleError(f"{show(name)} names a spider's method, and a spider is needed", ALLOWED)
-    method = getattr(spider, name, None)
-    if method is None:
-        # From the class, because reading the spider's properties would run them.
-        kind = type(spider)
-        public = (known for known in dir(kind) if not known.startswith("_"))
-        methods = [known for known in public if callable(getattr(kind, known, None))]
-        problem = f"the spider {show(spider.name)} has no method {show(name)}"
-        raise RuleError(problem, ALLOWED, closest_match(name, methods))
-    return method
-
-
-def _load(path: str) -> object:
-    try:
-        return load_object(path)
-    except Exception as error:  # importing a module runs it
-        module, _, name = path.rpartition(".")
-        found = closest_match(name, vars(sys.modules[module])) if module in sys.modules else None
-        problem = f"{show(path)} cannot be loaded: {type(error).__name__}: {error}"
-        raise RuleError(problem, ALLOWED, found and f"{module}.{found}") from None
-
-
-def _check_arguments(value: object, function: Callable[..., Any]) -> None:
+def _problem_of(function: Callable[..., Any]) -> str | None:
+    """Why a function cannot be a callback, or ``None`` if it can."""
+    # A callable object: look at the method of its class.
+    for code in (function, getattr(function, "__call__", None)):  # noqa: B004
+        if inspect.iscoroutinefunction(code) or inspect.isasyncgenfunction(code):
+            return "is async, so its result is always true"
+        if inspect.isgeneratorfunction(code):
+            return "yields, so its result is always true"
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # some functions in C have no signature
-        return
+        return None
     try:
         signature.bind(None, None)
     except TypeError:
-        problem = f"{show(value)} takes {signature}, not a response and a request"
-        raise RuleError(problem, ALLOWED) from None
+        return f"takes {signature}, not a response and a request"
     if _is_swapped([*signature.parameters][:2]):
-        problem = f"{show(value)} takes {signature}, the request before the response"
-        raise RuleError(problem, ALLOWED)
+        return f"takes {signature}, the request before the response"
+    return None
 
 
 def _is_swapped(names: Sequence[str]) -> bool:

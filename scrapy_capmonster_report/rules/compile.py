@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..task import Kind
 from ..text import closest_match
+from .condition import mapping
 from .conditions import CONDITIONS, compile_conditions
 from .errors import RuleError, brief, error_context, show
 from .rule import Rule, Rules
-from .values import mapping
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -108,14 +108,12 @@ def _read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _compile_entry(entry: object, position: int, spider: Spider | None) -> Iterator[Rule]:
     default = f"rule {position}"
-    try:
+    name = entry.get("name") if isinstance(entry, Mapping) else None
+    with error_context(f"{default} ({show(name)})" if name else default):
         if isinstance(entry, str):
             yield from _compile_preset(entry)
         else:
             yield _compile_rule(mapping(entry, _RULE), default, spider)
-    except RuleError as mistake:
-        name = entry.get("name") if isinstance(entry, Mapping) else None
-        raise mistake.in_rule(f"{default} ({show(name)})" if name else default) from None
 
 
 def _compile_rule(written: Mapping[Any, Any], default: str, spider: Spider | None) -> Rule:

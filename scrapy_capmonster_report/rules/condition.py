@@ -1,20 +1,16 @@
-"""The base class of conditions, and the conditions on everything but the body of a response.
-
-Conditions on the body are in :mod:`.body_conditions`; :mod:`.conditions` has them all.
-"""
+"""The base classes of conditions, and the conditions that need no parser of their own."""
 
 from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from itertools import chain
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
 from ..text import closest_match
 from . import hosts
 from .errors import RuleError, error_context, show
 from .snippets import excerpt, truncate
-from .values import first_match, mapping, options, searches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,7 +18,16 @@ if TYPE_CHECKING:
     from scrapy import Spider
 
     from .page import Page
-    from .values import Search
+
+Search: TypeAlias = Callable[[str], "re.Match[str] | None"]
+"""The ``search`` method of a compiled regex."""
+
+MAX_SEARCHED: Final = 250_000
+"""How many characters of a text are searched with a regex that has ``*``, ``+`` or ``{n,}``.
+
+A regex with two of them may try every pair of positions in the text, one with three every triple.
+For a page of 5 MB that takes minutes or years, and blocks the whole crawl.
+"""
 
 
 class Condition(ABC):
@@ -40,8 +45,9 @@ class Condition(ABC):
     needs: frozenset[str] = frozenset()
     """What it needs to know of a page that may be unknown (see :class:`~.page.Page`)."""
 
-    def __init__(self, value: object, spider: Spider | None) -> None:
+    def __init__(self, value: object, spider: Spider | None = None) -> None:
         self.value = value
+        self.spider = spider
 
     @abstractmethod
     def holds(self, page: Page) -> bool:
@@ -56,69 +62,89 @@ class Condition(ABC):
         """What it found on *page*, or what the page has instead; ``None`` for nothing."""
 
 
-class Domains(Condition):
+class Options(Condition):
+    """A condition that holds if one of its options does: its value, or the items of a list."""
+
+    allowed: ClassVar[str]
+
+    def __init__(self, value: object, spider: Spider | None = None) -> None:
+        super().__init__(value, spider)
+        options = value if isinstance(value, (list, tuple)) else (value,)
+        if not options:
+            raise RuleError("the list is empty", self.allowed)
+        self.options = tuple(map(self.parse, options))
+
+    @abstractmethod
+    def parse(self, value: Any) -> Any:
+        """One option, ready to be used.
+
+        Raises:
+            RuleError: it is invalid.
+        """
+
+    def parse_text(self, value: object) -> str:
+        """An option that must be a str with more than white space."""
+        if not isinstance(value, str):
+            raise RuleError(f"{show(value)} is not a str", self.allowed)
+        if not value.strip():
+            raise RuleError(f"{show(value)} is empty", self.allowed)
+        return value
+
+
+class Domains(Options):
     """The response's host is one of the domains or a subdomain."""
 
     key = "domains"
     needs = frozenset({"url"})
+    allowed = hosts.ALLOWED
 
-    def __init__(self, value: object, spider: Spider | None) -> None:
-        super().__init__(value, spider)
-        self.domains = frozenset(map(hosts.parse_domain, options(value, hosts.ALLOWED)))
+    def parse(self, value: object) -> str:
+        return hosts.parse_domain(value)
 
     def holds(self, page: Page) -> bool:
-        return not self.domains.isdisjoint(hosts.parents_of(page.host))
+        return any(domain in self.options for domain in hosts.parents_of(page.host))
 
     def found(self, page: Page) -> str | None:
         return truncate(page.host) or None
 
 
-class Method(Condition):
+class Method(Options):
     """The request's method."""
 
     key = "method"
     needs = frozenset({"method"})
-    _ALLOWED = "an HTTP method such as 'POST', or a list of them"
+    allowed = "an HTTP method such as 'POST', or a list of them"
 
-    def __init__(self, value: object, spider: Spider | None) -> None:
-        super().__init__(value, spider)
-        self._methods = frozenset(map(self._parse, options(value, self._ALLOWED)))
-
-    def _parse(self, value: object) -> str:
+    def parse(self, value: object) -> str:
         if not isinstance(value, str) or not re.fullmatch("[A-Za-z]+", value):
             methods = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
             raise RuleError(
-                f"{show(value)} is not an HTTP method", self._ALLOWED, closest_match(value, methods)
+                f"{show(value)} is not an HTTP method", self.allowed, closest_match(value, methods)
             )
         return value.upper()
 
     def holds(self, page: Page) -> bool:
-        return page.request.method in self._methods
+        return page.request.method in self.options
 
     def found(self, page: Page) -> str | None:
         return page.request.method
 
 
-class Status(Condition):
+class Status(Options):
     """The response's status."""
 
     key = "status"
     needs = frozenset({"status"})
-    _ALLOWED = "an int from 100 to 999, a class such as '4xx', or a list of them"
+    allowed = "an int from 100 to 999, a class such as '4xx', or a list of them"
 
-    def __init__(self, value: object, spider: Spider | None) -> None:
-        super().__init__(value, spider)
-        parsed = map(self._parse, options(value, self._ALLOWED))
-        self.statuses = frozenset(chain.from_iterable(parsed))
-
-    def _parse(self, value: object) -> Iterable[int]:
+    def parse(self, value: object) -> Sequence[int]:
         # LinkedIn answers 999: no upper class is left out.
         if isinstance(value, int) and not isinstance(value, bool) and 100 <= value <= 999:
             return (value,)
         if isinstance(value, str) and re.fullmatch("[1-9]xx", value.lower()):
             first = int(value[0]) * 100
             return range(first, first + 100)
-        raise RuleError(f"{show(value)} is not a status", self._ALLOWED, self._suggestion(value))
+        raise RuleError(f"{show(value)} is not a status", self.allowed, self._suggestion(value))
 
     def _suggestion(self, value: object) -> int | str | None:
         text = str(value).strip().lower()
@@ -126,33 +152,40 @@ class Status(Condition):
             return int(number[1])
         return f"{text[0]}xx" if re.fullmatch(r"[1-9]([x*.]{0,2}|[0-9][x*.])", text) else None
 
+    def allows(self, status: int) -> bool:
+        """Whether it holds for a response of this *status*."""
+        return any(status in statuses for statuses in self.options)
+
     def holds(self, page: Page) -> bool:
-        return page.status in self.statuses
+        return self.allows(page.status)
 
     def found(self, page: Page) -> str | None:
         return str(page.status)
 
 
-class Regexes(Condition):
+class _Regexes(Options):
     """One of the regexes is found in one of some texts."""
 
-    def __init__(self, value: object, spider: Spider | None) -> None:
-        super().__init__(value, spider)
-        self._searches = searches(value)
+    allowed = "a Python regex as a str, or a list of them"
+
+    def parse(self, value: object) -> Search:
+        if value == "":
+            raise RuleError("an empty regex matches every page", self.allowed)
+        return _compile(value, self.allowed)
 
     @abstractmethod
     def _texts(self, page: Page) -> Sequence[str]:
         """The texts to search."""
 
     def holds(self, page: Page) -> bool:
-        return first_match(self._searches, self._texts(page)) is not None
+        return _first_match(self.options, self._texts(page)) is not None
 
     def found(self, page: Page) -> str | None:
-        match = first_match(self._searches, self._texts(page))
+        match = _first_match(self.options, self._texts(page))
         return match and excerpt(match)
 
 
-class Url(Regexes):
+class Url(_Regexes):
     """A regex is found in the response's URL."""
 
     key = "url"
@@ -162,7 +195,7 @@ class Url(Regexes):
         return (page.url,)
 
 
-class Redirect(Regexes):
+class Redirect(_Regexes):
     """A regex is found in a URL that the site redirected the request to."""
 
     key = "redirect"
@@ -172,30 +205,97 @@ class Redirect(Regexes):
         return page.redirects
 
 
+class Text(_Regexes):
+    """A regex is found in the decoded body of a text response."""
+
+    key = "text"
+
+    def _texts(self, page: Page) -> Sequence[str]:
+        text = page.text
+        return () if text is None else (text,)
+
+
+class Words(_Regexes):
+    """A regex is found in the words that a page shows."""
+
+    key = "words"
+
+    def _texts(self, page: Page) -> Sequence[str]:
+        return (page.words,)
+
+
+class _Header(_Regexes):
+    """A header is there and has a value in which a regex is found; the regex ``""`` always is."""
+
+    key = "headers"
+
+    def __init__(self, name: str, value: object) -> None:
+        super().__init__(value)
+        self.name = name
+
+    def parse(self, value: object) -> Search:
+        return _compile(value, self.allowed)
+
+    def _texts(self, page: Page) -> Sequence[str]:
+        return page.header(self.name)
+
+
 class Headers(Condition):
     """Each of the headers is there and has a value in which one of its regexes is found."""
 
     key = "headers"
     needs = frozenset({"headers"})
-    _ALLOWED = (
+    allowed = (
         "a dict of header name to regex or list of them; the regex '' means that the header exists"
     )
 
-    def __init__(self, value: object, spider: Spider | None) -> None:
+    def __init__(self, value: object, spider: Spider | None = None) -> None:
         super().__init__(value, spider)
-        named = mapping(value, self._ALLOWED)
+        named = mapping(value, self.allowed)
         if not named:
-            raise RuleError("the dict is empty", self._ALLOWED)
-        self._headers: list[tuple[str, tuple[Search, ...]]] = []
+            raise RuleError("the dict is empty", self.allowed)
+        self._headers = []
         for name, regexes in named.items():
             if not isinstance(name, str) or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
-                raise RuleError(f"{show(name)} is not a header name", self._ALLOWED)
+                raise RuleError(f"{show(name)} is not a header name", self.allowed)
             with error_context(name):
-                self._headers.append((name, searches(regexes, empty=True)))
+                self._headers.append(_Header(name, regexes))
 
     def holds(self, page: Page) -> bool:
-        return all(first_match(regexes, page.header(name)) for name, regexes in self._headers)
+        return all(header.holds(page) for header in self._headers)
 
     def found(self, page: Page) -> str | None:
-        there = [f"{name}: {value}" for name, _ in self._headers for value in page.header(name)]
+        names = [header.name for header in self._headers]
+        there = [f"{name}: {value}" for name in names for value in page.header(name)]
         return truncate("; ".join(there)) or None
+
+
+def mapping(value: object, allowed: str) -> Mapping[Any, object]:
+    """The value, which must be a dict.
+
+    Raises:
+        RuleError: it is not a dict.
+    """
+    if isinstance(value, Mapping):
+        return value
+    raise RuleError(f"{show(value)} is not a dict", allowed)
+
+
+def _first_match(regexes: Iterable[Search], texts: Sequence[str]) -> re.Match[str] | None:
+    for search in regexes:
+        for text in texts:
+            if match := search(text):
+                return match
+    return None
+
+
+def _compile(value: object, allowed: str) -> Search:
+    if not isinstance(value, str):
+        raise RuleError(f"{show(value)} is not a str", allowed)
+    try:
+        regex = re.compile(value)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise RuleError(f"{show(value)} is a bad regex: {error}", allowed) from None
+    if any(repeat in value for repeat in ("*", "+", ",}")):
+        return lambda text: regex.search(text, 0, MAX_SEARCHED)
+    return regex.search

@@ -1,8 +1,4 @@
-"""The conditions of a rule: the table at the end names them all.
-
-A new condition is a class in :mod:`.condition` or :mod:`.body_conditions`, and its place in
-:data:`CONDITIONS`.
-"""
+"""The conditions of a rule: the table names them all."""
 
 from __future__ import annotations
 
@@ -10,12 +6,24 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from ..text import closest_match
-from . import callbacks
-from .body_conditions import Css, JmesPath, Text, Words, XPath
-from .condition import Condition, Domains, Headers, Method, Redirect, Status, Url
-from .errors import RuleError, error_context
+from .callbacks import Callback
+from .condition import (
+    Condition,
+    Domains,
+    Headers,
+    Method,
+    Options,
+    Redirect,
+    Status,
+    Text,
+    Url,
+    Words,
+    mapping,
+)
+from .errors import RuleError, error_context, show
+from .jmes import JmesPath
+from .selectors import Css, XPath
 from .snippets import truncate
-from .values import mapping, options, parse_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -25,26 +33,25 @@ if TYPE_CHECKING:
     from .page import Page
 
 
-class Unless(Condition):
+class Unless(Options):
     """None of some groups of conditions holds as a whole."""
 
     key = "unless"
-    _ALLOWED = "a dict of conditions, or a list of such dicts"
+    allowed = "a dict of conditions, or a list of such dicts"
 
-    def __init__(self, value: object, spider: Spider | None) -> None:
+    def __init__(self, value: object, spider: Spider | None = None) -> None:
         super().__init__(value, spider)
+        self.needs = frozenset().union(*(item.needs for item in chain(*self.options)))
+
+    def parse(self, value: object) -> tuple[Condition, ...]:
         known = {key: kind for key, kind in CONDITIONS.items() if kind is not Unless}
-        self._groups = [
-            compile_conditions(mapping(group, self._ALLOWED), spider, known, ("name",))
-            for group in options(value, self._ALLOWED)
-        ]
-        self.needs = frozenset().union(*(item.needs for item in chain(*self._groups)))
+        return compile_conditions(mapping(value, self.allowed), self.spider, known, ("name",))
 
     def holds(self, page: Page) -> bool:
         return self._group(page) is None
 
     def verdict(self, page: Page) -> bool | None:
-        groups = [all_hold(group, page) for group in self._groups]
+        groups = [all_hold(group, page) for group in self.options]
         return False if True in groups else None if None in groups else True
 
     def found(self, page: Page) -> str | None:
@@ -53,28 +60,8 @@ class Unless(Condition):
 
     def _group(self, page: Page) -> Sequence[Condition] | None:
         """The first group that holds as a whole."""
-        for group in self._groups:
-            if all(condition.holds(page) for condition in group):
-                return group
-        return None
-
-
-class Callback(Condition):
-    """A function of the user returns something true. Its exceptions are passed on."""
-
-    key = "callback"
-    needs = frozenset({"url", "status"})  # what most functions look at, beside the body
-
-    def __init__(self, value: object, spider: Spider | None) -> None:
-        super().__init__(value, spider)
-        named = options(value, callbacks.ALLOWED)
-        self._functions = [callbacks.resolve(option, spider) for option in named]
-
-    def holds(self, page: Page) -> bool:
-        return any(callbacks.ask(function, page) for function in self._functions)
-
-    def found(self, page: Page) -> str | None:
-        return None  # asking again what it saw might have effects
+        holding = (group for group in self.options if all(item.holds(page) for item in group))
+        return next(holding, None)
 
 
 CONDITIONS: Final[Mapping[str, type[Condition]]] = {
@@ -132,10 +119,9 @@ def compile_conditions(
     allowed = (*labels, *known)
     for key in written:
         if key not in allowed:
-            mistake = RuleError(
-                "there is no such key here", ", ".join(allowed), closest_match(key, allowed)
-            )
-            raise mistake.in_key(key)
+            with error_context(key):
+                meant = closest_match(key, allowed)
+                raise RuleError("there is no such key here", ", ".join(allowed), meant)
     conditions = []
     for key, condition in known.items():
         if key in written:
@@ -144,6 +130,8 @@ def compile_conditions(
     if not conditions:
         problem = "it has no condition and would match every page"
         raise RuleError(problem, f"at least one of {', '.join(known)}")
-    with error_context("name"):
-        parse_name(written.get("name", "no name"))
+    name = written.get("name", "no name")
+    if not (isinstance(name, str) and name.strip() and name.isprintable()):
+        with error_context("name"):
+            raise RuleError(f"{show(name)} is not a name", "a str of printable characters")
     return tuple(conditions)

@@ -32,39 +32,27 @@ class RuleError(Exception):
         suggestion: the closest valid value, or ``None`` if there is none.
     """
 
-    def __init__(self, problem: str, allowed: str | None = None, suggestion: object = None) -> None:
+    def __init__(self, problem: str, allowed: str, suggestion: object = None) -> None:
         super().__init__(problem)
-        self._problem = problem
-        self._allowed = allowed
-        self._suggestion = suggestion
-        self._rule = ""
-        self._keys: list[str] = []
-
-    def in_rule(self, rule: str) -> RuleError:
-        """Add the rule to the message."""
-        self._rule = rule
-        return self
-
-    def in_key(self, key: object) -> RuleError:
-        """Add a key to the message. Call it for the innermost key first."""
-        self._keys.insert(0, str(key))
-        return self
+        self.problem = problem
+        self.allowed = allowed
+        self.suggestion = suggestion
+        self.place: list[str] = []
+        """The rule, and the keys in it that lead to the mistake."""
 
     def __str__(self) -> str:
-        place = [self._rule] if self._rule else []
-        if self._keys:
-            place.append(f"key {show('.'.join(self._keys))}")
-        parts = [": ".join(filter(None, [", ".join(place), self._problem]))]
-        if self._allowed is not None:
-            parts.append(f"Allowed: {self._allowed}")
-        text = ". ".join(parts) + "."
-        return text if self._suggestion is None else f"{text} Did you mean {self._suggestion!r}?"
+        rule, keys = self.place[:1], ".".join(self.place[1:])
+        place = ", ".join([*rule, f"key {show(keys)}"] if keys else rule)
+        text = f"{place}: " if place else ""
+        text += f"{self.problem}. Allowed: {self.allowed}."
+        return text if self.suggestion is None else f"{text} Did you mean {self.suggestion!r}?"
 
 
 @contextmanager
-def error_context(key: object) -> Iterator[None]:
-    """Add *key* to the message of a mistake that is raised inside."""
+def error_context(place: object) -> Iterator[None]:
+    """Add *place*, a key or the rule around it, to the message of a mistake raised inside."""
     try:
         yield
     except RuleError as mistake:
-        raise mistake.in_key(key) from None
+        mistake.place.insert(0, str(place))
+        raise

@@ -2,34 +2,68 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+import json
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 import jmespath
-from jmespath.exceptions import ArityError, JMESPathError, UnknownFunctionError
+from jmespath.exceptions import JMESPathError, JMESPathTypeError
 from jmespath.functions import Functions
 
 from ..text import closest_match
+from .condition import Options
 from .errors import RuleError, show
+from .page import NOT_JSON
+from .snippets import truncate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-JMESPATH: Final = "a JMESPath expression, or a list of them"
+    from .page import Page
 
 
-def parse_jmespath(value: str) -> Any:
-    """The compiled expression, whose ``search`` takes a document.
+class JmesPath(Options):
+    """An expression has a true result on a response of JSON."""
 
-    Raises:
-        RuleError: it is not JMESPath, or calls a function that is unknown or takes other arguments.
-    """
+    key = "jmespath"
+    allowed = "a JMESPath expression, or a list of them"
+
+    def parse(self, value: object) -> Any:
+        text, meant = self.parse_text(value), None
+        try:
+            expression = jmespath.compile(text)
+            for name, count in _calls(expression.parsed):
+                if name not in Functions.FUNCTION_TABLE:
+                    meant = closest_match(name, Functions.FUNCTION_TABLE)
+                # jmespath looks functions up only when it evaluates them.
+                _try(f"{name}({', '.join('@' * count)})")
+        except (JMESPathError, RecursionError) as error:
+            reason = str(error).partition("\n")[0].rstrip(":")
+            problem = f"{show(text)} is a bad JMESPath expression: {reason}"
+            raise RuleError(problem, self.allowed, meant) from None
+        return expression
+
+    def _results(self, page: Page) -> Iterable[Any]:
+        if page.json is NOT_JSON:
+            return ()
+        return (_search(expression, page.json) for expression in self.options)
+
+    def holds(self, page: Page) -> bool:
+        return any(self._results(page))
+
+    def found(self, page: Page) -> str | None:
+        results = [result for result in self._results(page) if result is not None]
+        if not results:
+            return None
+        result = next(filter(None, results), results[0])
+        return truncate(json.dumps(result, ensure_ascii=False, default=str))
+
+
+def _search(expression: Any, document: Any) -> Any:
     try:
-        expression = jmespath.compile(value)
-    except (JMESPathError, RecursionError) as error:
-        raise _bad(value, error) from None
-    for name, count in _calls(expression.parsed):
-        _check_call(value, name, count)
-    return expression
+        return expression.search(document)
+    except Exception:  # the document is not of the types that the expression works on
+        return None
 
 
 def _calls(node: Any) -> Iterator[tuple[str, int]]:
@@ -41,19 +75,6 @@ def _calls(node: Any) -> Iterator[tuple[str, int]]:
             yield from _calls(child)
 
 
-def _check_call(value: str, name: str, count: int) -> None:
-    # jmespath looks functions up only when it evaluates them.
-    call = f"{name}({', '.join('@' * count)})"
-    try:
+def _try(call: str) -> None:
+    with suppress(JMESPathTypeError):  # the function exists, and does not take null
         jmespath.search(call, None)
-    except UnknownFunctionError as error:
-        raise _bad(value, error, closest_match(name, Functions.FUNCTION_TABLE)) from None
-    except ArityError as error:
-        raise _bad(value, error) from None
-    except JMESPathError:
-        return  # the wrong type (null), but the function exists
-
-
-def _bad(value: str, error: Exception, suggestion: str | None = None) -> RuleError:
-    reason = str(error).partition("\n")[0].rstrip(":")
-    return RuleError(f"{show(value)} is a bad JMESPath expression: {reason}", JMESPATH, suggestion)

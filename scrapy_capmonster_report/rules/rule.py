@@ -63,13 +63,13 @@ class Rule:
         """The domains that the rule is for; ``None`` if it is for any."""
         for condition in self.conditions:
             if isinstance(condition, Domains):
-                return condition.domains
+                return frozenset(condition.options)
         return None
 
     def may_have(self, status: int) -> bool:
         """Whether the rule is for responses of this *status*."""
         return all(
-            status in condition.statuses
+            condition.allows(status)
             for condition in self.conditions
             if isinstance(condition, Status)
         )

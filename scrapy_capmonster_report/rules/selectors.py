@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Final
 
 from cssselect import SelectorError
+from lxml import etree
 from parsel import Selector
 from parsel.csstranslator import GenericTranslator, HTMLTranslator
 
 from ..text import closest_match
+from .condition import Options
 from .errors import RuleError, show
+from .snippets import truncate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-CSS: Final = "a CSS selector, with Scrapy's ::text and ::attr(name), or a list of them"
-XPATH: Final = "an XPath 1.0 expression, with Scrapy's has-class(), re: and set:, or a list of them"
+    from .page import Page
 
 # The functions of XPath 1.0, and those of parsel.
 _FUNCTIONS: Final = (
@@ -33,66 +36,81 @@ _NAME = re.compile(r"\$?\w[\w.-]*(?P<prefixed>:(?!:)(?:\*|\w[\w.-]*))?(?P<call>\
 _OPERATORS: Final = frozenset(("and", "or", "div", "mod"))
 
 
-class Query:
-    """A checked selector.
+class _Nodes(Options):
+    """One of the selectors selects a node of a page of HTML, XML or plain text."""
 
-    Args:
-        html: the XPath for pages of HTML.
-        xml: the XPath for pages of XML, if it differs: names are case-sensitive there.
-    """
+    @abstractmethod
+    def parse(self, value: object) -> Mapping[str, str]:
+        """The XPath for pages of HTML and of XML, where names are case-sensitive."""
 
-    def __init__(self, html: str, xml: str | None = None) -> None:
-        self._xpath = {"html": html, "xml": html if xml is None else xml}
-        # XPath's own boolean() stops at the first node and knows that 0, "" and NaN are false.
-        self._any = {kind: f"boolean({xpath})" for kind, xpath in self._xpath.items()}
+    def holds(self, page: Page) -> bool:
+        return page.selector is not None and any(
+            _selects(option[page.selector.type], page.selector) for option in self.options
+        )
 
-    def selects(self, page: Selector) -> bool:
-        """Whether it selects a node of *page*, or is true if it is an expression."""
+    def found(self, page: Page) -> str | None:
+        if page.selector is None:
+            return None
+        xpaths = (option[page.selector.type] for option in self.options)
+        selecting = (xpath for xpath in xpaths if _selects(xpath, page.selector))
+        node = next((page.selector.xpath(xpath).get() for xpath in selecting), None)
+        return None if node is None else truncate(node)
+
+
+class Css(_Nodes):
+    """A CSS selector selects a node."""
+
+    key = "css"
+    allowed = "a CSS selector, with Scrapy's ::text and ::attr(name), or a list of them"
+
+    def parse(self, value: object) -> Mapping[str, str]:
+        text = self.parse_text(value)
         try:
-            return bool(page.xpath(self._any[page.type])[0].root)
-        except Exception:  # an extension function may raise anything, a regex in the page too
-            return False
+            return {
+                "html": HTMLTranslator().css_to_xpath(text),
+                "xml": GenericTranslator().css_to_xpath(text),
+            }
+        except (SelectorError, RecursionError) as error:
+            problem = f"{show(text)} is a bad CSS selector: {error}"
+            raise RuleError(problem, self.allowed) from None
 
-    def first(self, page: Selector) -> str | None:
-        """The first node of *page* that it selects, as HTML, or the value of an expression."""
-        return page.xpath(self._xpath[page.type]).get()
+
+class XPath(_Nodes):
+    """An XPath expression selects a node or is true."""
+
+    key = "xpath"
+    allowed = "an XPath 1.0 expression, with Scrapy's has-class(), re: and set:, or a list of them"
+
+    def parse(self, value: object) -> Mapping[str, str]:
+        text = self.parse_text(value)
+        part = text
+        try:
+            etree.XPath(text)
+            # Functions and prefixes are looked up only when they are reached, and on an empty
+            # page no predicate is: each is tried by itself, the innermost first.
+            for part in reversed([*_parts(text)]):
+                _try(f"/*[boolean({part})]")
+        except (ValueError, etree.XPathSyntaxError, re.error) as error:
+            reason = str(error).removeprefix("XPath error: ").partition(" in /*[boolean(")[0]
+            problem = f"{show(text)} is a bad XPath expression: {reason} in {show(part)}"
+            raise RuleError(problem, self.allowed, _suggestion(part)) from None
+        return {"html": text, "xml": text}
 
 
-def parse_css(value: str) -> Query:
-    """The query for a CSS selector, Scrapy's ``::text`` and ``::attr()`` included.
-
-    Raises:
-        RuleError: it is not a CSS selector, or uses something that Scrapy does not support.
-    """
+def _selects(xpath: str, page: Selector) -> bool:
+    """Whether *xpath* selects a node of *page*, or is true if it is an expression."""
     try:
-        return Query(HTMLTranslator().css_to_xpath(value), GenericTranslator().css_to_xpath(value))
-    except (SelectorError, RecursionError) as error:
-        raise RuleError(f"{show(value)} is a bad CSS selector: {error}", CSS) from None
+        # XPath's own boolean() stops at the first node and knows that 0, "" and NaN are false.
+        return bool(page.xpath(f"boolean({xpath})")[0].root)
+    except Exception:  # an extension function may raise anything, a regex in the page too
+        return False
 
 
-def parse_xpath(value: str) -> Query:
-    """The query for an XPath expression, Scrapy's functions and namespaces included.
-
-    Raises:
-        RuleError: it is not XPath, or uses an unknown function, variable or prefix.
-    """
-    page = Selector("<html></html>", type="html")
-    _try(page, value, value, value)
-    # Functions and prefixes are looked up only when they are reached, and on this page no
-    # predicate is: each is tried by itself.
-    for part in _parts(value):
-        _try(page, f"/*[boolean({part})]", part, value)
-    return Query(value)
-
-
-def _try(page: Selector, query: str, part: str, whole: str) -> None:
-    """Ask *query*, which is there for a *part* of the expression that the user wrote."""
+def _try(xpath: str) -> None:
     try:
-        page.xpath(query)
-    except (ValueError, re.error) as error:
-        reason = str(error).removeprefix("XPath error: ").removesuffix(f" in {query}")
-        problem = f"{show(whole)} is a bad XPath expression: {reason} in {show(part)}"
-        raise RuleError(problem, XPATH, _suggestion(part)) from None
+        Selector("<html></html>", type="html").xpath(xpath)
+    except (ValueError, re.error):
+        raise
     except Exception:  # a function that the user registered, and that this page does not suit
         return
 
@@ -108,15 +126,6 @@ def _parts(xpath: str) -> Iterator[str]:
             yield name[0]
 
 
-def _suggestion(xpath: str) -> str | None:
-    """The function with the closest name to the first unknown one in *xpath*."""
-    for name in _NAME.finditer(_LITERAL.sub("", xpath)):
-        called = name[0][:-1].strip()
-        if name["call"] and called not in _OPERATORS and called not in _FUNCTIONS:
-            return closest_match(called, _FUNCTIONS)
-    return None
-
-
 def _closing(masked: str, start: int) -> int:
     """The position after the parenthesis that was opened before *start*."""
     depth = 1
@@ -124,3 +133,9 @@ def _closing(masked: str, start: int) -> int:
         depth += {"(": 1, ")": -1}.get(masked[start], 0)
         start += 1
     return start
+
+
+def _suggestion(part: str) -> str | None:
+    """The function that was probably meant by an unknown one."""
+    called = part.partition("(")[0].strip()
+    return None if called in _FUNCTIONS else closest_match(called, _FUNCTIONS)

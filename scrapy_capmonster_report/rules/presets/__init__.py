@@ -38,7 +38,7 @@ def conditions_of(rule: Mapping[str, Any]) -> Iterator[Condition]:
     """The conditions and marks of a preset's rule, the cheapest first."""
     for key, value in rule.items():
         if key in CONDITIONS:
-            yield CONDITIONS[key](value, None)
+            yield CONDITIONS[key](value)
     for name in rule.get("marks", ()):
         yield MARKS[name]
     for key, marks in OF_ONE.items():

@@ -6,9 +6,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from ..body_conditions import Css, JmesPath
 from ..condition import Condition
+from ..jmes import JmesPath
 from ..page import view
+from ..selectors import Css
 from ..snippets import truncate
 from . import evidence
 from .messages import About, fold, names_human, rejects
@@ -51,7 +52,7 @@ class Mark(Condition):
         absent: bool = False,
         needs: str = "",
     ) -> None:
-        super().__init__(f"not: {value}" if absent else value, None)
+        super().__init__(f"not: {value}" if absent else value)
         self.needs = frozenset(needs.split())
         self._find = find
         self._instead = instead
@@ -236,7 +237,7 @@ def _error(text: str) -> Iterator[Mark]:
 def _selected(condition: type[Condition], named: Mapping[str, Any]) -> Iterator[Mark]:
     """The mark that a condition finds something, by its description."""
     ((value, selector),) = named.items()
-    selects = condition(selector, None)
+    selects = condition(selector)
     yield Mark(value, lambda page: selects.found(page) if selects.holds(page) else None)
 
 
