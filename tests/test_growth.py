@@ -130,7 +130,7 @@ async def test_a_page_is_decoded_and_parsed_once_however_many_rules_look_at_it()
     rules = [{"text": "Wrong"}, {"css": ".wrong"}, {"xpath": "//wrong"}, {"jmespath": "wrong"}]
     called = await inside(on_a_response, CAPMONSTER_REPORT_RULES=rules * 100)
     assert called["search"] >= 100
-    assert called["selects"] == 200
+    assert called["_selects"] == 200
     assert called["html_to_unicode"] == 1  # w3lib's, which decodes
     assert called["create_root_node"] == 1  # parsel's, which parses
     assert called["raw_decode"] == 0

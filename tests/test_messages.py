@@ -20,7 +20,7 @@ TRANSLATIONS: dict[str, dict[str, Any]] = json.loads(
 )
 KINDS = {
     *("captcha", "or", "code", "wrong", "failed", "missing", "late", "limit", "other", "theirs"),
-    *("right", "if"),
+    *("right", "if", "human"),
 }
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cached_property, lru_cache, partialmethod
 from time import perf_counter, thread_time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,7 +16,7 @@ from .page import MAX_BODY, Page
 from .snippets import truncate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from scrapy import Request, Spider
     from scrapy.http import Response
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_LOOKED_UP: Final = (Domains, Status)
-"""The conditions by which :class:`Rules` looks rules up."""
-
 _REMEMBERED: Final = 1024
 """Hosts with a status whose rules are remembered."""
 
@@ -38,7 +35,7 @@ _SLOW: Final = 0.05
 """Seconds of a rule, without those of parsing, that a crawl feels: it stands still for as long."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Rule:
     """What a rejected answer looks like on some site.
 
@@ -51,14 +48,14 @@ class Rule:
     name: str
     kind: Kind | None
     conditions: tuple[Condition, ...]
-    tests: tuple[Callable[[Page], bool], ...] = field(init=False)
-    """The conditions but those that :class:`Rules` looks up."""
 
-    def __post_init__(self) -> None:
-        tests = (item.holds for item in self.conditions if not isinstance(item, _LOOKED_UP))
-        object.__setattr__(self, "tests", tuple(tests))
+    @cached_property
+    def tests(self) -> tuple[Callable[[Page], bool], ...]:
+        """The conditions but those by which :class:`Rules` looks rules up."""
+        looked_up = (Domains, Status)
+        return tuple(item.holds for item in self.conditions if not isinstance(item, looked_up))
 
-    @property
+    @cached_property
     def domains(self) -> frozenset[str] | None:
         """The domains that the rule is for; ``None`` if it is for any."""
         for condition in self.conditions:
@@ -66,13 +63,12 @@ class Rule:
                 return frozenset(condition.options)
         return None
 
-    def may_have(self, status: int) -> bool:
-        """Whether the rule is for responses of this *status*."""
-        return all(
-            condition.allows(status)
-            for condition in self.conditions
-            if isinstance(condition, Status)
-        )
+    def may_match(self, domains: Collection[str], status: int) -> bool:
+        """Whether the rule is for a host in all of *domains*, and for this *status*."""
+        if self.domains is not None and self.domains.isdisjoint(domains):
+            return False
+        statuses = (item for item in self.conditions if isinstance(item, Status))
+        return all(item.allows(status) for item in statuses)
 
     @property
     def sees_redirects(self) -> bool:
@@ -144,13 +140,6 @@ class Rules:
         self._processor_clock = processor_clock
         self._logged: set[str] = set()
         self._rules = tuple(rules)
-        self._anywhere: list[int] = []
-        self._by_domain: dict[str, list[int]] = {}
-        for place, rule in enumerate(self._rules):
-            if rule.domains is None:
-                self._anywhere.append(place)
-            for domain in rule.domains or ():
-                self._by_domain.setdefault(domain, []).append(place)
         self._candidates = lru_cache(_REMEMBERED)(self._look_up)
 
     def __len__(self) -> int:
@@ -169,6 +158,7 @@ class Rules:
         *,
         redirects: Sequence[str] = (),
         on_error: OnError,
+        of_redirects: bool = False,
     ) -> Rule | None:
         """The first rule that matches, or ``None``.
 
@@ -178,22 +168,42 @@ class Rules:
             redirects: URLs that the site redirected this request to; where *response* itself
                 leads is added.
             on_error: called with a rule and what its callback raised; that rule does not match.
+            of_redirects: whether only ``redirect`` rules count.
         """
         page = Page(response, request, redirects, clock=self._clock)
-        return self._first(self._candidates(authority_of(page.url), page.status), page, on_error)
+        rules = self._candidates(authority_of(response.url), response.status)
+        if of_redirects:
+            rules = tuple(rule for rule in rules if rule.sees_redirects)
+        clock, busy = self._clock, self._processor_clock()
+        began = clock()
+        for rule in rules:
+            matches = False
+            try:
+                for holds in rule.tests:
+                    if not holds(page):
+                        break
+                else:
+                    matches = True
+            except Exception as error:  # a callback may raise anything
+                on_error(rule, error)
+            began, before = clock() - page.preparing, began
+            if began - before > _SLOW:
+                busy, was_busy = self._processor_clock() - page.preparing, busy
+                self._say_if_slow(rule, page, min(began - before, busy - was_busy))
+            if matches:
+                return rule
+        if page.is_too_large:
+            self._say_once(
+                "body",
+                "The body of %s has more than %d bytes. Such responses are judged by their status, "
+                "URL and headers only (logged once)",
+                page.response,
+                MAX_BODY,
+            )
+        return None
 
-    def match_redirects(
-        self,
-        response: Response,
-        request: Request,
-        *,
-        redirects: Sequence[str] = (),
-        on_error: OnError,
-    ) -> Rule | None:
-        """Like :meth:`match`, for a 3xx that is not followed: only ``redirect`` rules count."""
-        page = Page(response, request, redirects, clock=self._clock)
-        candidates = self._candidates(authority_of(page.url), page.status)
-        return self._first([rule for rule in candidates if rule.sees_redirects], page, on_error)
+    match_redirects = partialmethod(match, of_redirects=True)
+    """Like :meth:`match`, for a 3xx that is not followed: only ``redirect`` rules count."""
 
     def match_known(self, page: Page, on_error: OnError) -> tuple[Rule | None, list[str]]:
         """Like :meth:`match`, for a page of which something may be unknown.
@@ -225,35 +235,6 @@ class Rules:
             explanations.append(Explanation(rule.name, matched, findings))
         return explanations
 
-    def _first(self, rules: Iterable[Rule], page: Page, on_error: OnError) -> Rule | None:
-        clock, busy = self._clock, self._processor_clock()
-        began = clock()
-        for rule in rules:
-            matches = False
-            try:
-                for holds in rule.tests:
-                    if not holds(page):
-                        break
-                else:
-                    matches = True
-            except Exception as error:  # a callback may raise anything
-                on_error(rule, error)
-            began, before = clock() - page.preparing, began
-            if began - before > _SLOW:
-                busy, was_busy = self._processor_clock() - page.preparing, busy
-                self._say_if_slow(rule, page, min(began - before, busy - was_busy))
-            if matches:
-                return rule
-        if page.is_too_large:
-            self._say_once(
-                "body",
-                "The body of %s has more than %d bytes. Such responses are judged by their status, "
-                "URL and headers only (logged once)",
-                page.response,
-                MAX_BODY,
-            )
-        return None
-
     def _say_if_slow(self, rule: Rule, page: Page, seconds: float) -> None:
         if seconds > _SLOW:
             self._say_once(
@@ -273,11 +254,8 @@ class Rules:
 
     def _look_up(self, authority: str, status: int) -> tuple[Rule, ...]:
         """The rules for the host in *authority*, and *status*, in the order of the user."""
-        places = set(self._anywhere)
-        for domain in parents_of(host_of(f"http://{authority}")):
-            places.update(self._by_domain.get(domain, ()))
-        rules = (self._rules[place] for place in sorted(places))
-        return tuple(rule for rule in rules if rule.may_have(status))
+        domains = frozenset(parents_of(host_of(f"http://{authority}")))
+        return tuple(rule for rule in self._rules if rule.may_match(domains, status))
 
 
 def plain(value: object) -> Any:

@@ -30,10 +30,13 @@ _FUNCTIONS: Final = (
     *("translate", "true", "has-class", "re:match", "re:replace", "re:test", "set:difference"),
     *("set:distinct", "set:has-same-node", "set:intersection", "set:leading", "set:trailing"),
 )
-_LITERAL = re.compile(r"'[^']*'|\"[^\"]*\"")
-# A variable, a prefixed name, or the name of a function with its opening parenthesis.
-_NAME = re.compile(r"\$?\w[\w.-]*(?P<prefixed>:(?!:)(?:\*|\w[\w.-]*))?(?P<call>\s*\()?")
-_OPERATORS: Final = frozenset(("and", "or", "div", "mod"))
+_TOKEN = re.compile(
+    r"""'[^']*'|"[^"]*"
+    | (?P<open> (?P<name> \w[\w.:-]* | ) \s* \( ) | (?P<close> \) )
+    | (?P<looked_up> \$[\w.:-]+ | \w[\w.-]* : (?!:) (?: \* | \w[\w.-]* ) )""",
+    re.VERBOSE,
+)
+"""A literal, a call or parenthesis and its end, a variable or a prefixed name."""
 
 
 class _Nodes(Options):
@@ -87,8 +90,8 @@ class XPath(_Nodes):
         try:
             etree.XPath(text)
             # Functions and prefixes are looked up only when they are reached, and on an empty
-            # page no predicate is: each is tried by itself, the innermost first.
-            for part in reversed([*_parts(text)]):
+            # page no predicate is: each is tried by itself.
+            for part in _parts(text):
                 _try(f"/*[boolean({part})]")
         except (ValueError, etree.XPathSyntaxError, re.error) as error:
             reason = str(error).removeprefix("XPath error: ").partition(" in /*[boolean(")[0]
@@ -116,23 +119,17 @@ def _try(xpath: str) -> None:
 
 
 def _parts(xpath: str) -> Iterator[str]:
-    """The calls, variables and prefixed names in a well-formed *xpath*."""
-    masked = _LITERAL.sub(lambda literal: " " * len(literal[0]), xpath)
-    for name in _NAME.finditer(masked):
-        if name["call"]:
-            if name[0][:-1].strip() not in _OPERATORS:
-                yield xpath[name.start() : _closing(masked, name.end())]
-        elif name["prefixed"] or name[0].startswith("$"):
-            yield name[0]
-
-
-def _closing(masked: str, start: int) -> int:
-    """The position after the parenthesis that was opened before *start*."""
-    depth = 1
-    while depth:
-        depth += {"(": 1, ")": -1}.get(masked[start], 0)
-        start += 1
-    return start
+    """The calls, variables and prefixed names in a well-formed *xpath*; a call after its parts."""
+    opened = []
+    for token in _TOKEN.finditer(xpath):
+        if token["open"]:
+            is_call = token["name"] not in ("", "and", "or", "div", "mod")
+            opened.append(token.start() if is_call else None)
+        elif token["close"]:
+            if (start := opened.pop()) is not None:
+                yield xpath[start : token.end()]
+        elif token["looked_up"]:
+            yield token[0]
 
 
 def _suggestion(part: str) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from .messages import About, matters, names_captcha, rejects
+from .messages import About, matters, mentions, rejects
 from .places import CAPTCHA_NAME
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Saying(NamedTuple):
     def is_another_matter(self) -> bool:
         """Whether it says that a captcha is missing or expired, or that the user is locked out."""
         kinds = matters(self.text)
-        if self.is_placed or names_captcha(self.text):
+        if self.is_placed or mentions(self.text, "captcha"):
             return not kinds.isdisjoint(("missing", "late", "limit")) and not self.rejects
         return "limit" in kinds
 

@@ -7,12 +7,13 @@ import re
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
+from lxml import etree
 from scrapy.selector import Selector
 
 from ..page import NOT_JSON, view
 from .answers import Saying, names_errors, sayings, succeeded
 from .messages import About, matters, rejects
-from .places import MAX_FIELDS, Error, Reader, Sight, fields_in, is_captchas_own
+from .places import MAX_FIELDS, Error, Sight, fields_in, is_captchas_own
 
 if TYPE_CHECKING:
     from ..page import Page
@@ -56,7 +57,7 @@ _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})|\\(.)")
 @view
 def sight(page: Page) -> Sight:
     """The errors and captchas that a page of HTML shows."""
-    return Sight() if page.selector is None else Reader(page.selector.root).sight
+    return Sight(etree.Element("html") if page.selector is None else page.selector.root)
 
 
 @view
@@ -113,8 +114,7 @@ def fragments(page: Page) -> list[Sight]:
     """The errors and captchas that markup inside a JSON answer shows."""
     markup = [saying.text for saying in json_messages(page) if _MARKUP.search(saying.text)]
     return [
-        Reader(Selector(text=f"<body>{text}", type="html").root).sight
-        for text in markup[:_MAX_FRAGMENTS]
+        Sight(Selector(text=f"<body>{text}", type="html").root) for text in markup[:_MAX_FRAGMENTS]
     ]
 
 

@@ -12,7 +12,7 @@ from ..page import view
 from ..selectors import Css
 from ..snippets import truncate
 from . import evidence
-from .messages import About, fold, names_human, rejects
+from .messages import About, fold, mentions, rejects
 from .places import CAPTCHA_NAME
 
 if TYPE_CHECKING:
@@ -188,12 +188,10 @@ def fragment_error(page: Page) -> str | None:
 
 @mark("WordPress stops, and asks whether the visitor is human")
 def human_error(page: Page) -> str | None:
-    stops = (
-        error.text
-        for error in evidence.sight(page).errors
-        if "wp-die" in error.place.get("class", "")
-    )
-    return next(filter(names_human, stops), None)
+    for error in evidence.sight(page).errors:
+        if "wp-die" in error.place.get("class", "") and mentions(error.text, "human"):
+            return error.text
+    return None
 
 
 @mark("a script that shows at once that the captcha is wrong")

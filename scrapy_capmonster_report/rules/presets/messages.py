@@ -42,13 +42,6 @@ _SENTENCE_ENDS = re.compile(r"[.!?;\u0589\u0964]+\s+|[\u3002\uff01\uff1f\uff1b]+
 _QUOTED = re.compile(r"“[^”]*”|«[^»]*»|„[^“”]*[“”]|\"[^\"]*\"")
 
 
-_HUMAN = re.compile(
-    r"\b(?:human|mensch|humain|humano|umano|mens\b|człowiek|člověk|človek|människ|mennesk"
-    r"|человек|людин|insan|ember\b|ihminen|άνθρωπ|manusia|con người)"
-    r"|人間|人类|人類|사람|אנוש|إنسان|انسان|मनुष्य|มนุษย์"
-)
-
-
 class About(IntEnum):
     """What relates a message to a captcha."""
 
@@ -73,7 +66,8 @@ class _Meaning(NamedTuple):
 class _Found(NamedTuple):
     start: int
     end: int
-    meaning: _Meaning
+    language: str
+    kind: str
 
 
 def fold(text: str) -> str:
@@ -88,25 +82,23 @@ def rejects(text: str, about: About) -> bool:
     if len(text) > MAX_LENGTH:
         return False
     sentences = [(sentence, _find(sentence)) for sentence in _sentences(text)]
-    beside = [
-        item for _, found in sentences for item in found if item.meaning.kind in _UNMISTAKABLE
-    ]
+    beside = [item for _, found in sentences for item in found if item.kind in _UNMISTAKABLE]
     return any(_rejects(sentence, found, beside, about) for sentence, found in sentences)
 
 
 def matters(text: str) -> set[str]:
     """The other meanings of *text*, by unmistakable words."""
     return {
-        found.meaning.kind
+        found.kind
         for sentence in _sentences(text[:MAX_LENGTH])
         for found in _find(sentence)
         if found.end - found.start >= _MIN_SHARED
     } & {*_MATTERS, "missing"}
 
 
-def names_captcha(text: str) -> bool:
-    """Whether *text* says *captcha*, in any spelling."""
-    return any(found.meaning.kind == "captcha" for found in _find(fold(text)))
+def mentions(text: str, kind: str) -> bool:
+    """Whether *text* has a phrase of a *kind*: ``"captcha"``, ``"human"``, ``"or"`` …"""
+    return any(found.kind == kind for found in _find(fold(text)))
 
 
 def _sentences(text: str) -> Iterator[str]:
@@ -117,22 +109,20 @@ def _sentences(text: str) -> Iterator[str]:
 def _unless_it_is_a_name(quotation: re.Match[str]) -> str:
     """The quoted text if it is the name of a field, but not if it is a sentence."""
     quoted = fold(quotation[0][1:-1])
-    return " " if any(found.meaning.kind in _VERDICTS for found in _find(quoted)) else quoted
+    return " " if any(found.kind in _VERDICTS for found in _find(quoted)) else quoted
 
 
 def _rejects(sentence: str, found: list[_Found], beside: list[_Found], about: About) -> bool:
-    verdicts = [item for item in found if item.meaning.kind in _VERDICTS]
-    languages = {item.meaning.language for item in verdicts}
+    verdicts = [item for item in found if item.kind in _VERDICTS]
+    languages = {item.language for item in verdicts}
     if any(_is_another_matter(item, languages) for item in (*found, *beside)):
         return False
     if any(_takes_back(item, verdicts, languages, sentence) for item in found):
         return False
-    if about >= About.ITS_PLACE or any(item.meaning.kind == "captcha" for item in found):
+    if about >= About.ITS_PLACE or any(item.kind == "captcha" for item in found):
         return bool(verdicts)
-    wrong = {item.meaning.language for item in verdicts if item.meaning.kind == "wrong"}
-    code_languages = wrong & {
-        item.meaning.language for item in found if item.meaning.kind == "code"
-    }
+    wrong = {item.language for item in verdicts if item.kind == "wrong"}
+    code_languages = wrong & {item.language for item in found if item.kind == "code"}
     if about >= About.ITS_PLACE_HAS_ONE:
         return bool(code_languages)
     return about >= About.ITS_ANSWER and not code_languages.isdisjoint(_ANSWER_FIRST)
@@ -140,18 +130,19 @@ def _rejects(sentence: str, found: list[_Found], beside: list[_Found], about: Ab
 
 def _is_another_matter(item: _Found, languages: set[str]) -> bool:
     """Whether a phrase gives a message in one of *languages* another meaning."""
-    kind, language = item.meaning.kind, item.meaning.language
+    kind, language = item.kind, item.language
     is_unmistakable = kind in _UNMISTAKABLE and item.end - item.start >= _MIN_SHARED
     return kind in _MATTERS and (is_unmistakable or language in languages or language == "en")
 
 
 def _takes_back(item: _Found, verdicts: list[_Found], languages: set[str], sentence: str) -> bool:
     """Whether a phrase says that nothing was sent, that the request succeeded, or *if*."""
-    kind, language = item.meaning.kind, item.meaning.language
+    kind, language = item.kind, item.language
     if language not in languages and language != "en":
         return False
     if kind == "missing":
-        return not any(_is_or(sentence[slice(*_between(item, verdict))]) for verdict in verdicts)
+        spans = (sentence[slice(*_between(item, verdict))] for verdict in verdicts)
+        return not any(mentions(span, "or") for span in spans)
     # "is correct" in "is not correct" is part of the phrase for "wrong".
     return kind in ("right", "if") and not any(
         verdict.start <= item.start < verdict.end for verdict in verdicts
@@ -161,10 +152,6 @@ def _takes_back(item: _Found, verdicts: list[_Found], languages: set[str], sente
 def _between(one: _Found, other: _Found) -> tuple[int, int]:
     first, second = sorted((one, other))
     return first.start, second.end
-
-
-def _is_or(text: str) -> bool:
-    return any(found.meaning.kind == "or" for found in _find(text))
 
 
 def _find(text: str) -> list[_Found]:
@@ -187,7 +174,7 @@ def _find(text: str) -> list[_Found]:
                     if place < 0:
                         continue
                     stop = place + len(meaning.rest)
-                found.append(_Found(start, stop, meaning))
+                found.append(_Found(start, stop, meaning.language, meaning.kind))
     return found
 
 
@@ -212,8 +199,3 @@ def _lexicon() -> tuple[dict[str, list[_Meaning]], dict[str, list[int]]]:
             found.setdefault(first, []).append(meaning)
             lengths.setdefault(first[0], set()).add(len(first))
     return found, {letter: sorted(sizes) for letter, sizes in lengths.items()}
-
-
-def names_human(text: str) -> bool:
-    """Whether *text* says *human*."""
-    return _HUMAN.search(text.lower()) is not None

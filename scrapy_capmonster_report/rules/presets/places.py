@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from lxml import etree
@@ -95,26 +94,40 @@ class Error(NamedTuple):
     item: Any
 
 
-@dataclass
 class Sight:
-    """The errors and captchas that a page shows."""
+    """The errors and captchas that a page shows.
 
-    errors: list[Error] = field(default_factory=list)
-    fields: int = 0
-    """Fields to be filled in."""
-    widget: str = ""
-    """The element of a captcha service."""
-    input: str = ""
-    """The field for the answer."""
-    picture: str = ""
-    """A picture that is called like a captcha."""
-    has_pictures: bool = False
-    is_named: bool = False
-    """Whether something is called *captcha*, not only *code*."""
-    has_other_code: bool = False
-    """Whether there is a field for the code of a text message, a mail or a device."""
-    groups: set[Any] = field(default_factory=set)
-    """Elements around a captcha's fields; what they say counts only if it names the captcha."""
+    Each element is looked at once, and texts are read only in those that are marked as errors.
+
+    Args:
+        root: the page's outermost element.
+    """
+
+    def __init__(self, root: Any) -> None:
+        self.fields = 0
+        """How many fields are to be filled in."""
+        self.widget = ""
+        """The element of a captcha service."""
+        self.input = ""
+        """The field for the answer."""
+        self.picture = ""
+        """A picture that is called like a captcha."""
+        self.has_other_code = False
+        """Whether there is a field for the code of a text message, a mail or a device."""
+        self.groups: list[Any] = []
+        """Elements around a captcha's fields. What they say counts only if it names the captcha."""
+        self._is_named = False  # something is called "captcha", not only "code"
+        self._has_pictures = False
+        self._shown: dict[Any, bool] = {None: True}
+        for element in root.iter(*_FIELDS):
+            self._look_at_a_field(element)
+        for element in root.iter(*_PICTURES):
+            self._has_pictures = True
+            if not self.picture and is_picture(element):
+                self.picture = _outline(element)
+                self._note_group(element)
+        marked = list(islice(self._marked_elements(root), MAX_MARKED + 1))
+        self.errors = self._read(marked) if len(marked) <= MAX_MARKED else []
 
     @property
     def image(self) -> str:
@@ -122,46 +135,36 @@ class Sight:
         if self.picture:
             return self.picture
         is_typed = self.input and not self.widget
-        return self.input if is_typed and (self.has_pictures or self.is_named) else ""
+        return self.input if is_typed and (self._has_pictures or self._is_named) else ""
 
     @property
     def captcha(self) -> str:
         """What shows that there is a captcha; ``""`` if nothing does."""
         return self.widget or self.image
 
-
-class _TooManyError(Exception):
-    """The page has more errors than a form has."""
-
-
-class Reader:
-    """Reads the page below *root*: each element once, and texts only in those that are marked.
-
-    Args:
-        root: the page's outermost element.
-    """
-
-    def __init__(self, root: Any) -> None:
-        self.sight = Sight()
-        self._shown: dict[Any, bool] = {None: True}
-        for element in root.iter(*_FIELDS):
-            self._look_at_a_field(element)
-        for element in root.iter(*_PICTURES):
-            self.sight.has_pictures = True
-            if not self.sight.picture and is_picture(element):
-                self.sight.picture = _shown(element)
-                self._note_group(element)
-        marked = list(islice(self._marked_elements(root), MAX_MARKED + 1))
-        self._marked = frozenset(marked)
-        if len(marked) > MAX_MARKED:
+    def _look_at_a_field(self, element: Any) -> None:
+        name = _name_of(element)
+        is_captcha = bool(CAPTCHA_NAME.search(name))
+        self._is_named |= "captcha" in name
+        if not _is_typed(element):
             return
-        try:
-            for element in filter(self._is_shown, marked):
-                self._read(element)
-            for group in self.sight.groups - self._marked:
-                self._read(group)
-        except _TooManyError:
-            self.sight.errors.clear()
+        self.fields += 1
+        is_code = is_captcha or "code" in name or "otp" in name
+        if is_code and _OTHER_CODE.search(name):
+            self.has_other_code = True
+        elif is_captcha and not self.input:
+            self.input = _outline(element)
+            self._note_group(element)
+
+    def _note_group(self, element: Any) -> None:
+        """Note the widest element around a captcha's field that has no other field."""
+        group = None
+        for around in islice(element.iterancestors(), _MAX_DISTANCE):
+            if around.tag in ("body", "form", "html") or not _fields_in(around):
+                break
+            group = around
+        if group is not None and group not in self.groups and self._is_shown(group):
+            self.groups.append(group)
 
     def _marked_elements(self, root: Any) -> Iterator[Any]:
         """The elements that are marked as errors. Those of a captcha are noted."""
@@ -174,9 +177,9 @@ class Reader:
                 meaning = meanings[attributes] = _meaning_of(attributes)
             is_error, captcha = meaning
             if captcha and element.tag not in _FIELDS and self._is_shown(element):
-                self.sight.is_named = True
-                if not self.sight.widget and _WIDGET.search(captcha):
-                    self.sight.widget = _shown(element)
+                self._is_named = True
+                if not self.widget and _WIDGET.search(captcha):
+                    self.widget = _outline(element)
             is_error |= bool(centers) and element in centers
             if is_error and element.tag not in _OTHERS_WORDS:
                 yield element
@@ -194,47 +197,26 @@ class Reader:
         self._shown.update(dict.fromkeys(asked, answer))
         return answer
 
-    def _read(self, place: Any) -> None:
-        """Note the texts in *place*, block by block, without those in places of their own."""
-        block: list[str] = []
-        item = next((e for e in (place, *islice(place.iterancestors(), 2)) if e.tag == "li"), None)
-        for text, ends_block, inside in _texts(place, item, self._marked, 0):
-            if ends_block:
-                self._note(block, place, item)
-                block = []
-            item = inside
-            block.append(text)
-        self._note(block, place, item)
+    def _read(self, marked: list[Any]) -> list[Error]:
+        """The errors in *marked* elements, and the texts in the captcha's groups."""
+        apart = frozenset(marked)
+        places = [*filter(self._is_shown, marked), *(set(self.groups) - apart)]
+        texts = chain.from_iterable(_blocks(place, apart) for place in places)
+        errors = list(islice(texts, MAX_ERRORS + 1))
+        return errors if len(errors) <= MAX_ERRORS else []
 
-    def _note(self, block: list[str], place: Any, item: Any) -> None:
-        if text := " ".join("".join(block).split()):
-            if len(self.sight.errors) == MAX_ERRORS:
-                raise _TooManyError
-            self.sight.errors.append(Error(text, place, item))
 
-    def _look_at_a_field(self, element: Any) -> None:
-        sight, name = self.sight, name_of(element)
-        is_captcha = bool(CAPTCHA_NAME.search(name))
-        sight.is_named |= "captcha" in name
-        if element.get("type", "").lower() in _NOT_TYPED:
-            return
-        sight.fields += 1
-        is_code = is_captcha or "code" in name or "otp" in name
-        if is_code and _OTHER_CODE.search(name):
-            sight.has_other_code = True
-        elif is_captcha and not sight.input:
-            sight.input = _shown(element)
-            self._note_group(element)
-
-    def _note_group(self, element: Any) -> None:
-        """Note the widest element around a captcha's field that has no other field."""
-        group = None
-        for around in islice(element.iterancestors(), _MAX_DISTANCE):
-            if around.tag in ("body", "form", "html") or not _fields_in(around):
-                break
-            group = around
-        if group is not None and self._is_shown(group):
-            self.sight.groups.add(group)
+def _blocks(place: Any, marked: frozenset[Any]) -> Iterator[Error]:
+    """The texts in *place*, block by block, without those in *marked* places of their own."""
+    block: list[str] = []
+    item = next((e for e in (place, *islice(place.iterancestors(), 2)) if e.tag == "li"), None)
+    for text, ends_block, inside in chain(_texts(place, item, marked, 0), [("", True, None)]):
+        if ends_block:
+            if told := " ".join("".join(block).split()):
+                yield Error(told, place, item)
+            block = []
+        item = inside
+        block.append(text)
 
 
 def _texts(
@@ -272,12 +254,17 @@ def _meaning_of(attributes: Iterable[tuple[str, str]]) -> tuple[bool, str]:
     return is_error or is_red, names if _WIDGET_OR_NAME.search(names) else ""
 
 
-def name_of(element: Any) -> str:
+def _name_of(element: Any) -> str:
     """What a field is called, in lower case."""
     return f"{element.get('name', '')} {element.get('id', '')}".lower()
 
 
-def _shown(element: Any) -> str:
+def _is_typed(element: Any) -> bool:
+    """Whether an element is a field that the visitor fills in."""
+    return element.tag in _FIELDS and element.get("type", "").lower() not in _NOT_TYPED
+
+
+def _outline(element: Any) -> str:
     """The beginning of an element, for people to read."""
     told = [(name, element.get(name)) for name in ("class", "id", "name", "src")]
     attributes = "".join(f' {name}="{value[:60]}"' for name, value in told if value)
@@ -286,11 +273,7 @@ def _shown(element: Any) -> str:
 
 def fields_in(place: Any) -> int:
     """How many fields are in the beginning of an element."""
-    elements = islice(place.iter("*"), _MAX_SCANNED)
-    return sum(
-        element.tag in _FIELDS and element.get("type", "").lower() not in _NOT_TYPED
-        for element in elements
-    )
+    return sum(map(_is_typed, islice(place.iter("*"), _MAX_SCANNED)))
 
 
 def is_captchas_own(element: Any) -> bool:
@@ -299,21 +282,16 @@ def is_captchas_own(element: Any) -> bool:
     Its element is named like the captcha's field, or the nearest group around it has no other
     fields than the captcha's, or the list of errors is right before or after the captcha's field.
     """
-    attributes = " ".join(
-        element.get(name, "") for name in ("id", "class", "for", "data-valmsg-for")
-    )
-    if CAPTCHA_NAME.search(attributes.lower()):
+    names = (element.get(name, "") for name in ("id", "class", "for", "data-valmsg-for"))
+    if CAPTCHA_NAME.search(" ".join(names).lower()):
         return True
     for beside in (element.getprevious(), element.getnext()):
-        if beside is not None and _fields_in(beside) is True:
+        if beside is not None and _fields_in(beside):
             return True
-    group = element
-    for _ in range(_MAX_DISTANCE):
-        group = group.getparent()
-        if group is None or group.tag in ("body", "html"):
+    for group in islice(element.iterancestors(), _MAX_DISTANCE):
+        if group.tag in ("body", "html"):
             return False
-        belongs = _fields_in(group)
-        if belongs is not None:
+        if (belongs := _fields_in(group)) is not None:
             return belongs
     return False
 
@@ -322,16 +300,18 @@ def _fields_in(group: Any) -> bool | None:
     """Whether all fields in *group* belong to a captcha; ``None`` if it has no fields."""
     is_captcha, others = False, 0
     for element in islice(group.iter("*"), _MAX_SCANNED):
-        tag, kind = element.tag, element.get("type", "").lower()
-        if tag in _FIELDS and (kind not in _NOT_TYPED or kind == "hidden"):
-            name = name_of(element)
+        is_hidden = element.tag in _FIELDS and element.get("type", "").lower() == "hidden"
+        if is_hidden or _is_typed(element):
+            name = _name_of(element)
             if CAPTCHA_NAME.search(name) and not _OTHER_CODE.search(name):
                 is_captcha = True
-            elif kind != "hidden":
+            elif not is_hidden:
                 others += 1
-        elif _WIDGET.search(element.get("class", "")) or (tag == "img" and is_picture(element)):
+        elif element.tag == "img" and is_picture(element):
             is_captcha = True
-            others -= tag == "img"  # its field may be called anything
+            others -= 1  # its field may be called anything
+        elif _WIDGET.search(element.get("class", "")):
+            is_captcha = True
     if others > 0:
         return False
     return True if is_captcha else None
