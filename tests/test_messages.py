@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from scrapy_capmonster_report.rules.presets.answers import rejects_as_code
-from scrapy_capmonster_report.rules.presets.messages import MAX_LENGTH, About, rejects
-from scrapy_capmonster_report.rules.presets.words import phrases
+from scrapy_capmonster_report.rules.presets.messages import MAX_LENGTH, About, phrases, rejects
 
 TRANSLATIONS: dict[str, dict[str, Any]] = json.loads(
     Path(__file__).with_name("translations.json").read_text(encoding="utf-8")

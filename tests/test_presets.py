@@ -21,9 +21,8 @@ from workbench import run, run_scrapy
 from scrapy_capmonster_report.commands.pages import PageReader, is_page
 from scrapy_capmonster_report.rules import SETTING, compile_rules
 from scrapy_capmonster_report.rules.presets import PRESETS
-from scrapy_capmonster_report.rules.presets.messages import MAX_LENGTH
+from scrapy_capmonster_report.rules.presets.messages import MAX_LENGTH, phrases
 from scrapy_capmonster_report.rules.presets.places import MAX_ERRORS, MAX_MARKED
-from scrapy_capmonster_report.rules.presets.words import phrases
 from scrapy_capmonster_report.task import Kind
 
 if TYPE_CHECKING:

@@ -32,9 +32,9 @@ class Callback(Options):
         if isinstance(value, str):
             function = self._load(value) if "." in value else self._method(value)
         if not callable(function):
-            raise RuleError(f"{show(value)} is not callable", self.allowed)
+            raise self.mistake(value, "is not callable")
         if problem := _problem_of(function):
-            raise RuleError(f"{show(value)} {problem}", self.allowed)
+            raise self.mistake(value, problem)
         return function
 
     def holds(self, page: Page) -> bool:
@@ -45,8 +45,7 @@ class Callback(Options):
 
     def _method(self, name: str) -> object:
         if self.spider is None:
-            problem = f"{show(name)} names a spider's method, and a spider is needed"
-            raise RuleError(problem, self.allowed)
+            raise self.mistake(name, "names a spider's method, and a spider is needed")
         method = getattr(self.spider, name, None)
         if method is None:
             # From the class, because reading the spider's properties would run them.
@@ -64,8 +63,8 @@ class Callback(Options):
             module, _, name = path.rpartition(".")
             names = vars(sys.modules[module]) if module in sys.modules else ()
             found = closest_match(name, names)
-            problem = f"{show(path)} cannot be loaded: {type(error).__name__}: {error}"
-            raise RuleError(problem, self.allowed, found and f"{module}.{found}") from None
+            problem = f"cannot be loaded: {type(error).__name__}: {error}"
+            raise self.mistake(path, problem, found and f"{module}.{found}") from None
 
 
 def _ask(function: Callable[..., Any], page: Page) -> bool:

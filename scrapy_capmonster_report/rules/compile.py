@@ -71,10 +71,9 @@ def read_rules(value: object, *, spider: Spider | None = None) -> Rules:
 
 
 def _read(value: object) -> Sequence[object]:
-    if isinstance(value, str) and value.strip() == _CALLBACKS:
-        return (_CALLBACKS,)
     if isinstance(value, str):
-        value = _read_json(value) if value.strip() else None
+        text = value.strip()
+        value = [text] if text == _CALLBACKS else _read_json(value) if text else None
     if value is None:
         return ()
     if isinstance(value, Mapping):

@@ -85,10 +85,14 @@ class Options(Condition):
     def parse_text(self, value: object) -> str:
         """An option that must be a str with more than white space."""
         if not isinstance(value, str):
-            raise RuleError(f"{show(value)} is not a str", self.allowed)
+            raise self.mistake(value, "is not a str")
         if not value.strip():
-            raise RuleError(f"{show(value)} is empty", self.allowed)
+            raise self.mistake(value, "is empty")
         return value
+
+    def mistake(self, value: object, problem: str, meant: object = None) -> RuleError:
+        """The error for an invalid option."""
+        return RuleError(f"{show(value)} {problem}", self.allowed, meant)
 
 
 class Domains(Options):
@@ -96,10 +100,14 @@ class Domains(Options):
 
     key = "domains"
     needs = frozenset({"url"})
-    allowed = hosts.ALLOWED
+    allowed = "a host name such as 'shop.example', which covers its subdomains, or a list of them"
 
     def parse(self, value: object) -> str:
-        return hosts.parse_domain(value)
+        text = value if isinstance(value, str) else ""
+        host = hosts.parse_host(text)
+        if host is None:
+            raise self.mistake(value, "is not a host name", hosts.host_within(text))
+        return host
 
     def holds(self, page: Page) -> bool:
         return any(domain in self.options for domain in hosts.parents_of(page.host))
@@ -118,9 +126,7 @@ class Method(Options):
     def parse(self, value: object) -> str:
         if not isinstance(value, str) or not re.fullmatch("[A-Za-z]+", value):
             methods = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
-            raise RuleError(
-                f"{show(value)} is not an HTTP method", self.allowed, closest_match(value, methods)
-            )
+            raise self.mistake(value, "is not an HTTP method", closest_match(value, methods))
         return value.upper()
 
     def holds(self, page: Page) -> bool:
@@ -144,13 +150,13 @@ class Status(Options):
         if isinstance(value, str) and re.fullmatch("[1-9]xx", value.lower()):
             first = int(value[0]) * 100
             return range(first, first + 100)
-        raise RuleError(f"{show(value)} is not a status", self.allowed, self._suggestion(value))
-
-    def _suggestion(self, value: object) -> int | str | None:
         text = str(value).strip().lower()
+        meant: object = None
         if number := re.fullmatch(r"([1-9][0-9]{2})(\.0)?", text):
-            return int(number[1])
-        return f"{text[0]}xx" if re.fullmatch(r"[1-9]([x*.]{0,2}|[0-9][x*.])", text) else None
+            meant = int(number[1])
+        elif re.fullmatch(r"[1-9]([x*.]{0,2}|[0-9][x*.])", text):
+            meant = f"{text[0]}xx"
+        raise self.mistake(value, "is not a status", meant)
 
     def allows(self, status: int) -> bool:
         """Whether it holds for a response of this *status*."""
@@ -171,7 +177,19 @@ class _Regexes(Options):
     def parse(self, value: object) -> Search:
         if value == "":
             raise RuleError("an empty regex matches every page", self.allowed)
-        return _compile(value, self.allowed)
+        return self.compile(value)
+
+    def compile(self, value: object) -> Search:
+        """The search for a regex."""
+        if not isinstance(value, str):
+            raise self.mistake(value, "is not a str")
+        try:
+            regex = re.compile(value)
+        except (re.error, OverflowError, RecursionError) as error:
+            raise self.mistake(value, f"is a bad regex: {error}") from None
+        if any(repeat in value for repeat in ("*", "+", ",}")):
+            return lambda text: regex.search(text, 0, MAX_SEARCHED)
+        return regex.search
 
     @abstractmethod
     def _texts(self, page: Page) -> Sequence[str]:
@@ -234,7 +252,7 @@ class _Header(_Regexes):
         self.name = name
 
     def parse(self, value: object) -> Search:
-        return _compile(value, self.allowed)
+        return self.compile(value)
 
     def _texts(self, page: Page) -> Sequence[str]:
         return page.header(self.name)
@@ -287,15 +305,3 @@ def _first_match(regexes: Iterable[Search], texts: Sequence[str]) -> re.Match[st
             if match := search(text):
                 return match
     return None
-
-
-def _compile(value: object, allowed: str) -> Search:
-    if not isinstance(value, str):
-        raise RuleError(f"{show(value)} is not a str", allowed)
-    try:
-        regex = re.compile(value)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise RuleError(f"{show(value)} is a bad regex: {error}", allowed) from None
-    if any(repeat in value for repeat in ("*", "+", ",}")):
-        return lambda text: regex.search(text, 0, MAX_SEARCHED)
-    return regex.search

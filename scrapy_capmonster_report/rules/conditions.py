@@ -21,8 +21,7 @@ from .condition import (
     mapping,
 )
 from .errors import RuleError, error_context, show
-from .jmes import JmesPath
-from .selectors import Css, XPath
+from .selectors import Css, JmesPath, XPath
 from .snippets import truncate
 
 if TYPE_CHECKING:
@@ -64,23 +63,11 @@ class Unless(Options):
         return next(holding, None)
 
 
+_OF_REQUEST_AND_HEAD: Final = (Domains, Method, Status, Url, Redirect, Headers)
+_OF_BODY: Final = (Text, JmesPath, Css, XPath, Words)
+
 CONDITIONS: Final[Mapping[str, type[Condition]]] = {
-    condition.key: condition
-    for condition in (
-        Domains,
-        Method,
-        Status,
-        Url,
-        Redirect,
-        Headers,
-        Text,
-        JmesPath,
-        Css,
-        XPath,
-        Words,
-        Unless,
-        Callback,
-    )
+    condition.key: condition for condition in (*_OF_REQUEST_AND_HEAD, *_OF_BODY, Unless, Callback)
 }
 """Every condition by its key, in the order in which a rule checks them: the cheapest first."""
 

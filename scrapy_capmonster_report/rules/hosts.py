@@ -9,14 +9,8 @@ from urllib.parse import urlsplit
 
 from w3lib.url import safe_url_string
 
-from .errors import RuleError, show
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-ALLOWED: Final = (
-    "a host name such as 'shop.example', which covers its subdomains, or a list of them"
-)
 
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*")
@@ -53,21 +47,8 @@ def parents_of(host: str) -> Iterator[str]:
         yield host
 
 
-def parse_domain(value: object) -> str:
-    """The host that a ``domains`` entry names, in the form of :func:`host_of`.
-
-    Raises:
-        RuleError: it is not a host name, for instance a URL or a pattern.
-    """
-    if not isinstance(value, str):
-        raise RuleError(f"{show(value)} is not a host name", ALLOWED)
-    domain = _parse_host(value)
-    if domain is None:
-        raise RuleError(f"{show(value)} is not a host name", ALLOWED, _host_within(value))
-    return domain
-
-
-def _parse_host(value: str) -> str | None:
+def parse_host(value: str) -> str | None:
+    """The host that *value* is, in the form of :func:`host_of`; ``None`` if it is none."""
     try:
         return str(ipaddress.ip_address(value.removeprefix("[").removesuffix("]")))
     except ValueError:
@@ -78,7 +59,7 @@ def _parse_host(value: str) -> str | None:
     return host if len(host) <= _MAX_LENGTH and _HOST.fullmatch(host) else None
 
 
-def _host_within(value: str) -> str | None:
+def host_within(value: str) -> str | None:
     """The host in a URL, a host with a port, a ``*.`` pattern or a cookie's domain."""
     url = value.strip()
     try:
@@ -86,4 +67,4 @@ def _host_within(value: str) -> str | None:
     except ValueError:
         return None
     host = host.lstrip("*.")
-    return host if _parse_host(host) else None
+    return host if parse_host(host) else None

@@ -1,23 +1,29 @@
-"""CSS and XPath selectors, checked when the crawl starts."""
+"""CSS selectors, XPath and JMESPath expressions, checked when the crawl starts."""
 
 from __future__ import annotations
 
+import json
 import re
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Final
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
 
+import jmespath
 from cssselect import SelectorError
+from jmespath.exceptions import JMESPathError, JMESPathTypeError
+from jmespath.functions import Functions
 from lxml import etree
 from parsel import Selector
 from parsel.csstranslator import GenericTranslator, HTMLTranslator
 
 from ..text import closest_match
 from .condition import Options
-from .errors import RuleError, show
+from .errors import show
+from .page import NOT_JSON
 from .snippets import truncate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from .page import Page
 
@@ -74,8 +80,7 @@ class Css(_Nodes):
                 "xml": GenericTranslator().css_to_xpath(text),
             }
         except (SelectorError, RecursionError) as error:
-            problem = f"{show(text)} is a bad CSS selector: {error}"
-            raise RuleError(problem, self.allowed) from None
+            raise self.mistake(text, f"is a bad CSS selector: {error}") from None
 
 
 class XPath(_Nodes):
@@ -92,11 +97,11 @@ class XPath(_Nodes):
             # Functions and prefixes are looked up only when they are reached, and on an empty
             # page no predicate is: each is tried by itself.
             for part in _parts(text):
-                _try(f"/*[boolean({part})]")
+                _try_xpath(f"/*[boolean({part})]")
         except (ValueError, etree.XPathSyntaxError, re.error) as error:
             reason = str(error).removeprefix("XPath error: ").partition(" in /*[boolean(")[0]
-            problem = f"{show(text)} is a bad XPath expression: {reason} in {show(part)}"
-            raise RuleError(problem, self.allowed, _suggestion(part)) from None
+            problem = f"is a bad XPath expression: {reason} in {show(part)}"
+            raise self.mistake(text, problem, _suggestion(part)) from None
         return {"html": text, "xml": text}
 
 
@@ -109,7 +114,7 @@ def _selects(xpath: str, page: Selector) -> bool:
         return False
 
 
-def _try(xpath: str) -> None:
+def _try_xpath(xpath: str) -> None:
     try:
         Selector("<html></html>", type="html").xpath(xpath)
     except (ValueError, re.error):
@@ -136,3 +141,60 @@ def _suggestion(part: str) -> str | None:
     """The function that was probably meant by an unknown one."""
     called = part.partition("(")[0].strip()
     return None if called in _FUNCTIONS else closest_match(called, _FUNCTIONS)
+
+
+class JmesPath(Options):
+    """An expression has a true result on a response of JSON."""
+
+    key = "jmespath"
+    allowed = "a JMESPath expression, or a list of them"
+
+    def parse(self, value: object) -> Any:
+        text, meant = self.parse_text(value), None
+        try:
+            expression = jmespath.compile(text)
+            for name, count in _calls(expression.parsed):
+                if name not in Functions.FUNCTION_TABLE:
+                    meant = closest_match(name, Functions.FUNCTION_TABLE)
+                # jmespath looks functions up only when it evaluates them.
+                _try_jmespath(f"{name}({', '.join('@' * count)})")
+        except (JMESPathError, RecursionError) as error:
+            reason = str(error).partition("\n")[0].rstrip(":")
+            raise self.mistake(text, f"is a bad JMESPath expression: {reason}", meant) from None
+        return expression
+
+    def _results(self, page: Page) -> Iterable[Any]:
+        if page.json is NOT_JSON:
+            return ()
+        return (_result(expression, page.json) for expression in self.options)
+
+    def holds(self, page: Page) -> bool:
+        return any(self._results(page))
+
+    def found(self, page: Page) -> str | None:
+        results = [result for result in self._results(page) if result is not None]
+        if not results:
+            return None
+        result = next(filter(None, results), results[0])
+        return truncate(json.dumps(result, ensure_ascii=False, default=str))
+
+
+def _result(expression: Any, document: Any) -> Any:
+    try:
+        return expression.search(document)
+    except Exception:  # the document is not of the types that the expression works on
+        return None
+
+
+def _calls(node: Any) -> Iterator[tuple[str, int]]:
+    """The functions that a parsed expression calls, with the number of arguments."""
+    if isinstance(node, dict):
+        if node["type"] == "function_expression":
+            yield node["value"], len(node["children"])
+        for child in node["children"]:
+            yield from _calls(child)
+
+
+def _try_jmespath(call: str) -> None:
+    with suppress(JMESPathTypeError):  # the function exists, and does not take null
+        jmespath.search(call, None)

@@ -6,7 +6,7 @@ either, the documentation says so, and the fairness checks (``reused``, ``stale`
 
 ``catalogue.json`` has the rules of every preset. A rule is made of conditions, and of ``marks``,
 which rest on the ``evidence`` on a page: ``places`` finds errors on a page, ``answers`` errors in
-JSON, and ``messages`` understands them by ``words`` in many languages.
+JSON, and ``messages`` understands them by the words in many languages of ``words.ini``.
 """
 
 from __future__ import annotations

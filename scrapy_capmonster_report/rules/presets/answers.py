@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .messages import About, matters, mentions, rejects
@@ -102,12 +103,8 @@ def rejects_as_code(text: str) -> bool:
 
 def sayings(document: Any) -> list[Saying]:
     """The error messages of *document*. A document with many of them is data."""
-    found = []
-    for saying in _walk(document, (), False, True):
-        found.append(saying)
-        if len(found) > _MAX_SAYINGS:
-            return []
-    return found
+    found = list(islice(_walk(document, (), False, True), _MAX_SAYINGS + 1))
+    return found if len(found) <= _MAX_SAYINGS else []
 
 
 def succeeded(document: Any) -> bool:
@@ -115,9 +112,8 @@ def succeeded(document: Any) -> bool:
     if not isinstance(document, dict):
         return False
     status = str(document.get("status")).lower()
-    return any(
-        document.get(name) is True for name in ("success", "ok", "valid", "succeeded")
-    ) or status in ("ok", "success", "mail_sent", "sent")
+    flags = [document.get(name) for name in ("success", "ok", "valid", "succeeded")]
+    return any(flag is True for flag in flags) or status in ("ok", "success", "mail_sent", "sent")
 
 
 def names_errors(name: str) -> bool:

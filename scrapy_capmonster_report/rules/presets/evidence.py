@@ -27,11 +27,6 @@ _QUOTED = re.compile("“[^”]*”")
 _CODE = re.compile(r"\w+[_-][\w-]+")
 _MARKUP = re.compile(r"<\w[^>]*>")
 
-REFUSED: Final = (
-    "invalid-input-response",
-    "invalid-or-already-seen-response",
-    "invalid-response",
-)
 NOT_THE_ANSWER: Final = (
     *("missing-input-secret", "invalid-input-secret", "missing-input-response", "bad-request"),
     *("timeout-or-duplicate", "internal-error"),
@@ -41,9 +36,7 @@ NOT_THE_ANSWER: Final = (
 )
 """Error codes about the age or reuse of the answer, the site's keys, or the captcha service."""
 
-_CODES = re.compile(
-    f"(?<![a-z-])({'|'.join(sorted((*REFUSED, *NOT_THE_ANSWER), key=len, reverse=True))})(?![a-z-])"
-)
+_HYPHENATED = re.compile(r"(?<![a-z-])[a-z]+(?:-[a-z]+)+(?![a-z-])")
 
 _ALERT = re.compile(
     r"\s*(?:<!--[^\n]*\n)?\s*(?:window\.|parent\.|top\.)?"
@@ -65,11 +58,7 @@ def document(page: Page) -> Any:
     """The JSON of an answer: its body, or the text of ``pre`` if a browser rendered it."""
     if page.json is not NOT_JSON or page.selector is None:
         return page.json
-    body = page.selector.root.find("body")
-    child = None if body is None else next(iter(body), None)
-    if child is None or child.tag != "pre" or child.getnext() is not None:
-        return NOT_JSON
-    return _parsed(child.text)
+    return _parsed(page.selector.xpath("/html/body[count(*) = 1]/pre/text()").get())
 
 
 @view
@@ -170,10 +159,10 @@ def _is_the_cause(other: Error, error: Error) -> bool:
 
 @view
 def siteverify_codes(page: Page) -> frozenset[str]:
-    """The codes of a ``siteverify`` call that the site relays, in JSON or as an error."""
+    """What may be a code of a ``siteverify`` call that the site relays, in JSON or as an error."""
     texts = [saying.text for saying in json_messages(page)]
     texts += [_QUOTED.sub("", error.text) for error in sight(page).errors]
-    return frozenset(code for text in texts for code in _CODES.findall(text))
+    return frozenset(code for text in texts for code in _HYPHENATED.findall(text))
 
 
 @view
@@ -181,9 +170,8 @@ def alerts(page: Page) -> list[str]:
     """The messages that scripts of a page show immediately and unconditionally."""
     if page.selector is None:
         return []
-    body = page.selector.root.find("body")
     codes = [script.text or "" for script in _scripts(page)]
-    codes.append("" if body is None else body.get("onload", ""))
+    codes += page.selector.xpath("/html/body/@onload").getall()
     found = [_ALERT.match(code) for code in codes if len(code) <= _MAX_SCRIPT]
     return [
         _unescaped(match["text"])

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from ..condition import Condition
-from ..jmes import JmesPath
 from ..page import view
-from ..selectors import Css
+from ..selectors import Css, JmesPath
 from ..snippets import truncate
 from . import evidence
 from .messages import About, fold, mentions, rejects
@@ -159,11 +158,14 @@ def other_error(page: Page) -> str | None:
     hits = [error for error in errors if error.text == captcha_error(page)]
     for error in errors:
         for hit in hits:
-            if None in (error.item, hit.item) or error.item is hit.item:
-                continue
-            if error.item.getparent() is hit.item.getparent() and error.text != hit.text:
+            if error.text != hit.text and _are_neighbours(error.item, hit.item):
                 return error.text
     return None
+
+
+def _are_neighbours(one: Any, other: Any) -> bool:
+    is_pair = one is not None and other is not None and one is not other
+    return is_pair and one.getparent() is other.getparent()
 
 
 @mark(

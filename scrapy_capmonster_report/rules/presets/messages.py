@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from configparser import ConfigParser
 from enum import IntEnum
 from functools import cache
+from importlib.resources import files
 from typing import TYPE_CHECKING, Final, NamedTuple
-
-from .words import phrases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,6 +53,14 @@ class About(IntEnum):
     """It says *captcha*, or speaks of a code, characters or a picture beside one."""
     ITS_PLACE = 4
     """Its place: it is next to the captcha's field, so it needs no word for the captcha."""
+
+
+class Phrase(NamedTuple):
+    """Words of one kind in one language, from ``words.ini``."""
+
+    language: str
+    kind: str
+    text: str
 
 
 class _Meaning(NamedTuple):
@@ -185,6 +193,16 @@ def _goes_on(one: str, other: str) -> bool:
 
 _SPACELESS: Final = "\u0590"
 """Scripts from here on write words without spaces, or attach articles and prepositions to them."""
+
+
+def phrases() -> Iterator[Phrase]:
+    """Every phrase of every language. The file explains the kinds."""
+    words = ConfigParser(interpolation=None, delimiters="=", comment_prefixes="#")
+    words.read_string(files(__package__).joinpath("words.ini").read_text(encoding="utf-8"))
+    for language in words.sections():
+        for kind, text in words[language].items():
+            for phrase in text.replace("\n", " ").split(","):
+                yield Phrase(language, kind, phrase.strip())
 
 
 @cache
