@@ -48,17 +48,23 @@ _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})|\\(.)")
 
 
 @view
+def _root(page: Page) -> Any:
+    """The outermost element of a page, or an empty one."""
+    return etree.Element("html") if page.selector is None else page.selector.root
+
+
+@view
 def sight(page: Page) -> Sight:
     """The errors and captchas that a page of HTML shows."""
-    return Sight(etree.Element("html") if page.selector is None else page.selector.root)
+    return Sight(_root(page))
 
 
 @view
 def document(page: Page) -> Any:
     """The JSON of an answer: its body, or the text of ``pre`` if a browser rendered it."""
-    if page.json is not NOT_JSON or page.selector is None:
+    if page.json is not NOT_JSON:
         return page.json
-    return _parsed(page.selector.xpath("/html/body[count(*) = 1]/pre/text()").get())
+    return _parsed("".join(_root(page).xpath("/html/body[count(*) = 1]/pre/text()")))
 
 
 @view
@@ -71,9 +77,7 @@ def json_messages(page: Page) -> list[Saying]:
 @view
 def _scripts(page: Page) -> list[Any]:
     """The first scripts in a page."""
-    if page.selector is None:
-        return []
-    return list(islice(page.selector.root.iter("script"), _MAX_SCRIPTS))
+    return list(islice(_root(page).iter("script"), _MAX_SCRIPTS))
 
 
 @view
@@ -168,10 +172,8 @@ def siteverify_codes(page: Page) -> frozenset[str]:
 @view
 def alerts(page: Page) -> list[str]:
     """The messages that scripts of a page show immediately and unconditionally."""
-    if page.selector is None:
-        return []
     codes = [script.text or "" for script in _scripts(page)]
-    codes += page.selector.xpath("/html/body/@onload").getall()
+    codes += _root(page).xpath("/html/body/@onload")
     found = [_ALERT.match(code) for code in codes if len(code) <= _MAX_SCRIPT]
     return [
         _unescaped(match["text"])
