@@ -34,7 +34,8 @@ def authority_of(url: str) -> str:
 
     Faster than :func:`host_of`. Equal authorities have equal hosts.
     """
-    return url.partition("//")[2].partition("/")[0]
+    parts = url.split("/", 3)
+    return parts[2] if len(parts) > 2 and not parts[1] else ""
 
 
 def parents_of(host: str) -> Iterator[str]:
