@@ -10,8 +10,9 @@ from ..task import Kind
 from ..text import closest_match
 from .condition import mapping
 from .conditions import CONDITIONS, compile_conditions
-from .errors import RuleError, brief, error_context, show
+from .errors import RuleError, error_context, show
 from .rule import Rule, Rules
+from .snippets import truncate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from scrapy import Spider
 
 SETTING: Final = "CAPMONSTER_REPORT_RULES"
+_MAX_SHOWN: Final = 80
 _LABELS: Final = ("name", "kind")
 _RULE: Final = f"a dict of {', '.join((*_LABELS, *CONDITIONS))}, or the name of a preset"
 _ALLOWED: Final = "a list of rules (dicts) and names of presets, or JSON text of such a list"
@@ -43,8 +45,9 @@ def compile_rules(value: object, *, spider: Spider | None = None) -> Rules:
     try:
         return read_rules(value, spider=spider)
     except RuleError as mistake:
+        shown = truncate(show(value), _MAX_SHOWN)
         raise ValueError(
-            f"The value of the {SETTING} setting ({brief(value)}) is invalid. {mistake}"
+            f"The value of the {SETTING} setting ({shown}) is invalid. {mistake}"
         ) from None
 
 

@@ -50,7 +50,7 @@ class Unless(Options):
         return self._group(page) is None
 
     def verdict(self, page: Page) -> bool | None:
-        groups = [all_hold(group, page) for group in self.options]
+        groups = [all_true(item.verdict(page) for item in group) for group in self.options]
         return False if True in groups else None if None in groups else True
 
     def found(self, page: Page) -> str | None:
@@ -72,14 +72,13 @@ CONDITIONS: Final[Mapping[str, type[Condition]]] = {
 """Every condition by its key, in the order in which a rule checks them: the cheapest first."""
 
 
-def all_hold(conditions: Iterable[Condition], page: Page) -> bool | None:
-    """Whether all *conditions* hold; ``None`` if that cannot be told from what is known.
+def all_true(verdicts: Iterable[bool | None]) -> bool | None:
+    """Whether all *verdicts* are true; ``None`` if that cannot be told, as some are ``None``.
 
-    If one does not hold, the result is ``False``, even if others need to know more.
+    If one is false, the result is ``False``, whatever the others are.
     """
     unknown = False
-    for condition in conditions:
-        verdict = condition.verdict(page)
+    for verdict in verdicts:
         if verdict is False:
             return False
         unknown |= verdict is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import reprlib
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -13,14 +13,6 @@ _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = 80
 show = _repr.repr
 """The repr of a value of any size, shortened for a message."""
-
-_MAX_VALUE: Final = 80
-
-
-def brief(value: object) -> str:
-    """The beginning of the repr of a value of any size."""
-    text = show(value)
-    return text if len(text) <= _MAX_VALUE else text[: _MAX_VALUE - 1] + "…"
 
 
 class RuleError(Exception):

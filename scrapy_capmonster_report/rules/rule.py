@@ -10,7 +10,7 @@ from time import thread_time
 from typing import TYPE_CHECKING, Any, Final
 
 from .condition import Domains, Redirect, Status
-from .conditions import all_hold
+from .conditions import all_true
 from .hosts import authority_of, host_of, parents_of
 from .page import MAX_BODY, Page
 from .snippets import truncate
@@ -220,7 +220,7 @@ class Rules:
         missing: set[str] = set()
         for rule in self._rules:
             try:
-                verdict = all_hold(rule.conditions, page)
+                verdict = all_true(item.verdict(page) for item in rule.conditions)
             except Exception as error:  # a callback may raise anything
                 on_error(rule, error)
                 continue
@@ -235,8 +235,7 @@ class Rules:
         explanations = []
         for rule in self._rules:
             findings = tuple(_finding(condition, page) for condition in rule.conditions)
-            held = [finding.holds for finding in findings]
-            matched = False if False in held else None if None in held else True
+            matched = all_true(finding.holds for finding in findings)
             explanations.append(Explanation(rule.name, matched, findings))
         return explanations
 

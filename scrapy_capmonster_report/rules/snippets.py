@@ -14,9 +14,9 @@ _CONTEXT: Final = 40
 _MORE: Final = "…"
 
 
-def truncate(text: str) -> str:
-    """*text*, or as much of its beginning as a snippet holds."""
-    return text if len(text) <= LENGTH else text[: LENGTH - 1] + _MORE
+def truncate(text: str, length: int = LENGTH) -> str:
+    """*text*, or as much of its beginning as a snippet of at most *length* characters holds."""
+    return text if len(text) <= length else text[: length - 1] + _MORE
 
 
 def excerpt(match: re.Match[str]) -> str:

@@ -15,7 +15,7 @@ from .messages import About, fold, mentions, rejects
 from .places import CAPTCHA_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from ..page import Page
 
@@ -173,7 +173,7 @@ def _are_neighbours(one: Any, other: Any) -> bool:
     instead=_first_message,
 )
 def json_error(page: Page) -> str | None:
-    if evidence.siteverify_codes(page).intersection(evidence.NOT_THE_ANSWER):
+    if _relayed(page, evidence.NOT_THE_ANSWER):
         return None
     return evidence.rejection_in(evidence.json_messages(page))
 
@@ -202,23 +202,22 @@ def alert(page: Page) -> str | None:
     return next((text for text in alerts if rejects(text, About.ITS_ANSWER)), None)
 
 
-def _other_codes(page: Page) -> str | None:
-    codes = evidence.siteverify_codes(page).intersection(evidence.NOT_THE_ANSWER)
-    return ", ".join(sorted(codes)) or None
+def _relayed(page: Page, codes: Iterable[str]) -> str | None:
+    """Those of some error codes that the site relays."""
+    return ", ".join(sorted(evidence.siteverify_codes(page).intersection(codes))) or None
 
 
 _OTHER_CODES: Final = Mark(
-    "a code about the answer's age, its reuse, or the site's keys", _other_codes, absent=True
+    "a code about the answer's age, its reuse, or the site's keys",
+    lambda page: _relayed(page, evidence.NOT_THE_ANSWER),
+    absent=True,
 )
 
 
 def _codes(refused: list[str]) -> Iterator[Mark]:
     """The marks that the site relays one of some codes, and none of another meaning."""
-
-    def find(page: Page) -> str | None:
-        return ", ".join(sorted(evidence.siteverify_codes(page).intersection(refused))) or None
-
-    yield Mark(f"the code {' or '.join(refused)}, in JSON or as an error", find)
+    value = f"the code {' or '.join(refused)}, in JSON or as an error"
+    yield Mark(value, lambda page: _relayed(page, refused))
     yield _OTHER_CODES
 
 
