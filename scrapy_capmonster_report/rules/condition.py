@@ -185,8 +185,10 @@ class _Regexes(Options):
             raise self.mistake(value, "is not a str")
         try:
             regex = re.compile(value)
-        except (re.error, OverflowError, RecursionError) as error:
+        except (re.error, OverflowError) as error:
             raise self.mistake(value, f"is a bad regex: {error}") from None
+        except RecursionError:
+            raise self.mistake(value, "is a bad regex: it is nested too deeply") from None
         if any(repeat in value for repeat in ("*", "+", ",}")):
             return lambda text: regex.search(text, 0, MAX_SEARCHED)
         return regex.search
