@@ -81,10 +81,8 @@ class Page:
         followed: the URLs that the site redirected this request to.
         unknown: what is not known of a saved page: ``"url"``, ``"status"``, ``"method"``,
             ``"headers"``, ``"redirects"``. Response and request then have a placeholder.
+        clock: returns seconds.
     """
-
-    clock = staticmethod(perf_counter)
-    """Returns seconds."""
 
     preparing = 0.0
     """Seconds that its views took to make."""
@@ -98,10 +96,12 @@ class Page:
         request: Request,
         followed: Sequence[str] = (),
         unknown: frozenset[str] = frozenset(),
+        clock: Callable[[], float] = perf_counter,
     ) -> None:
         self.response = response
         self.request = request
         self.unknown = unknown
+        self.clock = clock
         self._followed = followed
 
     @property

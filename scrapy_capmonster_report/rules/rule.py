@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partialmethod
-from time import thread_time
+from time import perf_counter, thread_time
 from typing import TYPE_CHECKING, Any, Final
 
 from .condition import Domains, Redirect, Status
@@ -33,9 +33,6 @@ _REMEMBERED: Final = 1024
 
 _SLOW: Final = 0.05
 """Seconds of a rule, without those of parsing, that a crawl feels: it stands still for as long."""
-
-_RECENT: Final = 0.01
-"""Seconds for which the time of the processor is remembered: asking is a system call."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -123,8 +120,9 @@ class Rules:
         rules: the rules.
         judges: whether responses are judged at all; ``False`` for the rule set ``"callbacks"``.
         spider: for the log.
+        clock: returns seconds.
         processor_clock: returns the seconds of the processor. On a busy machine others take time,
-            too.
+            too; but it costs more to ask.
     """
 
     def __init__(
@@ -133,13 +131,13 @@ class Rules:
         *,
         judges: bool = True,
         spider: Spider | None = None,
+        clock: Callable[[], float] = perf_counter,
         processor_clock: Callable[[], float] = thread_time,
     ) -> None:
         self.judges = judges
         self._log_extra = {"spider": spider}
+        self._clock = clock
         self._processor_clock = processor_clock
-        self._processor_asked = 0.0
-        self._processor_seconds = 0.0
         self._logged: set[str] = set()
         self._rules = tuple(rules)
         self._candidates = lru_cache(_REMEMBERED)(self._look_up)
@@ -172,14 +170,12 @@ class Rules:
             on_error: called with a rule and what its callback raised; that rule does not match.
             of_redirects: whether only ``redirect`` rules count.
         """
-        page, clock = Page(response, request, redirects), Page.clock
+        page = Page(response, request, redirects, clock=self._clock)
         rules = self._candidates(authority_of(response.url), response.status)
         if of_redirects:
             rules = tuple(rule for rule in rules if rule.sees_redirects)
+        clock, busy = self._clock, self._processor_clock()
         began = clock()
-        if began - self._processor_asked > _RECENT:
-            self._processor_asked, self._processor_seconds = began, self._processor_clock()
-        busy = self._processor_seconds
         for rule in rules:
             matches = False
             try:
@@ -193,7 +189,6 @@ class Rules:
             began, before = clock() - page.preparing, began
             if began - before > _SLOW:
                 busy, was_busy = self._processor_clock() - page.preparing, busy
-                self._processor_asked = 0.0
                 self._say_if_slow(rule, page, min(began - before, busy - was_busy))
             if matches:
                 return rule
