@@ -21,6 +21,7 @@ from workbench import run, run_scrapy
 from scrapy_capmonster_report.commands.pages import PageReader, is_page
 from scrapy_capmonster_report.rules import SETTING, compile_rules
 from scrapy_capmonster_report.rules.presets import PRESETS
+from scrapy_capmonster_report.rules.presets.marks import MARKS
 from scrapy_capmonster_report.rules.presets.messages import MAX_LENGTH, phrases
 from scrapy_capmonster_report.rules.presets.places import MAX_ERRORS, MAX_MARKED
 from scrapy_capmonster_report.task import Kind
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from scrapy_capmonster_report.commands.pages import SavedPage
     from scrapy_capmonster_report.rules import Rules
+    from scrapy_capmonster_report.rules.condition import Condition
 
 PAGES: Final = Path(__file__).with_name("pages")
 DOCS: Final = Path(__file__).parents[1] / "docs"
@@ -69,19 +71,20 @@ def said() -> ConfigParser:
 
 
 def rests_on(name: str) -> str:
-    """The marks and conditions of each rule of a preset, in words."""
+    """The marks and conditions of each rule of a preset: names of marks that many look for."""
+    names = {mark: f"`{name}`" for name, mark in MARKS.items()}
     rules = []
     for rule in compile_rules([name]):
         marks = [
-            item.value if item.key == "mark" else _in_words(item.key, item.value)
+            names.get(item) or (item.value if item.key == "mark" else _in_words(item))
             for item in rule.conditions
         ]
         rules.append("; ".join(marks))
     return " **or** ".join(dict.fromkeys(rules))
 
 
-def _in_words(key: str, value: object) -> str:
-    return f"{key} `{value}`".replace("|", "\\|")
+def _in_words(condition: Condition) -> str:
+    return f"{condition.key} `{condition.value}`".replace("|", "\\|")
 
 
 def documentation() -> str:
@@ -123,9 +126,13 @@ def documentation() -> str:
         "  before, that there were too many, that another field or another code is wrong, or",
         "  that the fault is the site's own.",
         "",
-        f"*Words* are those of {len(languages())} languages: {', '.join(languages())}. English",
-        "counts everywhere. They are in `rules/presets/words.ini`. *Codes* do not depend on the",
-        "language of the page.",
+        f"*Words* are those of {len(languages())} [languages](#languages). *Codes* do not depend",
+        "on the language of the page.",
+        "",
+        "Many presets look for the same marks, so each has a name here and in",
+        "`rules/presets/catalogue.json`, where the rules of every preset are:",
+        "",
+        *(f"- `{name}`: {mark.value}" for name, mark in MARKS.items()),
         "",
         "## The presets",
         "",
@@ -134,6 +141,11 @@ def documentation() -> str:
         "(`tests/refusals.py`, `tests/look_alikes.py`), and Django, REST framework and Flask run",
         "there for real in 20 languages.",
         *(line for name in PRESETS for line in _of_one(name, texts[name])),
+        "",
+        "## Languages",
+        "",
+        "The words are in `rules/presets/words.ini`. English counts everywhere; the others are",
+        f"{', '.join(code for code in languages() if code != 'en')}.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -75,7 +75,7 @@ CONDITIONS: Final[Mapping[str, type[Condition]]] = {
 def all_true(verdicts: Iterable[bool | None]) -> bool | None:
     """Whether all *verdicts* are true; ``None`` if that cannot be told, as some are ``None``.
 
-    If one is false, the result is ``False``, whatever the others are.
+    If one is false, the result is ``False``, even if others are ``None``.
     """
     unknown = False
     for verdict in verdicts:

@@ -153,7 +153,7 @@ def lone_message(page: Page) -> str | None:
 
 
 @mark("another error in the same list", absent=True)
-def other_error(page: Page) -> str | None:
+def no_other_error(page: Page) -> str | None:
     errors = evidence.sight(page).errors
     hits = [error for error in errors if error.text == captcha_error(page)]
     for error in errors:
