@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from . import stats
 from .attempts import CACHED, PASSED, REJECTED, UNJUDGED
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from scrapy.http import Response
 
     from .attempts import Attempt, Attempts
+    from .context import CrawlContext
     from .insight import ClosingHints
     from .reporter import Reporter
     from .rules import Rule, Rules
     from .saved_pages import SavedPages
-    from .stats import Stats
     from .task import Kind
 
 logger = logging.getLogger(__name__)
@@ -35,32 +35,30 @@ class Judge:
     """Decides whether an answer was rejected, and tells the reporter. Waits for nothing.
 
     Args:
+        context: the crawl.
         rules: the rules.
         attempts: knows which attempt was the first.
         reporter: is told the verdict.
         saved_pages: keeps some of the judged pages.
-        counters: counts verdicts.
         hints: is told which hosts were seen.
-        log_extra: what log records carry.
     """
 
     def __init__(
         self,
+        context: CrawlContext,
         rules: Rules,
         attempts: Attempts,
         reporter: Reporter,
         saved_pages: SavedPages,
-        counters: Stats,
         hints: ClosingHints,
-        log_extra: dict[str, Any],
     ) -> None:
         self._rules = rules
         self._attempts = attempts
         self._reporter = reporter
         self._saved_pages = saved_pages
-        self._stats = counters
+        self._stats = context.stats
         self._hints = hints
-        self._log_extra = log_extra
+        self._log_extra = context.log_extra
         self._broken_rules: set[str] = set()
 
     def response(self, request: Request, response: Response, attempt: Attempt | None) -> None:
@@ -127,7 +125,8 @@ class Judge:
     def _pass(self, request: Request, attempt: Attempt | None, *, accepted: bool = True) -> None:
         self._stats.count(stats.PASSED)
         if attempt is not None and attempt.verdict != CACHED:
-            attempt._replace(verdict=PASSED).write(request.meta)
+            attempt.verdict = PASSED
+            attempt.write(request.meta)
             if accepted:
                 self._reporter.passed(request, attempt)
 
@@ -141,7 +140,8 @@ class Judge:
         reason: str = "",
     ) -> None:
         if attempt is not None and attempt.verdict != CACHED:
-            attempt._replace(verdict=REJECTED).write(request.meta)
+            attempt.verdict = REJECTED
+            attempt.write(request.meta)
         is_first = attempt is not None and self._attempts.is_first(attempt)
         self._reporter.rejected(
             request, response, attempt, rule=rule, kind=kind, is_first=is_first, reason=reason

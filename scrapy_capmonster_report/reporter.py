@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from scrapy.utils.defer import maybe_deferred_to_future
 from twisted.internet.defer import Deferred, succeed
@@ -12,27 +12,22 @@ from . import signals, stats
 from .attempts import CACHED
 from .delivery import Delivery, ReportClient
 from .fairness import withhold_reason
-from .insight import ClosingHints, CrawlInsight
+from .insight import CrawlInsight
 from .ledger import open_ledger
 from .mask import Mask
 from .outcome import Outcome, Report
-from .redirects import site_of
 from .settings import CLOSE_TIMEOUT
 from .task import read_task
 
 if TYPE_CHECKING:
-    import random
     from collections.abc import Sequence
 
     from scrapy import Request
-    from scrapy.crawler import Crawler
     from scrapy.http import Response
 
     from .attempts import Attempt
-    from .clock import SteadyClock
+    from .context import CrawlContext
     from .ledger import Recovered
-    from .settings import ReportSettings
-    from .stats import Stats
     from .task import Kind, Task
 
 logger = logging.getLogger(__name__)
@@ -50,46 +45,32 @@ class Reporter:
     Only :meth:`close` waits for the network or a disk.
 
     Args:
-        crawler: gets the signals.
-        settings: those of this package.
-        counters: counts the outcomes of rejections.
-        hints: has the advice to log when the crawl ends.
-        clock: the time by which answers age.
-        random_source: for the pauses before retries.
+        context: the crawl.
     """
 
-    def __init__(
-        self,
-        crawler: Crawler,
-        settings: ReportSettings,
-        counters: Stats,
-        hints: ClosingHints,
-        *,
-        reactor: Any,
-        clock: SteadyClock,
-        random_source: random.Random,
-    ) -> None:
-        self._crawler = crawler
+    def __init__(self, context: CrawlContext) -> None:
+        settings, clock = context.settings, context.clock
+        self._crawler = context.crawler
         self._settings = settings
-        self._stats = counters
-        self._hints = hints
-        self._reactor = reactor
+        self._stats = context.stats
+        self._reactor = context.reactor
         self._clock = clock
-        self._log_extra = {"spider": crawler.spider}
+        self._log_extra = context.log_extra
+        spider = context.crawler.spider
         self.ledger = open_ledger(
             settings,
-            job_dir=crawler.settings.get("JOBDIR"),
-            spider=crawler.spider.name if crawler.spider else "",
+            job_dir=context.crawler.settings.get("JOBDIR"),
+            spider=spider.name if spider else "",
             clock=clock,
-            reactor=reactor,
+            reactor=context.reactor,
             on_unavailable=lambda: self._stats.count(stats.LEDGER_FALLBACK),
             log_extra=self._log_extra,
         )
         self._mask = Mask(settings.client_key)
-        self._insight = CrawlInsight(crawler, self.ledger, self._stats, clock)
+        self._insight = CrawlInsight(context, self.ledger)
         self._shown: set[tuple[str, Kind]] = set()
         self._client = ReportClient(
-            reactor,
+            context.reactor,
             base_url=settings.api_url,
             client_key=settings.client_key,
             connections=settings.concurrency,
@@ -102,24 +83,22 @@ class Reporter:
             self.ledger,
             concurrency=settings.concurrency,
             queue_size=settings.queue_size,
-            clock=reactor,
+            clock=context.reactor,
             now=clock.now,
             max_age=settings.max_age,
-            random=random_source.random,
+            random=context.random.random,
             on_finish=self._finished,
             on_retry=lambda: self._stats.count(stats.RETRIED),
             log_extra=self._log_extra,
         )
         self._ledger_opened: Deferred[None] = succeed(None)
-        self._closing = False
-        self._on_closed: list[Deferred[None]] = []
 
     def passed(self, request: Request, attempt: Attempt) -> None:
         """Note that the site accepted the answer that *request* submitted."""
         task = self._task(request, attempt)
-        site = attempt.site or site_of(request, attempt.begun)
-        self.ledger.passed(task, attempt.number, site, attempt.sent_at or self._clock.now())
-        self._insight.passed(task.id, attempt.number, site)
+        sent_at = attempt.sent_at or self._clock.now()
+        self.ledger.passed(task, attempt.number, attempt.site, sent_at)
+        self._insight.passed(task.id, attempt.number, attempt.site)
 
     def rejected(
         self,
@@ -160,7 +139,7 @@ class Reporter:
             attempt.number,
             expires_at=(task.created_at or task.solved_at) + self._settings.max_age,
             rule=rule,
-            site=attempt.site or site_of(request, attempt.begun),
+            site=attempt.site,
             sent_at=attempt.sent_at or self._clock.now(),
         )
         outcome = withhold_reason(
@@ -254,20 +233,8 @@ class Reporter:
 
     async def close(self) -> None:
         """Send reports for ``CAPMONSTER_REPORT_CLOSE_TIMEOUT`` at most, and log the totals."""
-        self._closing = True
-        waiting = self._reactor.callLater(_QUIET_SECONDS, self._log_waiting)
-        try:
-            await self._close()
-        finally:
-            if waiting.active():
-                waiting.cancel()
-            self._closing = False
-            while self._on_closed:
-                self._on_closed.pop().callback(None)
-
-    async def _close(self) -> None:
         closes_at = self._clock.now() + self._settings.close_timeout
-        # Even a short crawl sends the reports that another one left.
+        waiting = self._reactor.callLater(_QUIET_SECONDS, self._log_waiting)
         # A short crawl also sends what another one left.
         self._ledger_opened.addTimeout(
             self._settings.close_timeout, self._reactor, onTimeoutCancel=lambda *_: None
@@ -277,16 +244,10 @@ class Reporter:
         await maybe_deferred_to_future(self._delivery.close(timeout))
         await maybe_deferred_to_future(self.ledger.close())
         await maybe_deferred_to_future(self._client.close())
+        if waiting.active():
+            waiting.cancel()
         logger.info("Captcha answers: %s", self._stats.closing_line(), extra=self._log_extra)
         self._insight.log_table()
-        self._hints.log(self._stats, self._log_extra)
-
-    async def wait_closed(self) -> None:
-        """Wait until :meth:`close` is done, if it was called."""
-        if self._closing:
-            closed: Deferred[None] = Deferred()
-            self._on_closed.append(closed)
-            await maybe_deferred_to_future(closed)
 
     def _log_waiting(self) -> None:
         logger.info(

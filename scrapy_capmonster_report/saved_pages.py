@@ -26,6 +26,7 @@ from scrapy.http import HtmlResponse, JsonResponse, Response, TextResponse, XmlR
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.threads import deferToThreadPool
 
+from .mask import Mask
 from .rules.page import Page
 from .settings import SAVE_REJECTED
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from scrapy import Request
     from twisted.python.failure import Failure
 
-    from .mask import Mask
+    from .context import CrawlContext
 
 logger = logging.getLogger(__name__)
 
@@ -78,21 +79,17 @@ class SavedPages:
     once and no more pages are kept.
 
     Args:
-        folder: the folder, or ``""``.
-        mask: removes secrets from what is written.
-        token: tells the files of this crawl from those of others.
-        log_extra: what log records carry.
+        context: the crawl.
     """
 
-    def __init__(
-        self, folder: str, *, mask: Mask, reactor: Any, token: int, log_extra: dict[str, Any]
-    ) -> None:
+    def __init__(self, context: CrawlContext) -> None:
+        folder = context.settings.save_rejected
         self._on = bool(folder)
         self._folder = Path(folder).absolute()
-        self._mask = mask
-        self._reactor = reactor
-        self._token = token
-        self._log_extra = log_extra
+        self._mask = Mask(context.settings.client_key)
+        self._reactor = context.reactor
+        self._token = context.random.getrandbits(32)  # tells its files from those of other crawls
+        self._log_extra = context.log_extra
         self._names: defaultdict[Path, set[str]] = defaultdict(set)
         self._pages = 0
         self._bytes = 0

@@ -7,6 +7,7 @@ import os
 import stat
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +19,6 @@ from support import CLIENT_KEY, Reply
 from wired import lines, until
 
 from scrapy_capmonster_report import saved_pages
-from scrapy_capmonster_report.mask import Mask
 from scrapy_capmonster_report.saved_pages import (
     MAX_BYTES,
     MAX_PAGE_BYTES,
@@ -162,13 +162,13 @@ class Folder:
     def __init__(self, path: Path) -> None:
         from twisted.internet import reactor
 
-        self.saved = SavedPages(
-            str(path),
-            mask=Mask(CLIENT_KEY),
+        context = SimpleNamespace(
+            settings=SimpleNamespace(save_rejected=str(path), client_key=CLIENT_KEY),
             reactor=reactor,
-            token=0x5F3A9C01,
+            random=SimpleNamespace(getrandbits=lambda _: 0x5F3A9C01),
             log_extra={},
         )
+        self.saved = SavedPages(context)
         self._verdicts = 0
 
     def judge(self, number: int, body: bytes) -> None:
