@@ -152,22 +152,22 @@ class Attempts:
             attempt.in_downloader = True
             attempt.write(request.meta)
 
-    def headers_received(self, request: Request) -> None:
-        """Note when the request was sent, which it may have waited for in its slot."""
-        attempt = read_attempt(request.meta)
-        if attempt is not None and attempt.sent_at is None and LATENCY in request.meta:
-            self._note_sent(attempt, request.meta[LATENCY])
-            attempt.write(request.meta)
+    def received(self, request: Request) -> Attempt | None:
+        """The attempt whose headers or whole response have come.
 
-    def downloaded(self, request: Request) -> Attempt | None:
-        """The attempt, with the redirects that a browser followed meanwhile."""
-        attempt, hops = read_attempt(request.meta), len(redirect_urls(request.meta))
-        if attempt is not None and hops != attempt.hops:
-            if hops < attempt.hops:
-                attempt.begun = 0  # the list was replaced
-            attempt.hops = hops
-            attempt.write(request.meta)
-        return attempt
+        Now it is known when it was sent, for which it may have waited in its slot, and where a
+        browser was redirected.
+        """
+        attempt = read_attempt(request.meta)
+        if attempt is None:
+            return None
+        if attempt.sent_at is None and LATENCY in request.meta:
+            self._note_sent(attempt, request.meta[LATENCY])
+        hops = len(redirect_urls(request.meta))
+        if hops < attempt.hops:
+            attempt.begun = 0  # the list was replaced
+        attempt.hops = hops
+        return attempt.write(request.meta)
 
     # -- on the way back -----------------------------------------------------------------------
 
@@ -181,9 +181,8 @@ class Attempts:
         else:
             if not attempt.in_downloader:
                 attempt = self._leave(request, attempt)
-            if attempt.sent_at is None:
-                # No headers were seen, so it is unknown when it was sent: now at the latest.
-                self._note_sent(attempt, request.meta.get(LATENCY) if attempt.in_downloader else 0)
+            if attempt.sent_at is None:  # unknown without headers: now at the latest
+                self._note_sent(attempt, None)
         attempt.in_downloader = False
         attempt.site = fetched_host(request, response) or attempt.site
         return attempt.write(request.meta)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 from . import stats
 from .attempts import CACHED, PASSED, REJECTED, UNJUDGED
-from .outcome import BY_CALLBACK
 from .redirects import redirected_to
 from .task import DONT_REPORT
 from .text import one_line
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from .reporter import Reporter
     from .rules import Rule, Rules
     from .saved_pages import SavedPages
-    from .task import Kind
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +35,7 @@ class Judge:
     Args:
         context: the crawl.
         rules: the rules.
-        attempts: knows which attempt was the first.
+        attempts: knows the attempt of a request that a callback judges.
         reporter: is told the verdict.
         saved_pages: keeps some of the judged pages.
         hints: is told which hosts were seen.
@@ -88,7 +86,7 @@ class Judge:
         attempt = self._attempts.of(request)
         if attempt is not None and attempt.verdict == UNJUDGED:
             self._stats.count(stats.CHECKED)
-        self._reject(request, None, attempt, BY_CALLBACK, None, one_line(reason))
+        self._reject(request, None, attempt, reason=one_line(reason))
 
     def _judge(
         self,
@@ -120,7 +118,7 @@ class Judge:
             return
         if REJECTED_FLAG not in response.flags:
             response.flags.append(REJECTED_FLAG)
-        self._reject(request, response, attempt, rule.name, rule.kind)
+        self._reject(request, response, attempt, rule)
 
     def _pass(self, request: Request, attempt: Attempt | None, *, accepted: bool = True) -> None:
         self._stats.count(stats.PASSED)
@@ -135,17 +133,13 @@ class Judge:
         request: Request,
         response: Response | None,
         attempt: Attempt | None,
-        rule: str,
-        kind: Kind | None,
+        rule: Rule | None = None,
         reason: str = "",
     ) -> None:
         if attempt is not None and attempt.verdict != CACHED:
             attempt.verdict = REJECTED
             attempt.write(request.meta)
-        is_first = attempt is not None and self._attempts.is_first(attempt)
-        self._reporter.rejected(
-            request, response, attempt, rule=rule, kind=kind, is_first=is_first, reason=reason
-        )
+        self._reporter.rejected(request, response, attempt, rule, reason)
 
     def _rule_failed(self, rule: Rule, raised: Exception) -> None:
         stat = stats.RULE_ERROR.format(name=rule.name)

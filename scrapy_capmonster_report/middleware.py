@@ -13,11 +13,13 @@ from scrapy.utils.defer import maybe_deferred_to_future
 from scrapy.utils.httpobj import urlparse_cached
 from twisted.internet.defer import Deferred
 
+from . import stats
 from .attempts import Attempts
 from .clock import SteadyClock
 from .context import CrawlContext
 from .insight import ClosingHints
 from .judge import Judge
+from .ledger import open_ledger
 from .redirects import UnfollowedRedirects
 from .reporter import Reporter
 from .rules import compile_rules
@@ -62,8 +64,17 @@ class CapMonsterReportMiddleware:
         self._service = {_host_and_port(*urlsplit(url)[:2]) for url in urls}
         self._host_and_port = lru_cache(_MAX_HOSTS)(_host_and_port)
         self._hints = ClosingHints(context, rules)
-        self._reporter = Reporter(context)
-        self._attempts = Attempts(context, self._reporter.ledger)
+        ledger = open_ledger(
+            context.settings,
+            job_dir=context.crawler.settings.get("JOBDIR"),
+            spider=context.crawler.spider.name if context.crawler.spider else "",
+            clock=context.clock,
+            reactor=context.reactor,
+            on_unavailable=lambda: context.stats.count(stats.LEDGER_FALLBACK),
+            log_extra=context.log_extra,
+        )
+        self._attempts = Attempts(context, ledger)
+        self._reporter = Reporter(context, ledger, self._attempts)
         self._saved_pages = SavedPages(context)
         self._judge = Judge(
             context, rules, self._attempts, self._reporter, self._saved_pages, self._hints
@@ -120,11 +131,11 @@ class CapMonsterReportMiddleware:
 
     def _headers_received(self, request: Request) -> None:
         if self._is_submission(request):
-            self._attempts.headers_received(request)
+            self._attempts.received(request)
 
     def _response_downloaded(self, request: Request, response: Response) -> None:
         if self._is_submission(request):
-            attempt = self._attempts.downloaded(request)
+            attempt = self._attempts.received(request)
             if attempt is not None and 300 <= response.status < 400:
                 self._unfollowed.downloaded(request, response, attempt)
 
@@ -199,7 +210,7 @@ class CapMonsterReportMiddleware:
 
     async def _spider_closed(self) -> None:
         self._closed = Deferred()
-        pages_written = self._saved_pages.close(self.settings.close_timeout)
+        pages_written = self._saved_pages.close()
         await self._reporter.close()
         await maybe_deferred_to_future(pages_written)
         self._hints.log()

@@ -13,9 +13,8 @@ from .attempts import CACHED
 from .delivery import Delivery, ReportClient
 from .fairness import withhold_reason
 from .insight import CrawlInsight
-from .ledger import open_ledger
 from .mask import Mask
-from .outcome import Outcome, Report
+from .outcome import BY_CALLBACK, Outcome, Report
 from .settings import CLOSE_TIMEOUT
 from .task import read_task
 
@@ -25,9 +24,10 @@ if TYPE_CHECKING:
     from scrapy import Request
     from scrapy.http import Response
 
-    from .attempts import Attempt
+    from .attempts import Attempt, Attempts
     from .context import CrawlContext
-    from .ledger import Recovered
+    from .ledger import Ledger, Recovered
+    from .rules import Rule
     from .task import Kind, Task
 
 logger = logging.getLogger(__name__)
@@ -46,9 +46,11 @@ class Reporter:
 
     Args:
         context: the crawl.
+        ledger: knows what other workers and earlier crawls reported.
+        attempts: knows which attempt was the first.
     """
 
-    def __init__(self, context: CrawlContext) -> None:
+    def __init__(self, context: CrawlContext, ledger: Ledger, attempts: Attempts) -> None:
         settings, clock = context.settings, context.clock
         self._crawler = context.crawler
         self._settings = settings
@@ -56,18 +58,10 @@ class Reporter:
         self._reactor = context.reactor
         self._clock = clock
         self._log_extra = context.log_extra
-        spider = context.crawler.spider
-        self.ledger = open_ledger(
-            settings,
-            job_dir=context.crawler.settings.get("JOBDIR"),
-            spider=spider.name if spider else "",
-            clock=clock,
-            reactor=context.reactor,
-            on_unavailable=lambda: self._stats.count(stats.LEDGER_FALLBACK),
-            log_extra=self._log_extra,
-        )
+        self._ledger = ledger
+        self._attempts = attempts
         self._mask = Mask(settings.client_key)
-        self._insight = CrawlInsight(context, self.ledger)
+        self._insight = CrawlInsight(context, self._ledger)
         self._shown: set[tuple[str, Kind]] = set()
         self._client = ReportClient(
             context.reactor,
@@ -80,7 +74,7 @@ class Reporter:
         )
         self._delivery = Delivery(
             self._client,
-            self.ledger,
+            self._ledger,
             concurrency=settings.concurrency,
             queue_size=settings.queue_size,
             clock=context.reactor,
@@ -97,7 +91,7 @@ class Reporter:
         """Note that the site accepted the answer that *request* submitted."""
         task = self._task(request, attempt)
         sent_at = attempt.sent_at or self._clock.now()
-        self.ledger.passed(task, attempt.number, attempt.site, sent_at)
+        self._ledger.passed(task, attempt.number, attempt.site, sent_at)
         self._insight.passed(task.id, attempt.number, attempt.site)
 
     def rejected(
@@ -105,74 +99,71 @@ class Reporter:
         request: Request,
         response: Response | None,
         attempt: Attempt | None,
-        *,
-        rule: str,
-        kind: Kind | None,
-        is_first: bool,
-        reason: str = "",
+        rule: Rule | None,
+        reason: str,
     ) -> None:
         """Report that the site rejected the answer that *request* submitted, if that is fair.
 
         Args:
             response: ``None`` if a callback called ``reject()``.
             attempt: the attempt; ``None`` if the ``taskId`` is unusable.
-            rule: the name of the rule that matched, or what stands for it.
-            kind: the kind of captcha, if the rule has one.
-            is_first: whether the answer had not been sent before.
+            rule: the rule that matched; ``None`` if a callback called ``reject()``.
+            reason: for the log.
         """
+        rule_name = rule.name if rule else BY_CALLBACK
         self._stats.count(stats.REJECTED)
-        self._stats.count(stats.REJECTED_BY_RULE.format(name=rule))
-        task = self._task(request, attempt, kind) if attempt else None
+        self._stats.count(stats.REJECTED_BY_RULE.format(name=rule_name))
+        task = self._task(request, attempt, rule.kind if rule else None) if attempt else None
         self._crawler.signals.send_catch_log(
             signals.captcha_rejected,
             request=request,
             response=response,
             task=task,
-            rule=rule,
+            rule=rule_name,
             spider=self._crawler.spider,
         )
-        if attempt is None or task is None:
-            self._withheld(request, Outcome.INVALID_TASK, rule, reason)
-            return
-        report = Report(
-            task,
-            attempt.number,
-            expires_at=(task.created_at or task.solved_at) + self._settings.max_age,
-            rule=rule,
-            site=attempt.site,
-            sent_at=attempt.sent_at or self._clock.now(),
+        outcome: Outcome | None = Outcome.INVALID_TASK
+        if attempt is not None and task is not None:
+            report = Report(
+                task,
+                attempt.number,
+                expires_at=(task.created_at or task.solved_at) + self._settings.max_age,
+                rule=rule_name,
+                site=attempt.site,
+                sent_at=attempt.sent_at or self._clock.now(),
+            )
+            outcome = self._withhold_reason(report, attempt)
+            self._insight.rejected(report, outcome, by_rule=rule is not None)
+            if outcome is None:
+                self._delivery.submit(report)
+            else:
+                self._ledger.withheld(report, outcome)
+            if outcome is Outcome.DRY_RUN:
+                self._show(request, report)
+        if outcome is not None:
+            self._stats.count(outcome.value)
+        logger.debug(
+            "Captcha answer rejected (%s), report %s: %s %s",
+            rule_name,
+            f"withheld ({outcome.reason})" if outcome else "queued",
+            request,
+            reason,
+            extra=self._log_extra,
         )
-        outcome = withhold_reason(
+
+    def _withhold_reason(self, report: Report, attempt: Attempt) -> Outcome | None:
+        reason = withhold_reason(
             report,
             cached=attempt.verdict == CACHED,
-            claimed=self.ledger.is_claimed(task.id),
-            is_first=is_first or self._settings.report_reused,
+            claimed=self._ledger.is_claimed(report.task.id),
+            is_first=self._settings.report_reused or self._attempts.is_first(attempt),
             now=self._clock.now(),
         )
-        if outcome is None and self._settings.dry_run:
-            outcome = Outcome.DRY_RUN
-            self._show(request, report)
-        self._insight.rejected(report, outcome, by_rule=response is not None)
-        if outcome is not None:
-            self.ledger.withheld(report, outcome)
-            self._withheld(request, outcome, rule, reason)
-        else:
-            self._debug("Captcha answer rejected (%s), reporting: %s %s", rule, request, reason)
-            self._delivery.submit(report)
+        return Outcome.DRY_RUN if reason is None and self._settings.dry_run else reason
 
     def _task(self, request: Request, attempt: Attempt, kind: Kind | None = None) -> Task:
         return read_task(
             request.meta, attempt.task_id, attempt.solved_at, attempt.created_at, fallback=kind
-        )
-
-    def _withheld(self, request: Request, outcome: Outcome, rule: str, reason: str) -> None:
-        self._stats.count(outcome.value)
-        self._debug(
-            "Captcha answer rejected (%s), report withheld (%s): %s %s",
-            rule,
-            outcome.reason,
-            request,
-            reason,
         )
 
     def _show(self, request: Request, report: Report) -> None:
@@ -196,7 +187,13 @@ class Reporter:
             self._stats.count(outcome.value)
             if code is not None:
                 self._stats.count_code(code)
-        self._debug("Report of task %d: %s %s", report.task.id, outcome.reason, code or "")
+        logger.debug(
+            "Report of task %d: %s %s",
+            report.task.id,
+            outcome.reason,
+            code or "",
+            extra=self._log_extra,
+        )
         self._crawler.signals.send_catch_log(
             signals.report_finished,
             task=report.task,
@@ -204,12 +201,9 @@ class Reporter:
             spider=self._crawler.spider,
         )
 
-    def _debug(self, message: str, *args: object) -> None:
-        logger.debug(message, *args, extra=self._log_extra, stacklevel=2)
-
     def open(self, rules: Sequence[str]) -> None:
         """Open the ledger, recover what other crawls left, and log the names of the *rules*."""
-        self._ledger_opened = self.ledger.open(self._recovered)
+        self._ledger_opened = self._ledger.open(self._recovered)
         more = [f"and {len(rules) - _MAX_NAMED} more"] if len(rules) > _MAX_NAMED else []
         logger.info(
             "%s CapMonster Cloud (%s); ledger: %s; rules: %s",
@@ -217,7 +211,7 @@ class Reporter:
             if self._settings.dry_run
             else "Rejected captcha answers are reported to",
             self._settings.api_url,
-            self.ledger.name,
+            self._ledger.name,
             ", ".join([*rules[:_MAX_NAMED], *more]) or "none (only accept() and reject())",
             extra=self._log_extra,
         )
@@ -242,7 +236,7 @@ class Reporter:
         await maybe_deferred_to_future(self._ledger_opened)
         timeout = max(0.0, closes_at - self._clock.now())
         await maybe_deferred_to_future(self._delivery.close(timeout))
-        await maybe_deferred_to_future(self.ledger.close())
+        await maybe_deferred_to_future(self._ledger.close())
         await maybe_deferred_to_future(self._client.close())
         if waiting.active():
             waiting.cancel()

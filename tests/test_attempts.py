@@ -74,7 +74,7 @@ class Journey:
         self.attempts.reached_downloader(request)
         attempt = read_attempt(request.meta)
         if answered:
-            self.attempts.downloaded(request)
+            self.attempts.received(request)
             attempt = self.attempts.answered(request, response)
         assert attempt is not None
         assert (attempt.task_id, attempt.solved_at) == (self.task, SOLVED_AT)
@@ -220,7 +220,7 @@ def test_when_an_answer_was_sent_is_told_by_the_first_headers() -> None:
     assert "download_latency" not in request.meta
     time_.advance(10)
     request.meta["download_latency"] = 4.0
-    attempts.headers_received(request)
+    attempts.received(request)
     time_.advance(30)  # the body
     moved = request.replace(
         url="https://a.example/2", meta={**request.meta, "redirect_urls": [request.url]}
