@@ -20,8 +20,7 @@ from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
-from .redirects import fetched_host, redirect_urls
-from .rules.hosts import host_of
+from .redirects import fetched_host, host_of, redirect_urls
 from .sending import SendingOrder, nothing_was_sent
 from .task_reader import TaskReader
 
@@ -62,7 +61,7 @@ class Attempt:
         in_downloader: whether it waits for its response.
         sent_at: when it was sent; ``None`` if not yet known.
         verdict: one of the constants above.
-        site: the host that gets the answer.
+        site: the host that the answer was sent to.
     """
 
     task_id: int
@@ -184,7 +183,7 @@ class Attempts:
             if attempt.sent_at is None:  # unknown without headers: now at the latest
                 self._note_sent(attempt, None)
         attempt.in_downloader = False
-        attempt.site = fetched_host(request, response) or attempt.site
+        attempt.site = fetched_host(request, response) or attempt.site or host_of(request)
         return attempt.write(request.meta)
 
     def failed(self, request: Request, exception: BaseException) -> Attempt | None:
@@ -227,9 +226,7 @@ class Attempts:
             self._order.began_elsewhere(task_id)
         solved_at, created_at = self._tasks.moments(meta)
         hops = len(redirect_urls(meta))
-        attempt = Attempt(
-            task_id, solved_at, created_at, begun=hops, hops=hops, site=host_of(request.url)
-        )
+        attempt = Attempt(task_id, solved_at, created_at, begun=hops, hops=hops)
         return attempt.write(meta)
 
     def _leave(self, request: Request, attempt: Attempt) -> Attempt:
@@ -252,7 +249,7 @@ class Attempts:
             begun=len(urls),
             hops=len(urls),
             url=request.url,
-            site=host_of(request.url),
+            site=host_of(request),
         )
 
     def _note_sent(self, attempt: Attempt, latency: object) -> None:

@@ -20,7 +20,7 @@ from .context import CrawlContext
 from .insight import ClosingHints
 from .judge import Judge
 from .ledger import open_ledger
-from .redirects import UnfollowedRedirects
+from .redirects import UnfollowedRedirects, redirect_urls
 from .reporter import Reporter
 from .rules import compile_rules
 from .saved_pages import SavedPages
@@ -134,9 +134,10 @@ class CapMonsterReportMiddleware:
             self._attempts.received(request)
 
     def _response_downloaded(self, request: Request, response: Response) -> None:
-        if self._is_submission(request):
+        is_redirect = 300 <= response.status < 400
+        if (is_redirect or redirect_urls(request.meta)) and self._is_submission(request):
             attempt = self._attempts.received(request)
-            if attempt is not None and 300 <= response.status < 400:
+            if is_redirect and attempt is not None:
                 self._unfollowed.downloaded(request, response, attempt)
 
     def process_response(

@@ -17,8 +17,7 @@ from scrapy.downloadermiddlewares.redirect import RedirectMiddleware
 from scrapy.utils.httpobj import urlparse_cached
 from w3lib.url import canonicalize_url
 
-from .rules import is_web, location_of
-from .rules.hosts import host_of
+from .rules import hosts, is_web, location_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -63,6 +62,11 @@ def redirected_to(request: Request, response: Response, begun: int) -> list[str]
     return [*followed[1:], request.url] if followed else []
 
 
+def host_of(request: Request) -> str:
+    """The host that *request* goes to."""
+    return (urlparse_cached(request).hostname or "").rstrip(".")
+
+
 def fetched_host(request: Request, response: Response) -> str:
     """The host of a page that a service fetched (Splash, a scraping API); ``""`` without one.
 
@@ -71,7 +75,7 @@ def fetched_host(request: Request, response: Response) -> str:
     """
     if response.url == request.url:
         return ""
-    host = host_of(response.url)
+    host = hosts.host_of(response.url)
     return host if host in _pages_asked_for(request) else ""
 
 
