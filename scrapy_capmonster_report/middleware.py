@@ -63,7 +63,7 @@ class CapMonsterReportMiddleware:
         urls = _SERVICE, context.settings.api_url
         self._service = {_host_and_port(*urlsplit(url)[:2]) for url in urls}
         self._host_and_port = lru_cache(_MAX_HOSTS)(_host_and_port)
-        self._hints = ClosingHints(context, rules)
+        self._hints = ClosingHints(context, rules.domains)
         ledger = open_ledger(
             context.settings,
             job_dir=context.crawler.settings.get("JOBDIR"),

@@ -15,7 +15,6 @@ from wired import WRONG, Refused
 
 from scrapy_capmonster_report import accept, captcha_meta, reject
 from scrapy_capmonster_report.insight import ClosingHints
-from scrapy_capmonster_report.rules import compile_rules
 from scrapy_capmonster_report.stats import Stats
 
 if TYPE_CHECKING:
@@ -178,7 +177,7 @@ def test_a_domain_covers_its_subdomains(
 ) -> None:
     crawler = get_crawler()
     context = SimpleNamespace(stats=Stats(crawler), log_extra={})
-    hints = ClosingHints(context, compile_rules([{"domains": ["shop.example", "forum.example"]}]))
+    hints = ClosingHints(context, {"shop.example", "forum.example"})
     hints.task_seen = True
     hints.checked(scrapy.http.Response(f"https://{host}/login"))
     hints.log()

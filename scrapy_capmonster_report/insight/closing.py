@@ -11,12 +11,11 @@ from ..outcome import Outcome
 from ..settings import CLOSE_TIMEOUT, CONCURRENCY, LEDGER, QUEUE_SIZE
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterator
 
     from scrapy.http import Response
 
     from ..context import CrawlContext
-    from ..rules import Rule
     from ..stats import Stats
 
 logger = logging.getLogger(__name__)
@@ -37,17 +36,14 @@ class ClosingHints:
 
     Args:
         context: the crawl.
-        rules: the rules.
+        domains: those that the rules are for; empty if a rule is for any.
     """
 
-    def __init__(self, context: CrawlContext, rules: Iterable[Rule]) -> None:
+    def __init__(self, context: CrawlContext, domains: Collection[str]) -> None:
         self.task_seen = False
         """Whether a request carried a ``taskId``; set by the middleware."""
         self._context = context
-        domains = [rule.domains for rule in rules]
-        self._domains: Collection[str] = (
-            () if None in domains else frozenset().union(*filter(None, domains))
-        )
+        self._domains = domains
         self._hosts: dict[str, None] = {}
 
     def checked(self, response: Response) -> None:
