@@ -226,7 +226,8 @@ class Reporter:
         )
 
     def _debug(self, message: str, *args: object) -> None:
-        logger.debug(message, *args, extra=self._log_extra, stacklevel=2)
+        if _is_heard(logging.DEBUG):  # a record costs as much as the rest of a rejection
+            logger.debug(message, *args, extra=self._log_extra, stacklevel=2)
 
     def open(self, rules: Sequence[str]) -> None:
         """Open the ledger, recover what other crawls left, and log the names of the *rules*."""
@@ -296,3 +297,11 @@ class Reporter:
             CLOSE_TIMEOUT,
             extra=self._log_extra,
         )
+
+
+def _is_heard(level: int) -> bool:
+    """Whether a handler takes records of *level*. Scrapy sets that of its handler, not a logger's."""
+    source: logging.Logger | None = logger
+    while source is not None and all(handler.level > level for handler in source.handlers):
+        source = source.parent
+    return source is not None

@@ -84,6 +84,7 @@ class ReportClient:
     ) -> None:
         self._reactor = reactor
         self._client_key = client_key
+        self._secret = account_key(client_key)
         self._timeout = timeout
         self._wall = wall
         self._steady = steady
@@ -119,7 +120,7 @@ class ReportClient:
             body,
             retry_after=retry_after.decode("latin-1"),
             wall_now=self._wall(),
-            secret=account_key(self._client_key),
+            secret=self._secret,
         )
 
     async def _post(self, task: Task) -> IResponse:

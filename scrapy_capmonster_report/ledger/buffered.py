@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-CLAIM_SECONDS: Final = 20
+CLAIM_SECONDS: Final = 30
 """How long reports wait for their claims to be written. Then they are sent without, before it is
 too late."""
 
@@ -142,7 +142,7 @@ class BufferedLedger:
         self._answer_from_memory(math.inf)
 
     def is_ours(self, report: Report) -> bool:
-        return self._contact.is_sure_since(report.claimed_at)
+        return self._has_ended or self._contact.is_sure_since(report.claimed_at)
 
     def finished(self, report: Report, outcome: Outcome, code: str | None) -> None:
         task_id = report.task.id
