@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,7 @@ from wired import WRONG, Refused
 
 from scrapy_capmonster_report import accept, captcha_meta, reject
 from scrapy_capmonster_report.insight import ClosingHints
+from scrapy_capmonster_report.rules import compile_rules
 from scrapy_capmonster_report.stats import Stats
 
 if TYPE_CHECKING:
@@ -174,10 +176,12 @@ async def test_the_rules_are_for_other_sites(
 def test_a_domain_covers_its_subdomains(
     host: str, is_covered: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    hints = ClosingHints({"shop.example", "forum.example"})
+    crawler = get_crawler()
+    context = SimpleNamespace(stats=Stats(crawler), log_extra={})
+    hints = ClosingHints(context, compile_rules([{"domains": ["shop.example", "forum.example"]}]))
     hints.task_seen = True
     hints.checked(scrapy.http.Response(f"https://{host}/login"))
-    hints.log(Stats(get_crawler()), {})
+    hints.log()
     assert (warnings(caplog) == []) is is_covered
 
 

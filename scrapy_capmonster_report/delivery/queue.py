@@ -6,20 +6,22 @@ import logging
 import math
 from bisect import insort
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from twisted.internet.defer import Deferred
 
 from ..deadline import Deadline
 from ..outcome import Outcome
+from ..stats import RETRIED
 from .answer import Verdict
 from .pacing import Pacing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from twisted.internet.interfaces import IDelayedCall, IReactorTime
+    from twisted.internet.interfaces import IDelayedCall
 
+    from ..context import CrawlContext
     from ..ledger import Ledger
     from ..outcome import Report
     from .answer import ReportAnswer
@@ -39,43 +41,28 @@ class Delivery:
     Handing over never waits.
 
     Args:
+        context: the crawl.
         client: sends one report once.
         ledger: keeps the reports that are not finished.
-        concurrency: reports in flight at most.
-        queue_size: reports that are not in flight at most.
-        clock: for the delays.
-        now: steady seconds since the epoch, by which reports expire.
-        max_age: seconds after which a report expires.
-        random: uniform numbers from 0 to 1, for the jitter.
         on_finish: called with each report, its outcome and, if it was refused, the code.
-        on_retry: called each time a report is sent again.
-        log_extra: what log records carry (``{"spider": …}``).
     """
 
     def __init__(
         self,
+        context: CrawlContext,
         client: ReportClient,
         ledger: Ledger,
-        *,
-        concurrency: int,
-        queue_size: int,
-        clock: IReactorTime,
-        now: Callable[[], float],
-        max_age: float,
-        random: Callable[[], float],
         on_finish: Callable[[Report, Outcome, str | None], None],
-        on_retry: Callable[[], None],
-        log_extra: dict[str, Any],
     ) -> None:
         self._client = client
         self._ledger = ledger
-        self._queue_size = queue_size
-        self._clock = clock
-        self._now = now
+        self._queue_size = context.settings.queue_size
+        self._reactor = context.reactor
+        self._now = context.clock.now
         self._on_finish = on_finish
-        self._on_retry = on_retry
-        self._log_extra = log_extra
-        self._pacing = Pacing(concurrency, max_age, random, log_extra)
+        self._stats = context.stats
+        self._log_extra = context.log_extra
+        self._pacing = Pacing(context)
         self._claiming = 0
         self._waiting: deque[Report] = deque()
         self._in_flight: dict[Report, Deferred[None]] = {}
@@ -183,12 +170,12 @@ class Delivery:
             wake_up_at = self._pacing.opens_at
         if wake_up_at < math.inf:
             delay = max(MIN_DELAY_SECONDS, wake_up_at - now)
-            self._wake_up = self._clock.callLater(delay, self._dispatch)
+            self._wake_up = self._reactor.callLater(delay, self._dispatch)
 
     def _send(self, report: Report) -> None:
         report.tries += 1
         if report.tries > 1:
-            self._on_retry()
+            self._stats.count(RETRIED)
         sending = self._client.send(report.task)
         self._in_flight[report] = sending.addCallback(
             self._answered, report, is_probe=self._pacing.is_paused
@@ -276,7 +263,7 @@ class Delivery:
             self._stop_backing_off()
             if timeout > 0:
                 self._ledger.hurry(timeout * 2 / 3)
-                self._giving_up = Deadline(self._clock, timeout, self._give_up, self._now)
+                self._giving_up = Deadline(self._reactor, timeout, self._give_up, self._now)
                 self._dispatch()
             else:
                 self._give_up()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from scrapy.utils.httpobj import urlparse_cached
 
@@ -11,10 +11,12 @@ from ..outcome import Outcome
 from ..settings import CLOSE_TIMEOUT, CONCURRENCY, LEDGER, QUEUE_SIZE
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator
 
     from scrapy.http import Response
 
+    from ..context import CrawlContext
+    from ..rules import Rule
     from ..stats import Stats
 
 logger = logging.getLogger(__name__)
@@ -34,13 +36,18 @@ class ClosingHints:
     """Notes what the crawl sees, and logs at its end what was probably not intended.
 
     Args:
-        domains: those that the rules name; empty if a rule is for any host.
+        context: the crawl.
+        rules: the rules.
     """
 
-    def __init__(self, domains: Collection[str]) -> None:
+    def __init__(self, context: CrawlContext, rules: Iterable[Rule]) -> None:
         self.task_seen = False
         """Whether a request carried a ``taskId``; set by the middleware."""
-        self._domains = domains
+        self._context = context
+        domains = [rule.domains for rule in rules]
+        self._domains: Collection[str] = (
+            () if None in domains else frozenset().union(*filter(None, domains))
+        )
         self._hosts: dict[str, None] = {}
 
     def checked(self, response: Response) -> None:
@@ -57,10 +64,10 @@ class ClosingHints:
         elif len(self._hosts) < MAX_HOSTS:
             self._hosts[host] = None
 
-    def log(self, counters: Stats, log_extra: Mapping[str, Any]) -> None:
+    def log(self) -> None:
         """Log the lines that apply."""
-        for line in self._lines(counters):
-            logger.warning(line, extra=log_extra)
+        for line in self._lines(self._context.stats):
+            logger.warning(line, extra=self._context.log_extra)
 
     def _lines(self, counters: Stats) -> Iterator[str]:
         if not self.task_seen and counters.responses():
