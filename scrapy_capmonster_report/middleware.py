@@ -13,7 +13,6 @@ from scrapy.utils.defer import maybe_deferred_to_future
 from scrapy.utils.httpobj import urlparse_cached
 from twisted.internet.defer import Deferred
 
-from . import stats
 from .attempts import Attempts
 from .clock import SteadyClock
 from .context import CrawlContext
@@ -64,15 +63,7 @@ class CapMonsterReportMiddleware:
         self._service = {_host_and_port(*urlsplit(url)[:2]) for url in urls}
         self._host_and_port = lru_cache(_MAX_HOSTS)(_host_and_port)
         self._hints = ClosingHints(context, rules.domains)
-        ledger = open_ledger(
-            context.settings,
-            job_dir=context.crawler.settings.get("JOBDIR"),
-            spider=context.crawler.spider.name if context.crawler.spider else "",
-            clock=context.clock,
-            reactor=context.reactor,
-            on_unavailable=lambda: context.stats.count(stats.LEDGER_FALLBACK),
-            log_extra=context.log_extra,
-        )
+        ledger = open_ledger(context)
         self._attempts = Attempts(context, ledger)
         self._reporter = Reporter(context, ledger, self._attempts)
         self._saved_pages = SavedPages(context)

@@ -63,28 +63,8 @@ class Reporter:
         self._mask = Mask(settings.client_key)
         self._insight = CrawlInsight(context, self._ledger)
         self._shown: set[tuple[str, Kind]] = set()
-        self._client = ReportClient(
-            context.reactor,
-            base_url=settings.api_url,
-            client_key=settings.client_key,
-            connections=settings.concurrency,
-            timeout=settings.timeout,
-            wall=clock.wall,
-            proxy=settings.proxy,
-        )
-        self._delivery = Delivery(
-            self._client,
-            self._ledger,
-            concurrency=settings.concurrency,
-            queue_size=settings.queue_size,
-            clock=context.reactor,
-            now=clock.now,
-            max_age=settings.max_age,
-            random=context.random.random,
-            on_finish=self._finished,
-            on_retry=lambda: self._stats.count(stats.RETRIED),
-            log_extra=self._log_extra,
-        )
+        self._client = ReportClient(context.reactor, settings, wall=clock.wall)
+        self._delivery = Delivery(context, self._client, ledger, on_finish=self._finished)
         self._ledger_opened: Deferred[None] = succeed(None)
 
     def passed(self, request: Request, attempt: Attempt) -> None:
@@ -142,13 +122,12 @@ class Reporter:
                 self._show(request, report)
         if outcome is not None:
             self._stats.count(outcome.value)
-        logger.debug(
+        self._debug(
             "Captcha answer rejected (%s), report %s: %s %s",
             rule_name,
             f"withheld ({outcome.reason})" if outcome else "queued",
             request,
             reason,
-            extra=self._log_extra,
         )
 
     def _withhold_reason(self, report: Report, attempt: Attempt) -> Outcome | None:
@@ -187,19 +166,17 @@ class Reporter:
             self._stats.count(outcome.value)
             if code is not None:
                 self._stats.count_code(code)
-        logger.debug(
-            "Report of task %d: %s %s",
-            report.task.id,
-            outcome.reason,
-            code or "",
-            extra=self._log_extra,
-        )
+        self._debug("Report of task %d: %s %s", report.task.id, outcome.reason, code or "")
         self._crawler.signals.send_catch_log(
             signals.report_finished,
             task=report.task,
             outcome=outcome,
             spider=self._crawler.spider,
         )
+
+    def _debug(self, message: str, *args: object) -> None:
+        if _is_heard(logging.DEBUG):  # a record costs as much as the rest of a rejection
+            logger.debug(message, *args, extra=self._log_extra, stacklevel=2)
 
     def open(self, rules: Sequence[str]) -> None:
         """Open the ledger, recover what other crawls left, and log the names of the *rules*."""
@@ -251,3 +228,11 @@ class Reporter:
             CLOSE_TIMEOUT,
             extra=self._log_extra,
         )
+
+
+def _is_heard(level: int) -> bool:
+    """Whether a handler takes records of *level*: Scrapy sets that of its handler, no logger's."""
+    source: logging.Logger | None = logger
+    while source is not None and all(handler.level > level for handler in source.handlers):
+        source = source.parent
+    return source is not None

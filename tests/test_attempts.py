@@ -26,7 +26,7 @@ from twisted.internet.task import Clock as FakeClock
 
 from scrapy_capmonster_report.attempts import ATTEMPT, CACHED, Attempt, Attempts, read_attempt
 from scrapy_capmonster_report.clock import SteadyClock
-from scrapy_capmonster_report.ledger import MemoryLedger
+from scrapy_capmonster_report.ledger import Ledger
 from scrapy_capmonster_report.redirects import redirected_to
 from scrapy_capmonster_report.sending import SendingOrder
 
@@ -50,7 +50,7 @@ def make_attempts(first_number: int = 1) -> tuple[Attempts, FakeClock]:
         random=SimpleNamespace(getrandbits=lambda _: first_number - 1),
         log_extra={},
     )
-    return Attempts(context, MemoryLedger(clock.now)), time_
+    return Attempts(context, Ledger(clock.now)), time_
 
 
 class Journey:
