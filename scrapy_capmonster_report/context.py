@@ -39,3 +39,8 @@ class CrawlContext:
     def log_extra(self) -> dict[str, Any]:
         """What log records carry."""
         return {"spider": self.crawler.spider}
+
+    def send(self, signal: object, **named: Any) -> None:
+        """Send a *signal* of this package, with the spider."""
+        signals = self.crawler.signals
+        signals.send_catch_log(signal, **named, spider=self.crawler.spider)

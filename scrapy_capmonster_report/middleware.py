@@ -90,20 +90,15 @@ class CapMonsterReportMiddleware:
         rules = compile_rules(settings.rules, spider=crawler.spider)
         from twisted.internet import reactor
 
-        middleware = cls(
-            CrawlContext(
-                crawler, settings, Stats(crawler), SteadyClock(), reactor, random.Random()
-            ),
-            rules,
-        )
-        for receiver, signal in (
-            (middleware._spider_opened, signals.spider_opened),
-            (middleware._request_scheduled, signals.request_scheduled),
-            (middleware._request_reached_downloader, signals.request_reached_downloader),
-            (middleware._spider_closed, signals.spider_closed),
-            (middleware._engine_stopped, signals.engine_stopped),
-        ):
-            crawler.signals.connect(receiver, signal=signal)
+        clock, chance = SteadyClock(), random.Random()
+        context = CrawlContext(crawler, settings, Stats(crawler), clock, reactor, chance)
+        middleware = cls(context, rules)
+        connect = crawler.signals.connect
+        connect(middleware._spider_opened, signals.spider_opened)
+        connect(middleware._request_scheduled, signals.request_scheduled)
+        connect(middleware._request_reached_downloader, signals.request_reached_downloader)
+        connect(middleware._spider_closed, signals.spider_closed)
+        connect(middleware._engine_stopped, signals.engine_stopped)
         return middleware
 
     # -- a request on its way ------------------------------------------------------------------
@@ -165,12 +160,10 @@ class CapMonsterReportMiddleware:
     def _first_task_seen(self) -> None:
         """Connect to the signals that cost each page, but matter only for answers."""
         self._hints.task_seen = True
-        for receiver, signal in (
-            (self._unfollowed.dropped, signals.request_dropped),
-            (self._headers_received, signals.headers_received),
-            (self._response_downloaded, signals.response_downloaded),
-        ):
-            self.crawler.signals.connect(receiver, signal=signal)
+        connect = self.crawler.signals.connect
+        connect(self._unfollowed.dropped, signals.request_dropped)
+        connect(self._headers_received, signals.headers_received)
+        connect(self._response_downloaded, signals.response_downloaded)
 
     # -- the verdict ---------------------------------------------------------------------------
 
@@ -198,15 +191,17 @@ class CapMonsterReportMiddleware:
     # -- the crawl's beginning and end ---------------------------------------------------------
 
     def _spider_opened(self) -> None:
-        self._reporter.open([*dict.fromkeys(rule.name for rule in self._rules)])
+        self._reporter.open(dict.fromkeys(rule.name for rule in self._rules))
 
     async def _spider_closed(self) -> None:
         self._closed = Deferred()
         pages_written = self._saved_pages.close()
-        await self._reporter.close()
-        await maybe_deferred_to_future(pages_written)
-        self._hints.log()
-        self._closed.callback(None)
+        try:
+            await self._reporter.close()
+            await maybe_deferred_to_future(pages_written)
+            self._hints.log()
+        finally:
+            self._closed.callback(None)
 
     async def _engine_stopped(self) -> None:
         # If a SIGINT comes while the spider closes, Scrapy does not wait for spider_closed.

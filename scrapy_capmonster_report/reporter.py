@@ -17,9 +17,10 @@ from .mask import Mask
 from .outcome import BY_CALLBACK, Outcome, Report
 from .settings import CLOSE_TIMEOUT
 from .task import read_task
+from .text import some_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection
 
     from scrapy import Request
     from scrapy.http import Response
@@ -51,19 +52,17 @@ class Reporter:
     """
 
     def __init__(self, context: CrawlContext, ledger: Ledger, attempts: Attempts) -> None:
-        settings, clock = context.settings, context.clock
-        self._crawler = context.crawler
-        self._settings = settings
+        self._context = context
+        self._settings = context.settings
         self._stats = context.stats
-        self._reactor = context.reactor
-        self._clock = clock
+        self._clock = context.clock
         self._log_extra = context.log_extra
         self._ledger = ledger
         self._attempts = attempts
-        self._mask = Mask(settings.client_key)
-        self._insight = CrawlInsight(context, self._ledger)
+        self._mask = Mask(context.settings.client_key)
+        self._insight = CrawlInsight(context, ledger)
         self._shown: set[tuple[str, Kind]] = set()
-        self._client = ReportClient(context.reactor, settings, wall=clock.wall)
+        self._client = ReportClient(context.reactor, context.settings, wall=context.clock.wall)
         self._delivery = Delivery(context, self._client, ledger, on_finish=self._finished)
         self._ledger_opened: Deferred[None] = succeed(None)
 
@@ -94,13 +93,8 @@ class Reporter:
         self._stats.count(stats.REJECTED)
         self._stats.count(stats.REJECTED_BY_RULE.format(name=rule_name))
         task = self._task(request, attempt, rule.kind if rule else None) if attempt else None
-        self._crawler.signals.send_catch_log(
-            signals.captcha_rejected,
-            request=request,
-            response=response,
-            task=task,
-            rule=rule_name,
-            spider=self._crawler.spider,
+        self._context.send(
+            signals.captcha_rejected, request=request, response=response, task=task, rule=rule_name
         )
         outcome: Outcome | None = Outcome.INVALID_TASK
         if attempt is not None and task is not None:
@@ -112,7 +106,14 @@ class Reporter:
                 site=attempt.site,
                 sent_at=attempt.sent_at or self._clock.now(),
             )
-            outcome = self._withhold_reason(report, attempt)
+            outcome = withhold_reason(
+                report,
+                cached=attempt.verdict == CACHED,
+                claimed=self._ledger.is_claimed(task.id),
+                is_first=self._settings.report_reused or self._attempts.is_first(attempt),
+                dry_run=self._settings.dry_run,
+                now=self._clock.now(),
+            )
             self._insight.rejected(report, outcome, by_rule=rule is not None)
             if outcome is None:
                 self._delivery.submit(report)
@@ -129,16 +130,6 @@ class Reporter:
             request,
             reason,
         )
-
-    def _withhold_reason(self, report: Report, attempt: Attempt) -> Outcome | None:
-        reason = withhold_reason(
-            report,
-            cached=attempt.verdict == CACHED,
-            claimed=self._ledger.is_claimed(report.task.id),
-            is_first=self._settings.report_reused or self._attempts.is_first(attempt),
-            now=self._clock.now(),
-        )
-        return Outcome.DRY_RUN if reason is None and self._settings.dry_run else reason
 
     def _task(self, request: Request, attempt: Attempt, kind: Kind | None = None) -> Task:
         return read_task(
@@ -161,27 +152,19 @@ class Reporter:
 
     def _finished(self, report: Report, outcome: Outcome, code: str | None) -> None:
         if report.recovered:
-            self._stats.count(stats.RESUMED_OUTCOME.format(outcome=outcome.value))
+            self._stats.count_recovered(outcome)
         else:
-            self._stats.count(outcome.value)
-            if code is not None:
-                self._stats.count_code(code)
+            self._stats.count_outcome(outcome, code)
         self._debug("Report of task %d: %s %s", report.task.id, outcome.reason, code or "")
-        self._crawler.signals.send_catch_log(
-            signals.report_finished,
-            task=report.task,
-            outcome=outcome,
-            spider=self._crawler.spider,
-        )
+        self._context.send(signals.report_finished, task=report.task, outcome=outcome)
 
     def _debug(self, message: str, *args: object) -> None:
         if _is_heard(logging.DEBUG):  # a record costs as much as the rest of a rejection
             logger.debug(message, *args, extra=self._log_extra, stacklevel=2)
 
-    def open(self, rules: Sequence[str]) -> None:
+    def open(self, rules: Collection[str]) -> None:
         """Open the ledger, recover what other crawls left, and log the names of the *rules*."""
         self._ledger_opened = self._ledger.open(self._recovered)
-        more = [f"and {len(rules) - _MAX_NAMED} more"] if len(rules) > _MAX_NAMED else []
         logger.info(
             "%s CapMonster Cloud (%s); ledger: %s; rules: %s",
             "Dry run: rejected captcha answers are counted but not reported to"
@@ -189,7 +172,7 @@ class Reporter:
             else "Rejected captcha answers are reported to",
             self._settings.api_url,
             self._ledger.name,
-            ", ".join([*rules[:_MAX_NAMED], *more]) or "none (only accept() and reject())",
+            some_of(rules, _MAX_NAMED) or "none (only accept() and reject())",
             extra=self._log_extra,
         )
 
@@ -197,18 +180,17 @@ class Reporter:
         if count := len(recovered.reports) + recovered.expired:
             self._stats.count(stats.RESUMED, count)
         if recovered.expired:
-            expired = stats.RESUMED_OUTCOME.format(outcome=Outcome.EXPIRED.value)
-            self._stats.count(expired, recovered.expired)
+            self._stats.count_recovered(Outcome.EXPIRED, recovered.expired)
         self._insight.load_baseline(recovered.sites)
         self._delivery.recover(recovered.reports)
 
     async def close(self) -> None:
         """Send reports for ``CAPMONSTER_REPORT_CLOSE_TIMEOUT`` at most, and log the totals."""
         closes_at = self._clock.now() + self._settings.close_timeout
-        waiting = self._reactor.callLater(_QUIET_SECONDS, self._log_waiting)
+        waiting = self._context.reactor.callLater(_QUIET_SECONDS, self._log_waiting)
         # A short crawl also sends what another one left.
         self._ledger_opened.addTimeout(
-            self._settings.close_timeout, self._reactor, onTimeoutCancel=lambda *_: None
+            self._settings.close_timeout, self._context.reactor, onTimeoutCancel=lambda *_: None
         )
         await maybe_deferred_to_future(self._ledger_opened)
         timeout = max(0.0, closes_at - self._clock.now())

@@ -9,6 +9,7 @@ from scrapy.utils.httpobj import urlparse_cached
 
 from ..outcome import Outcome
 from ..settings import CLOSE_TIMEOUT, CONCURRENCY, LEDGER, QUEUE_SIZE
+from ..text import some_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -72,15 +73,12 @@ class ClosingHints:
                 "submits an answer meta=captcha_meta(task_id, task_type)."
             )
         if self._domains and self._hosts:
+            domains = some_of(sorted(self._domains), MAX_HOSTS)
+            hosts = some_of(self._hosts, MAX_HOSTS)
             yield (
-                f"No rule is for the sites that answers were sent to. The rules are for "
-                f"{_some(sorted(self._domains))}; the answers were sent to {_some(self._hosts)}."
+                "No rule is for the sites that answers were sent to. The rules are for "
+                f"{domains}; the answers were sent to {hosts}."
             )
         for outcome, remedy in REMEDIES.items():
             if count := counters.tally[outcome.value]:
                 yield f"Reports dropped ({outcome.reason}): {count}. {remedy}."
-
-
-def _some(names: Collection[str]) -> str:
-    more = f" and {len(names) - MAX_HOSTS} more" if len(names) > MAX_HOSTS else ""
-    return ", ".join([*names][:MAX_HOSTS]) + more

@@ -44,7 +44,7 @@ class CrawlInsight:
     """
 
     def __init__(self, context: CrawlContext, ledger: Ledger) -> None:
-        self._crawler = context.crawler
+        self._context = context
         self._ledger = ledger
         self._stats = context.stats
         self._clock = context.clock
@@ -116,13 +116,12 @@ class CrawlInsight:
             percent(increase.before),
             extra=self._log_extra,
         )
-        self._crawler.signals.send_catch_log(
+        self._context.send(
             signals.rejection_rate_changed,
             site=site,
             before=increase.before,
             after=increase.after,
             answers=increase.answers,
-            spider=self._crawler.spider,
         )
 
     def _warn_of_streak(self, site: str, streak: int) -> None:
