@@ -124,11 +124,12 @@ class Reporter:
         if outcome is not None:
             self._stats.count(outcome.value)
         self._debug(
-            "Captcha answer rejected (%s), report %s: %s %s",
+            "Answer of task %s rejected (%s), report %s: %s%s",
+            task.id if task else "(unusable taskId)",
             rule_name,
             f"withheld ({outcome.reason})" if outcome else "queued",
             request,
-            reason,
+            f" ({reason})" if reason else "",
         )
 
     def _task(self, request: Request, attempt: Attempt, kind: Kind | None = None) -> Task:
@@ -142,7 +143,7 @@ class Reporter:
         if (report.rule, kind) not in self._shown:
             self._shown.add((report.rule, kind))
             logger.info(
-                "Dry run: task %d would be reported as %s (rule %r): %s",
+                "Dry run: task %d would be reported (%s captcha, rule %r): %s",
                 report.task.id,
                 kind.value,
                 report.rule,
