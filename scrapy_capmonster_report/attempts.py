@@ -222,8 +222,6 @@ class Attempts:
 
     def _leave(self, request: Request, attempt: Attempt) -> Attempt:
         """The attempt of *request* as it is sent to the site: the same one if it was redirected."""
-        if not attempt.task_id:
-            return attempt
         urls = redirect_urls(request.meta)
         if attempt.number and urls[attempt.hops : attempt.hops + 1] == [attempt.url]:
             attempt.hops, attempt.url = len(urls), request.url
@@ -232,8 +230,9 @@ class Attempts:
         if attempt.number:
             self._order.began_elsewhere(attempt.task_id, attempt.number)
         number, now = self._next_number(), self._clock.now()
-        self._order.began(attempt.task_id, number, request.meta.get("download_slot"), now)
-        self._ledger.sent(attempt.task_id, number)
+        if attempt.task_id:
+            self._order.began(attempt.task_id, number, request.meta.get("download_slot"), now)
+            self._ledger.sent(attempt.task_id, number)
         return Attempt(
             attempt.task_id,
             min(attempt.solved_at, now),  # another worker's clock may be ahead
