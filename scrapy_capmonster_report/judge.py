@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from . import stats
 from .attempts import CACHED, PASSED, REJECTED, UNJUDGED
-from .outcome import BY_CALLBACK
 from .redirects import redirected_to
 from .task import DONT_REPORT
 from .text import one_line
@@ -19,12 +18,11 @@ if TYPE_CHECKING:
     from scrapy.http import Response
 
     from .attempts import Attempt, Attempts
+    from .context import CrawlContext
     from .insight import ClosingHints
     from .reporter import Reporter
     from .rules import Rule, Rules
     from .saved_pages import SavedPages
-    from .stats import Stats
-    from .task import Kind
 
 logger = logging.getLogger(__name__)
 
@@ -35,37 +33,35 @@ class Judge:
     """Decides whether an answer was rejected, and tells the reporter. Waits for nothing.
 
     Args:
+        context: the crawl.
         rules: the rules.
-        attempts: knows which attempt was the first.
+        attempts: knows the attempt of a request that a callback judges.
         reporter: is told the verdict.
         saved_pages: keeps some of the judged pages.
-        counters: counts verdicts.
         hints: is told which hosts were seen.
-        log_extra: what log records carry.
     """
 
     def __init__(
         self,
+        context: CrawlContext,
         rules: Rules,
         attempts: Attempts,
         reporter: Reporter,
         saved_pages: SavedPages,
-        counters: Stats,
         hints: ClosingHints,
-        log_extra: dict[str, Any],
     ) -> None:
         self._rules = rules
         self._attempts = attempts
         self._reporter = reporter
         self._saved_pages = saved_pages
-        self._stats = counters
+        self._stats = context.stats
         self._hints = hints
-        self._log_extra = log_extra
+        self._log_extra = context.log_extra
         self._broken_rules: set[str] = set()
 
-    def response(self, request: Request, response: Response, attempt: Attempt | None) -> None:
+    def response(self, request: Request, response: Response, attempt: Attempt) -> None:
         """Judge *response*, unless a rejection on the same attempt led to it by a meta refresh."""
-        if attempt is None or attempt.verdict != REJECTED:
+        if attempt.verdict != REJECTED:
             self._judge(request, response, attempt, self._rules.match)
 
     def redirect(self, request: Request, response: Response, is_all: bool) -> None:
@@ -81,29 +77,29 @@ class Judge:
     def accepted(self, request: Request) -> None:
         """Note that a callback says that the site accepted the answer."""
         attempt = self._attempts.of(request)
-        if attempt is not None and attempt.verdict == UNJUDGED:
+        if attempt.verdict == UNJUDGED:
             self._stats.count(stats.CHECKED)
             self._pass(request, attempt)
 
     def rejected(self, request: Request, reason: str) -> None:
         """Note that a callback says that the site rejected the answer."""
         attempt = self._attempts.of(request)
-        if attempt is not None and attempt.verdict == UNJUDGED:
+        if attempt.verdict == UNJUDGED:
             self._stats.count(stats.CHECKED)
-        self._reject(request, None, attempt, BY_CALLBACK, None, one_line(reason))
+        self._reject(request, None, attempt, reason=one_line(reason))
 
     def _judge(
         self,
         request: Request,
         response: Response,
-        attempt: Attempt | None,
+        attempt: Attempt,
         match: Callable[..., Rule | None],
         *,
         is_all: bool = True,
     ) -> None:
         if request.meta.get(DONT_REPORT) or not self._rules.judges:
             return
-        redirects = redirected_to(request, response, attempt.begun) if attempt else []
+        redirects = redirected_to(request, response, attempt.begun)
         rule = match(response, request, redirects=redirects, on_error=self._rule_failed)
         if rule is None and not is_all:
             return
@@ -112,7 +108,7 @@ class Judge:
         self._saved_pages.judged(
             request,
             response,
-            site=attempt.site if attempt else "",
+            site=attempt.site,
             redirects=redirects,
             rule=None if rule is None else rule.name,
         )
@@ -122,12 +118,13 @@ class Judge:
             return
         if REJECTED_FLAG not in response.flags:
             response.flags.append(REJECTED_FLAG)
-        self._reject(request, response, attempt, rule.name, rule.kind)
+        self._reject(request, response, attempt, rule)
 
-    def _pass(self, request: Request, attempt: Attempt | None, *, accepted: bool = True) -> None:
+    def _pass(self, request: Request, attempt: Attempt, *, accepted: bool = True) -> None:
         self._stats.count(stats.PASSED)
-        if attempt is not None and attempt.verdict != CACHED:
-            attempt._replace(verdict=PASSED).write(request.meta)
+        if attempt.verdict != CACHED:
+            attempt.verdict = PASSED
+            attempt.write(request.meta)
             if accepted:
                 self._reporter.passed(request, attempt)
 
@@ -135,17 +132,14 @@ class Judge:
         self,
         request: Request,
         response: Response | None,
-        attempt: Attempt | None,
-        rule: str,
-        kind: Kind | None,
+        attempt: Attempt,
+        rule: Rule | None = None,
         reason: str = "",
     ) -> None:
-        if attempt is not None and attempt.verdict != CACHED:
-            attempt._replace(verdict=REJECTED).write(request.meta)
-        is_first = attempt is not None and self._attempts.is_first(attempt)
-        self._reporter.rejected(
-            request, response, attempt, rule=rule, kind=kind, is_first=is_first, reason=reason
-        )
+        if attempt.verdict != CACHED:
+            attempt.verdict = REJECTED
+            attempt.write(request.meta)
+        self._reporter.rejected(request, response, attempt, rule, reason)
 
     def _rule_failed(self, rule: Rule, raised: Exception) -> None:
         stat = stats.RULE_ERROR.format(name=rule.name)
