@@ -154,7 +154,8 @@ class Rules:
     @property
     def domains(self) -> frozenset[str]:
         """The domains that the rules are for; empty if a rule is for any."""
-        return frozenset() if self._anywhere else frozenset(self._by_domain)
+        domains = [rule.domains for rule in self._rules]
+        return frozenset() if None in domains else frozenset().union(*filter(None, domains))
 
     def match(
         self,
