@@ -26,7 +26,7 @@ from workbench import (
 )
 
 from scrapy_capmonster_report.commands.pages import PageReader, Source
-from scrapy_capmonster_report.commands.replay import expectation, replay
+from scrapy_capmonster_report.commands.replay import replay
 from scrapy_capmonster_report.rules import compile_rules
 
 URL = "https://shop.example/"
@@ -116,9 +116,9 @@ class TestFolder:
     ) -> None:
         monkeypatch.chdir(tmp_path)
         save(tmp_path / root / page, "<p>")
-        assert expectation(Path(root), str(Path(root, page))) == expected
-        absolute = tmp_path / root
-        assert expectation(absolute, str(absolute / page)) == expected
+        for folder in (Path(root), tmp_path / root):
+            source = Source(folder, Settings(), PageReader(Settings()))
+            assert source.expectation(str(folder / page)) == expected
 
     def test_the_folder_itself_says_what_to_expect(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]

@@ -18,7 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _PROG = "scrapy capmonster"
-_NAMES = ("doctor", "check", "replay", "suggest", "summary", "simulate")
+_SUMMARIES = {
+    "doctor": "Check whether reporting will work here, and say what to do if not",
+    "check": "Show which rule matches a page, and the result of each condition",
+    "replay": "Try the rules on a folder of saved pages, or on Scrapy's HTTP cache",
+    "suggest": "Suggest rules that tell pages under refused/ from pages under accepted/",
+    "summary": "Show which sites reject answers, by which rules, and the outcomes of the reports",
+    "simulate": "Serve a local stand-in for CapMonster Cloud; the first line is its URL",
+}
 
 _NOBODY_READS = 128 + 13
 """The exit code that a shell shows for a program ended by SIGPIPE."""
@@ -32,8 +39,6 @@ class Subcommand(Protocol):
     exit code is 2. The project's settings are in ``command.settings``.
     """
 
-    SUMMARY: str
-
     def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
 
     def run(self, command: Command, args: argparse.Namespace) -> int: ...
@@ -41,8 +46,12 @@ class Subcommand(Protocol):
 
 def subcommands() -> Mapping[str, Subcommand]:
     """Every command by its name."""
-    # Imported here because Scrapy loads this module for every `scrapy` command.
-    return {name: cast("Subcommand", import_module(f".{name}", __name__)) for name in _NAMES}
+    return {name: _subcommand(name) for name in _SUMMARIES}
+
+
+def _subcommand(name: str) -> Subcommand:
+    # Imported when it is used, because Scrapy loads this module for every `scrapy` command.
+    return cast("Subcommand", import_module(f".{name}", __name__))
 
 
 class Command(ScrapyCommand):
@@ -69,13 +78,10 @@ class Command(ScrapyCommand):
             metavar="<command>",
             required=True,
             prog=_PROG,
-            parser_class=_OneLineParser,
+            parser_class=_Subparser,
         )
-        for name, subcommand in subcommands().items():
-            subparser = commands.add_parser(
-                name, help=subcommand.SUMMARY, description=subcommand.SUMMARY
-            )
-            subcommand.add_arguments(subparser)
+        for name, summary in _SUMMARIES.items():
+            subparser = commands.add_parser(name, help=summary, description=summary)
             super().add_options(subparser)
 
     def process_options(self, args: list[str], opts: argparse.Namespace) -> None:
@@ -88,7 +94,7 @@ class Command(ScrapyCommand):
         try:
             if args:
                 raise UsageError(f"unrecognized arguments: {' '.join(args)}")
-            self.exitcode = subcommands()[opts.subcommand].run(self, opts)
+            self.exitcode = _subcommand(opts.subcommand).run(self, opts)
             print(end="", flush=True)  # not sys.stdout.flush(): it may be None
         except UsageError as error:
             print(one_line(f"{_PROG} {opts.subcommand}: {error}"), file=sys.stderr)
@@ -104,5 +110,14 @@ def _complain(parser: argparse.ArgumentParser, message: str) -> NoReturn:
     parser.exit(2, one_line(f"{parser.prog}: {message}") + "\n")
 
 
-class _OneLineParser(argparse.ArgumentParser):
+class _Subparser(argparse.ArgumentParser):
+    """The parser of one command, which gets its arguments when it is used."""
+
     error = _complain
+    _is_complete = False
+
+    def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:
+        if not self._is_complete:
+            self._is_complete = True
+            _subcommand(self.prog.rpartition(" ")[2]).add_arguments(self)
+        return super().parse_known_args(*args, **kwargs)

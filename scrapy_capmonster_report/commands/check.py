@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from . import Command
     from .pages import SavedPage
 
-SUMMARY = "Show which rule matches a page, and the result of each condition"
-
 _HOLDS: Final = {True: ("yes", "green"), False: ("no", "red"), None: ("cannot be told", "yellow")}
 
 

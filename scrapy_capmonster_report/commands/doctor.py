@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from ..settings import ReportSettings
     from . import Command
 
-SUMMARY = "Check whether reporting will work here, and say what to do if not"
-
 _OK: Final = {True: ("ok", "green"), False: ("wrong", "bold red"), None: ("?", "yellow")}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
@@ -16,21 +15,15 @@ from scrapy.exceptions import UsageError
 from ..text import one_line
 from . import cli
 from .files import NotAPageError
-from .pages import PageReader, Source
+from .pages import REFUSED, PageReader, Source
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
     from ..rules import Rule, Rules
     from . import Command
     from .pages import Reader, SavedPage
-
-SUMMARY = "Try the rules on a folder of saved pages, or on Scrapy's HTTP cache"
-
-REFUSED: Final = "refused"
-ACCEPTED: Final = "accepted"
 
 _MAX_ROWS: Final = 50
 """How many pages a table names. ``--json`` names them all."""
@@ -60,7 +53,7 @@ def run(command: Command, args: argparse.Namespace) -> int:
         print(json.dumps(result))
     else:
         _show(cli.output(), rules, result)
-    untold = any(expectation(source.path, page["source"]) for page in result["undecided"])
+    untold = any(source.expectation(page["source"]) for page in result["undecided"])
     return 1 if result["wrong"] or untold else 0
 
 
@@ -79,7 +72,7 @@ def replay(source: Source, rules: Rules) -> dict[str, Any]:
         if name is not None:
             by_rule[name] += 1
             matches.append({"source": page.source, "rule": name})
-        expected = expectation(source.path, page.source)
+        expected = source.expectation(page.source)
         if expected and (expected == REFUSED) is not (rule is not None):
             wrong.append({"source": page.source, "expected": expected, "rule": name})
     return {
@@ -108,14 +101,6 @@ def read_all(source: Source) -> Iterator[SavedPage]:
             yield read()
         except NotAPageError:  # noqa: PERF203
             source.skipped.append(name)
-
-
-def expectation(root: Path, source: str) -> str | None:
-    """The expectation for the page *source*, by the name of the nearest folder up to *root*."""
-    folder = root if root.is_dir() else root.parent
-    inside = source.split(os.sep)[len(folder.parts) : -1]
-    nearest_first = (*reversed(inside), folder.resolve().name)
-    return next((name for name in nearest_first if name in (REFUSED, ACCEPTED)), None)
 
 
 class _Complaints:

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from . import Command
 
-SUMMARY = "Serve a local stand-in for CapMonster Cloud until Ctrl-C; the first line is its URL"
-
 _ANSWERS: Final[dict[str, Callable[[str], SimulatedAnswer]]] = {
     "(hang|stall|reset)": SimulatedAnswer,
     "http-([2-5][0-9]{2})": lambda status: SimulatedAnswer.http(int(status)),

@@ -12,8 +12,8 @@ from ..rules import read_rules
 from ..rules.presets import PRESETS
 from . import cli
 from .marks import STRONG, marks_of
-from .pages import PageReader, Source
-from .replay import ACCEPTED, REFUSED, expectation, read_all
+from .pages import ACCEPTED, REFUSED, PageReader, Source
+from .replay import read_all
 
 if TYPE_CHECKING:
     import argparse
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from . import Command
     from .pages import SavedPage
-
-SUMMARY = "Suggest rules that tell pages under refused/ from pages under accepted/"
 
 MIN_PAGES: Final = 2
 """The pages of each kind that are needed. Among fewer, every detail is a difference."""
@@ -132,7 +130,7 @@ def _read(args: argparse.Namespace, settings: BaseSettings) -> dict[str, list[Sa
         if folder is not None:
             source = Source(folder, settings, PageReader(settings))
             for page in read_all(source):
-                if name := side or expectation(source.path, page.source):
+                if name := side or source.expectation(page.source):
                     sides[name].append(page)
     if not any(sides.values()):
         raise UsageError("there are no pages: give FOLDER, or --refused and --accepted")

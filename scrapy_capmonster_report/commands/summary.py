@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from ..ledger import Alert, History
     from . import Command
 
-SUMMARY = "Show which sites reject answers, by which rules, and the outcomes of the reports"
-
 _UNITS: Final = {"m": 60, "h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
 
 

@@ -9,8 +9,8 @@ from time import thread_time
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from urllib.parse import urljoin, urlsplit
 
+from parsel import Selector
 from scrapy.http import HtmlResponse, JsonResponse, TextResponse, XmlResponse
-from scrapy.selector import Selector
 from scrapy.utils.response import get_meta_refresh
 from w3lib.url import safe_url_string
 
@@ -99,6 +99,13 @@ class Page:
         """Every URL that the site redirected this request to, including that of this response."""
         target = self.view(_target_of)
         return self._followed if target is None else [*self._followed, target]
+
+    def parse(self, text: str) -> Selector:
+        """Its *text*, parsed: a response's own selector is there for the spider, too."""
+        if isinstance(self.response, (HtmlResponse, XmlResponse)):
+            return self.response.selector
+        # Scrapy < 2.18 reads other text as HTML, later ones guess: one way for all.
+        return Selector(text, "html")
 
     def header(self, name: str) -> list[str]:
         """The values of the header *name*. Bytes that are not UTF-8 are read as Latin-1."""
@@ -190,10 +197,7 @@ def _selector_of(page: Page) -> Selector | None:
     if isinstance(response, JsonResponse):
         return None
     try:
-        if isinstance(response, (HtmlResponse, XmlResponse)):
-            return response.selector
-        # Scrapy < 2.18 reads other text as HTML, later ones guess: one way for all.
-        return Selector(text=text, type="html")
+        return page.parse(text)
     except Exception:  # lxml may raise anything for a hostile page
         return None
 
