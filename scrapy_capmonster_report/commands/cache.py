@@ -84,7 +84,8 @@ def read_entry(folder: str) -> tuple[dict[str, Any], bytes]:
     May raise anything: it may be a stranger's.
     """
     meta, raw_headers, body = (
-        read_file(Path(folder, name)) for name in ("meta", "response_headers", "response_body")
+        read_file(os.path.join(folder, name))
+        for name in ("meta", "response_headers", "response_body")
     )
     if meta.startswith(_GZIP_MAGIC):  # HTTPCACHE_GZIP
         meta, raw_headers, body = map(_unzip, (meta, raw_headers, body))

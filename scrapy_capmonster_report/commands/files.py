@@ -24,7 +24,7 @@ class NotAPageError(UsageError):
     """A FIFO, a device, or an endless file: reading it would hang or fill the memory."""
 
 
-def read_file(path: Path) -> bytes:
+def read_file(path: Path | str) -> bytes:
     """The bytes of the file *path*.
 
     Raises:

@@ -25,7 +25,7 @@ from .files import read_file
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from scrapy.crawler import Crawler
     from scrapy.settings import BaseSettings
@@ -44,8 +44,16 @@ _UNKNOWN_URL: Final = "about:blank"
 class SavedPage(Page):
     """A page, its body decompressed, and its ``source``: where it comes from, to be shown."""
 
-    def __init__(self, source: str, *page: Any) -> None:
-        super().__init__(*page)
+    def __init__(
+        self,
+        source: str,
+        response: Response,
+        request: Request,
+        followed: Sequence[str] = (),
+        unknown: frozenset[str] = frozenset(),
+    ) -> None:
+        # There is no crawl that a slow rule would hold up.
+        super().__init__(response, request, followed, unknown, clock=lambda: 0.0)
         self.source = source
 
     def parse(self, text: str) -> Selector:
@@ -75,6 +83,7 @@ class PageReader:
         for name, value in getattr(args, "headers", None) or ():
             self._told.setdefault("headers", {}).setdefault(name, []).append(value)
         _check_meta(self._told, "the options")
+        self.page("the options", self._told, b"")
 
     def __call__(self, path: Path) -> SavedPage:
         """The saved page *path*, with the values of its ``NAME.meta.json``.
@@ -84,18 +93,26 @@ class PageReader:
             UsageError: one of the two files cannot be read.
         """
         known = {**self._told, **_read_meta(path.with_suffix(META_SUFFIX))}
-        return self.page(str(path), known, read_file(path), path.name)
+        return self.page(str(path), known, read_file(path), path)
 
     def page(
-        self, source: str, known: dict[str, Any], body: bytes, filename: str | None = None
+        self, source: str, known: dict[str, Any], body: bytes, file: Path | None = None
     ) -> SavedPage:
-        """A page with what is *known* of it, by the keys of ``NAME.meta.json``."""
-        redirects = known.get("redirects", [])
-        request = Request(
-            known.get("url", _UNKNOWN_URL),
-            method=known.get("method", "GET"),
-            meta={"redirect_urls": redirects} if redirects else None,
-        )
+        """A page with what is *known* of it, by the keys of ``NAME.meta.json``.
+
+        Raises:
+            UsageError: its URL is not one.
+        """
+        url, redirects = known.get("url", _UNKNOWN_URL), known.get("redirects", [])
+        try:
+            request = Request(
+                url,
+                method=known.get("method", "GET"),
+                meta={"redirect_urls": redirects} if redirects else None,
+            )
+        except ValueError as error:
+            where = file.with_suffix(META_SUFFIX) if file else source
+            raise UsageError(f"{where}: 'url' is {url!r}: it must be a URL") from error
         headers = Headers(known.get("headers", {}))
         # A crawl that saves pages writes the class. It saw the body decompressed.
         kind = RESPONSE_CLASSES.get(known.get("class", ""))
@@ -104,10 +121,10 @@ class PageReader:
                 packed = Response(request.url, headers=headers, body=body)
                 unpacked = self._decompress(request, packed)
                 headers, body = unpacked.headers, unpacked.body
-                if filename and unpacked is packed:
+                if file and unpacked is packed:
                     # A browser or a crawl that saved the body had decompressed it.
                     del headers["Content-Encoding"]
-            kind = responsetypes.from_args(headers, filename or request.url, body=body)
+            kind = responsetypes.from_args(headers, file.name if file else request.url, body=body)
         more = {"encoding": known.get("encoding")} if issubclass(kind, TextResponse) else {}
         status = known.get("status", 200)
         response = kind(request.url, status=status, headers=headers, body=body, **more)
@@ -172,13 +189,6 @@ def _check_meta(known: Mapping[str, Any], where: str) -> None:
             raise UsageError(f"{where}: {key!r} is {value!r}: it must be {allowed}")
 
 
-def _is_url(value: object) -> bool:
-    try:
-        return isinstance(value, str) and bool(Request(value))
-    except ValueError:
-        return False
-
-
 def _is_str(value: object) -> bool:
     return isinstance(value, str)
 
@@ -188,7 +198,7 @@ def _are_strs(value: object) -> bool:
 
 
 _META: Final[Mapping[str, tuple[Callable[[object], bool], str]]] = {
-    "url": (_is_url, "a URL"),
+    "url": (_is_str, "a URL"),
     "status": (lambda value: type(value) is int and 100 <= value <= 999, "an int from 100 to 999"),
     "method": (_is_str, "a str"),
     "headers": (
