@@ -86,13 +86,13 @@ async def with_tasks() -> tuple[Lines, Lines]:
 
 
 def memory() -> dict[float, float]:
-    from scrapy_capmonster_report.ledger import MemoryLedger
+    from scrapy_capmonster_report.ledger import Ledger
     from scrapy_capmonster_report.outcome import Report
     from scrapy_capmonster_report.task import read_task
 
     found: dict[float, float] = {}
     for count in TASKS:
-        ledger = MemoryLedger(time.monotonic)
+        ledger = Ledger(time.monotonic)
 
         def remember(number: int, ledger: Any = ledger) -> None:
             task = read_task({}, 10**9 + number, 0.0)

@@ -130,11 +130,11 @@ def bytes_a_task(remember: Callable[[int], None], tasks: int) -> float:
 
 
 def remember_in_ledger() -> Callable[[int], None]:
-    from scrapy_capmonster_report.ledger import MemoryLedger
+    from scrapy_capmonster_report.ledger import Ledger
     from scrapy_capmonster_report.outcome import Report
     from scrapy_capmonster_report.task import read_task
 
-    ledger = MemoryLedger(time.monotonic)
+    ledger = Ledger(time.monotonic)
 
     def remember(number: int) -> None:
         task = read_task({}, 10**9 + number, 0.0)

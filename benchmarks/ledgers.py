@@ -46,7 +46,7 @@ class Busy(Shop):
         from scrapy_capmonster_report import CapMonsterReportMiddleware
 
         middleware = self.crawler.get_downloader_middleware(CapMonsterReportMiddleware)
-        ledger = middleware._reporter.ledger
+        ledger = middleware._reporter._ledger
         buffer = ledger._buffer
         entries = (*buffer._batch, *buffer._claims, *buffer._others)
         events = [entry.event for entry in entries]

@@ -16,10 +16,13 @@ nothing reached the downloader             the response is the attempt
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from dataclasses import dataclass, fields
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final
 
-from .redirects import redirect_urls, site_of
+from .redirects import fetched_host, host_of, redirect_urls
 from .sending import SendingOrder, nothing_was_sent
+from .task_reader import TaskReader
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,9 +30,8 @@ if TYPE_CHECKING:
     from scrapy import Request
     from scrapy.http import Response
 
-    from .clock import SteadyClock
+    from .context import CrawlContext
     from .ledger import Ledger
-    from .task_reader import TaskReader
 
 ATTEMPT: Final = "_capmonster_report"
 """The key in ``meta`` for our own bookkeeping. Its value is plain: queues pickle it."""
@@ -44,7 +46,8 @@ UNJUDGED, PASSED, REJECTED, CACHED = range(4)
 """The verdict on an attempt. A response from a cache says nothing about the answer."""
 
 
-class Attempt(NamedTuple):
+@dataclass(slots=True)
+class Attempt:
     """One sending of an answer. Moments are by :class:`~.clock.SteadyClock`.
 
     Args:
@@ -58,7 +61,7 @@ class Attempt(NamedTuple):
         in_downloader: whether it waits for its response.
         sent_at: when it was sent; ``None`` if not yet known.
         verdict: one of the constants above.
-        site: the host that got the answer, once a response has come.
+        site: the host that the answer was sent to.
     """
 
     task_id: int
@@ -74,9 +77,11 @@ class Attempt(NamedTuple):
     site: str = ""
 
     def write(self, meta: dict[str, Any]) -> Attempt:
-        meta[ATTEMPT] = tuple(self)
+        meta[ATTEMPT] = _values_of(self)
         return self
 
+
+_values_of: Final = attrgetter(*(field.name for field in fields(Attempt)))
 
 _MOMENT: Final = (int, float)
 _OPTIONAL: Final = (int, float, type(None))
@@ -97,7 +102,7 @@ def read_attempt(meta: Mapping[str, Any]) -> Attempt | None:
     value = meta.get(ATTEMPT)
     if not isinstance(value, (tuple, list)) or tuple(map(type, value)) not in _TYPES:
         return None
-    attempt = Attempt._make(value)
+    attempt = Attempt(*value)
     is_ours = (
         0 <= attempt.solved_at < _MAX_MOMENT
         and 0 <= (attempt.created_at or 0) < _MAX_MOMENT
@@ -111,25 +116,17 @@ class Attempts:
     """Follows every answer on its way to the site and back.
 
     Args:
-        clock: the time by which answers age.
-        tasks: reads what a request carries.
-        first_number: the number of the first attempt; workers that share a ledger must not give
-            the same numbers.
+        context: the crawl.
         ledger: tells other workers and later crawls which attempts began.
     """
 
-    def __init__(
-        self,
-        clock: SteadyClock,
-        tasks: TaskReader,
-        first_number: int,
-        ledger: Ledger,
-    ) -> None:
-        self._clock = clock
-        self._tasks = tasks
-        self._next_number = itertools.count(first_number).__next__
+    def __init__(self, context: CrawlContext, ledger: Ledger) -> None:
+        self._clock = context.clock
+        self._tasks = TaskReader(context)
+        # Workers that share a ledger must not give the same numbers.
+        self._next_number = itertools.count(context.random.getrandbits(60) + 1).__next__
         self._ledger = ledger
-        self._order = SendingOrder(clock.now)
+        self._order = SendingOrder(context.clock.now)
 
     # -- on the way out ------------------------------------------------------------------------
 
@@ -139,67 +136,71 @@ class Attempts:
 
     def scheduled(self, request: Request) -> Attempt | None:
         """The last attempt of a request before it is sent; ``None`` if its task is unusable."""
-        attempt = self._read(request.meta)
+        attempt = self._read(request)
         if attempt is not None and attempt.in_downloader:  # copied while it was
-            return attempt._replace(in_downloader=False).write(request.meta)
+            attempt.in_downloader = False
+            attempt.write(request.meta)
         return attempt
 
     def reached_downloader(self, request: Request) -> None:
         """Begin an attempt, or continue the one that was redirected."""
         request.meta.pop(LATENCY, None)  # of an earlier download
-        attempt = self._read(request.meta)
+        attempt = self._read(request)
         if attempt is not None:
-            self._leave(request, attempt)._replace(in_downloader=True).write(request.meta)
+            attempt = self._leave(request, attempt)
+            attempt.in_downloader = True
+            attempt.write(request.meta)
 
-    def headers_received(self, request: Request) -> None:
-        """Note when the request was sent, which it may have waited for in its slot."""
+    def received(self, request: Request) -> Attempt | None:
+        """The attempt whose headers or whole response have come.
+
+        Now it is known when it was sent, for which it may have waited in its slot, and where a
+        browser was redirected.
+        """
         attempt = read_attempt(request.meta)
-        if attempt is not None and attempt.sent_at is None and LATENCY in request.meta:
-            self._note_sent(attempt, request.meta[LATENCY]).write(request.meta)
-
-    def downloaded(self, request: Request) -> Attempt | None:
-        """The attempt, with the redirects that a browser followed meanwhile."""
-        attempt, hops = read_attempt(request.meta), len(redirect_urls(request.meta))
-        if attempt is None or hops == attempt.hops:
-            return attempt
-        begun = attempt.begun if hops > attempt.hops else 0  # fewer: the list was replaced
-        return attempt._replace(begun=begun, hops=hops).write(request.meta)
+        if attempt is None:
+            return None
+        if attempt.sent_at is None and LATENCY in request.meta:
+            self._note_sent(attempt, request.meta[LATENCY])
+        hops = len(redirect_urls(request.meta))
+        if hops < attempt.hops:
+            attempt.begun = 0  # the list was replaced
+        attempt.hops = hops
+        return attempt.write(request.meta)
 
     # -- on the way back -----------------------------------------------------------------------
 
     def answered(self, request: Request, response: Response) -> Attempt | None:
         """The attempt that *response* answers; ``None`` if the ``taskId`` is unusable."""
-        meta = request.meta
-        attempt = self._read(meta)
+        attempt = self._read(request)
         if attempt is None:
             return None
-        cached = "cached" in response.flags
-        if not cached and not attempt.in_downloader:
-            attempt = self._leave(request, attempt)
-        if not cached and attempt.sent_at is None:
-            # No headers were seen, so it is unknown when it was sent: now at the latest.
-            attempt = self._note_sent(attempt, meta.get(LATENCY) if attempt.in_downloader else 0)
-        return attempt._replace(
-            in_downloader=False,
-            verdict=CACHED if cached else attempt.verdict,
-            site=site_of(request, attempt.begun, response),
-        ).write(meta)
+        if "cached" in response.flags:
+            attempt.verdict = CACHED
+        else:
+            if not attempt.in_downloader:
+                attempt = self._leave(request, attempt)
+            if attempt.sent_at is None:  # unknown without headers: now at the latest
+                self._note_sent(attempt, None)
+        attempt.in_downloader = False
+        attempt.site = fetched_host(request, response) or attempt.site or host_of(request)
+        return attempt.write(request.meta)
 
     def failed(self, request: Request, exception: BaseException) -> Attempt | None:
         """The attempt of a failed request. It is taken back if nothing was sent."""
-        attempt = self._read(request.meta)
+        attempt = self._read(request)
         if attempt is None or not attempt.in_downloader:
             return attempt
-        attempt = attempt._replace(in_downloader=False)
+        attempt.in_downloader = False
         if nothing_was_sent(exception) and attempt.hops == attempt.begun:  # not behind a redirect
             self._order.taken_back(attempt.task_id, attempt.number)
             self._ledger.not_sent(attempt.task_id, attempt.number)
-            attempt = attempt._replace(number=0)
+            attempt.number = 0
         return attempt.write(request.meta)
 
     def of(self, request: Request) -> Attempt | None:
         """The attempt of a request that a callback judges: ``response.request``."""
-        attempt = self._read(request.meta)
+        attempt = self._read(request)
         if attempt is not None and not attempt.number and attempt.verdict != CACHED:
             return self._leave(request, attempt).write(request.meta)
         return attempt
@@ -210,27 +211,31 @@ class Attempts:
 
     # -- inside --------------------------------------------------------------------------------
 
-    def _read(self, meta: dict[str, Any]) -> Attempt | None:
-        """The attempt of the task in *meta*: number 0 if the task is new there."""
+    def _read(self, request: Request) -> Attempt | None:
+        """The attempt of the task in ``meta``: number 0 if the task is new there."""
+        meta = request.meta
         task_id = self._tasks.task_id(meta)
+        if task_id is None:
+            return None
         attempt = read_attempt(meta)
-        if task_id is None or (attempt is not None and attempt.task_id == task_id):
-            return attempt if task_id is not None else None
+        if attempt is not None and attempt.task_id == task_id:
+            return attempt
         retries = meta.get("retry_times")
         if ATTEMPT not in meta and isinstance(retries, int) and retries > 0:
             # A queue has lost our key. An unfair report does more harm than a withheld one.
             self._order.began_elsewhere(task_id)
         solved_at, created_at = self._tasks.moments(meta)
         hops = len(redirect_urls(meta))
-        return Attempt(task_id, solved_at, created_at, begun=hops, hops=hops).write(meta)
+        attempt = Attempt(task_id, solved_at, created_at, begun=hops, hops=hops)
+        return attempt.write(meta)
 
     def _leave(self, request: Request, attempt: Attempt) -> Attempt:
         """The attempt of *request* as it is sent to the site: the same one if it was redirected."""
         urls = redirect_urls(request.meta)
-        hops, url = len(urls), request.url
         if attempt.number and urls[attempt.hops : attempt.hops + 1] == [attempt.url]:
-            verdict = REJECTED if attempt.verdict == REJECTED else UNJUDGED
-            return attempt._replace(hops=hops, url=url, verdict=verdict)
+            attempt.hops, attempt.url = len(urls), request.url
+            attempt.verdict = REJECTED if attempt.verdict == REJECTED else UNJUDGED
+            return attempt
         if attempt.number:
             self._order.began_elsewhere(attempt.task_id, attempt.number)
         number, now = self._next_number(), self._clock.now()
@@ -241,13 +246,13 @@ class Attempts:
             min(attempt.solved_at, now),  # another worker's clock may be ahead
             attempt.created_at,
             number,
-            begun=hops,
-            hops=hops,
-            url=url,
+            begun=len(urls),
+            hops=len(urls),
+            url=request.url,
+            site=host_of(request),
         )
 
-    def _note_sent(self, attempt: Attempt, latency: object) -> Attempt:
+    def _note_sent(self, attempt: Attempt, latency: object) -> None:
         ago = latency if isinstance(latency, float) and latency > 0 else 0.0
-        sent_at = self._clock.now() - ago
-        self._order.sent(attempt.task_id, attempt.number, sent_at)
-        return attempt._replace(sent_at=sent_at)
+        attempt.sent_at = self._clock.now() - ago
+        self._order.sent(attempt.task_id, attempt.number, attempt.sent_at)

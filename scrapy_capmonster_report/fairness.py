@@ -1,4 +1,4 @@
-"""Why a report is withheld: the rejection is not the answer's fault, or was already reported."""
+"""Why a report is withheld: mostly because the rejection is not the fault of the answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def withhold_reason(
-    report: Report, *, cached: bool, claimed: bool, is_first: bool, now: float
+    report: Report, *, cached: bool, claimed: bool, is_first: bool, dry_run: bool, now: float
 ) -> Outcome | None:
     """The first reason to withhold *report*, or ``None`` if it is fair.
 
@@ -21,6 +21,7 @@ def withhold_reason(
         claimed: whether the task was reported already, or is being reported.
         is_first: whether the answer was rejected on its first attempt, or the user wants to report
             rejections of later attempts too.
+        dry_run: whether the user wants to see what would be reported, but not report it.
         now: this moment.
     """
     task = report.task
@@ -31,4 +32,6 @@ def withhold_reason(
     if not is_first:
         return Outcome.REUSED
     expired = task.lifetime is not None and report.sent_at - task.solved_at > task.lifetime
-    return Outcome.STALE if expired or now >= report.expires_at else None
+    if expired or now >= report.expires_at:
+        return Outcome.STALE
+    return Outcome.DRY_RUN if dry_run else None

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from . import stats
 from .attempts import CACHED, PASSED, REJECTED, UNJUDGED
-from .outcome import BY_CALLBACK
 from .redirects import redirected_to
 from .task import DONT_REPORT
 from .text import one_line
@@ -19,12 +18,11 @@ if TYPE_CHECKING:
     from scrapy.http import Response
 
     from .attempts import Attempt, Attempts
+    from .context import CrawlContext
     from .insight import ClosingHints
     from .reporter import Reporter
     from .rules import Rule, Rules
     from .saved_pages import SavedPages
-    from .stats import Stats
-    from .task import Kind
 
 logger = logging.getLogger(__name__)
 
@@ -35,32 +33,30 @@ class Judge:
     """Decides whether an answer was rejected, and tells the reporter. Waits for nothing.
 
     Args:
+        context: the crawl.
         rules: the rules.
-        attempts: knows which attempt was the first.
+        attempts: knows the attempt of a request that a callback judges.
         reporter: is told the verdict.
         saved_pages: keeps some of the judged pages.
-        counters: counts verdicts.
         hints: is told which hosts were seen.
-        log_extra: what log records carry.
     """
 
     def __init__(
         self,
+        context: CrawlContext,
         rules: Rules,
         attempts: Attempts,
         reporter: Reporter,
         saved_pages: SavedPages,
-        counters: Stats,
         hints: ClosingHints,
-        log_extra: dict[str, Any],
     ) -> None:
         self._rules = rules
         self._attempts = attempts
         self._reporter = reporter
         self._saved_pages = saved_pages
-        self._stats = counters
+        self._stats = context.stats
         self._hints = hints
-        self._log_extra = log_extra
+        self._log_extra = context.log_extra
         self._broken_rules: set[str] = set()
 
     def response(self, request: Request, response: Response, attempt: Attempt | None) -> None:
@@ -90,7 +86,7 @@ class Judge:
         attempt = self._attempts.of(request)
         if attempt is not None and attempt.verdict == UNJUDGED:
             self._stats.count(stats.CHECKED)
-        self._reject(request, None, attempt, BY_CALLBACK, None, one_line(reason))
+        self._reject(request, None, attempt, reason=one_line(reason))
 
     def _judge(
         self,
@@ -122,12 +118,13 @@ class Judge:
             return
         if REJECTED_FLAG not in response.flags:
             response.flags.append(REJECTED_FLAG)
-        self._reject(request, response, attempt, rule.name, rule.kind)
+        self._reject(request, response, attempt, rule)
 
     def _pass(self, request: Request, attempt: Attempt | None, *, accepted: bool = True) -> None:
         self._stats.count(stats.PASSED)
         if attempt is not None and attempt.verdict != CACHED:
-            attempt._replace(verdict=PASSED).write(request.meta)
+            attempt.verdict = PASSED
+            attempt.write(request.meta)
             if accepted:
                 self._reporter.passed(request, attempt)
 
@@ -136,16 +133,13 @@ class Judge:
         request: Request,
         response: Response | None,
         attempt: Attempt | None,
-        rule: str,
-        kind: Kind | None,
+        rule: Rule | None = None,
         reason: str = "",
     ) -> None:
         if attempt is not None and attempt.verdict != CACHED:
-            attempt._replace(verdict=REJECTED).write(request.meta)
-        is_first = attempt is not None and self._attempts.is_first(attempt)
-        self._reporter.rejected(
-            request, response, attempt, rule=rule, kind=kind, is_first=is_first, reason=reason
-        )
+            attempt.verdict = REJECTED
+            attempt.write(request.meta)
+        self._reporter.rejected(request, response, attempt, rule, reason)
 
     def _rule_failed(self, rule: Rule, raised: Exception) -> None:
         stat = stats.RULE_ERROR.format(name=rule.name)

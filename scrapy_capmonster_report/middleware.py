@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Any, Final
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from scrapy import signals
 from scrapy.exceptions import IgnoreRequest, NotConfigured
 from scrapy.utils.defer import maybe_deferred_to_future
 from scrapy.utils.httpobj import urlparse_cached
+from twisted.internet.defer import Deferred
 
-from . import stats
 from .attempts import Attempts
 from .clock import SteadyClock
+from .context import CrawlContext
 from .insight import ClosingHints
 from .judge import Judge
-from .mask import Mask
-from .redirects import UnfollowedRedirects
+from .ledger import open_ledger
+from .redirects import UnfollowedRedirects, redirect_urls
 from .reporter import Reporter
 from .rules import compile_rules
 from .saved_pages import SavedPages
 from .settings import ReportSettings, warn_about_unknown_settings
 from .stats import Stats
 from .task import DONT_REPORT, TASK_ID
-from .task_reader import TaskReader
 
 if TYPE_CHECKING:
-    from urllib.parse import ParseResult, SplitResult
-
     from scrapy import Request, Spider
     from scrapy.crawler import Crawler
     from scrapy.http import Response
@@ -38,7 +37,10 @@ if TYPE_CHECKING:
 
     from .rules import Rules
 
-_SERVICE_HOST: Final = "api.capmonster.cloud"
+_SERVICE: Final = "https://api.capmonster.cloud"
+
+_MAX_HOSTS: Final = 1024
+"""How many hosts are remembered."""
 
 
 class CapMonsterReportMiddleware:
@@ -53,63 +55,23 @@ class CapMonsterReportMiddleware:
     :mod:`~scrapy_capmonster_report.settings`.
     """
 
-    def __init__(
-        self,
-        crawler: Crawler,
-        settings: ReportSettings,
-        rules: Rules,
-        *,
-        reactor: Any,
-        clock: SteadyClock,
-        random_source: random.Random,
-    ) -> None:
-        self.crawler = crawler
-        self.settings = settings
+    def __init__(self, context: CrawlContext, rules: Rules) -> None:
+        self.crawler = context.crawler
+        self.settings = context.settings
         self._rules = rules
-        self._service = {_SERVICE_HOST, _host_and_port(urlsplit(settings.api_url))}
-        log_extra = {"spider": crawler.spider}
-        counters = Stats(crawler)
-        domains = [rule.domains for rule in rules]
-        everywhere = None in domains
-        self._hints = ClosingHints(
-            () if everywhere else frozenset[str]().union(*(names or () for names in domains))
-        )
-        self._reporter = Reporter(
-            crawler,
-            settings,
-            counters,
-            self._hints,
-            reactor=reactor,
-            clock=clock,
-            random_source=random_source,
-        )
-        self._attempts = Attempts(
-            clock,
-            TaskReader(
-                clock,
-                unknown_type=lambda: counters.count(stats.UNKNOWN_TASK_TYPE),
-                log_extra=log_extra,
-            ),
-            first_number=random_source.getrandbits(60) + 1,
-            ledger=self._reporter.ledger,
-        )
-        self._saved_pages = SavedPages(
-            settings.save_rejected,
-            mask=Mask(settings.client_key),
-            reactor=reactor,
-            token=random_source.getrandbits(32),
-            log_extra=log_extra,
-        )
+        urls = _SERVICE, context.settings.api_url
+        self._service = {_host_and_port(*urlsplit(url)[:2]) for url in urls}
+        self._host_and_port = lru_cache(_MAX_HOSTS)(_host_and_port)
+        self._hints = ClosingHints(context, rules.domains)
+        ledger = open_ledger(context)
+        self._attempts = Attempts(context, ledger)
+        self._reporter = Reporter(context, ledger, self._attempts)
+        self._saved_pages = SavedPages(context)
         self._judge = Judge(
-            rules,
-            self._attempts,
-            self._reporter,
-            self._saved_pages,
-            counters,
-            self._hints,
-            log_extra,
+            context, rules, self._attempts, self._reporter, self._saved_pages, self._hints
         )
-        self._unfollowed = UnfollowedRedirects(crawler, self._judge.redirect)
+        self._unfollowed = UnfollowedRedirects(context.crawler, self._judge.redirect)
+        self._closed: Deferred[None] | None = None
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
@@ -128,25 +90,15 @@ class CapMonsterReportMiddleware:
         rules = compile_rules(settings.rules, spider=crawler.spider)
         from twisted.internet import reactor
 
-        middleware = cls(
-            crawler,
-            settings,
-            rules,
-            reactor=reactor,
-            clock=SteadyClock(),
-            random_source=random.Random(),
-        )
-        for receiver, signal in (
-            (middleware._spider_opened, signals.spider_opened),
-            (middleware._request_scheduled, signals.request_scheduled),
-            (middleware._unfollowed.dropped, signals.request_dropped),
-            (middleware._request_reached_downloader, signals.request_reached_downloader),
-            (middleware._headers_received, signals.headers_received),
-            (middleware._response_downloaded, signals.response_downloaded),
-            (middleware._spider_closed, signals.spider_closed),
-            (middleware._engine_stopped, signals.engine_stopped),
-        ):
-            crawler.signals.connect(receiver, signal=signal)
+        clock, chance = SteadyClock(), random.Random()
+        context = CrawlContext(crawler, settings, Stats(crawler), clock, reactor, chance)
+        middleware = cls(context, rules)
+        connect = crawler.signals.connect
+        connect(middleware._spider_opened, signals.spider_opened)
+        connect(middleware._request_scheduled, signals.request_scheduled)
+        connect(middleware._request_reached_downloader, signals.request_reached_downloader)
+        connect(middleware._spider_closed, signals.spider_closed)
+        connect(middleware._engine_stopped, signals.engine_stopped)
         return middleware
 
     # -- a request on its way ------------------------------------------------------------------
@@ -165,12 +117,13 @@ class CapMonsterReportMiddleware:
 
     def _headers_received(self, request: Request) -> None:
         if self._is_submission(request):
-            self._attempts.headers_received(request)
+            self._attempts.received(request)
 
     def _response_downloaded(self, request: Request, response: Response) -> None:
-        if self._is_submission(request):
-            attempt = self._attempts.downloaded(request)
-            if attempt is not None and 300 <= response.status < 400:
+        is_redirect = 300 <= response.status < 400
+        if (is_redirect or redirect_urls(request.meta)) and self._is_submission(request):
+            attempt = self._attempts.received(request)
+            if is_redirect and attempt is not None:
                 self._unfollowed.downloaded(request, response, attempt)
 
     def process_response(
@@ -199,8 +152,18 @@ class CapMonsterReportMiddleware:
         """Whether *request* submits an answer: it has a task, and does not go to the service."""
         if TASK_ID not in request.meta:
             return False
+        if not self._hints.task_seen:
+            self._first_task_seen()
+        url = urlparse_cached(request)
+        return self._host_and_port(url.scheme, url.netloc) not in self._service
+
+    def _first_task_seen(self) -> None:
+        """Connect to the signals that cost each page, but matter only for answers."""
         self._hints.task_seen = True
-        return _host_and_port(urlparse_cached(request)) not in self._service
+        connect = self.crawler.signals.connect
+        connect(self._unfollowed.dropped, signals.request_dropped)
+        connect(self._headers_received, signals.headers_received)
+        connect(self._response_downloaded, signals.response_downloaded)
 
     # -- the verdict ---------------------------------------------------------------------------
 
@@ -228,22 +191,28 @@ class CapMonsterReportMiddleware:
     # -- the crawl's beginning and end ---------------------------------------------------------
 
     def _spider_opened(self) -> None:
-        self._reporter.open([*dict.fromkeys(rule.name for rule in self._rules)])
+        self._reporter.open(dict.fromkeys(rule.name for rule in self._rules))
 
     async def _spider_closed(self) -> None:
-        pages_written = self._saved_pages.close(self.settings.close_timeout)
-        await self._reporter.close()
-        await maybe_deferred_to_future(pages_written)
+        self._closed = Deferred()
+        pages_written = self._saved_pages.close()
+        try:
+            await self._reporter.close()
+            await maybe_deferred_to_future(pages_written)
+            self._hints.log()
+        finally:
+            self._closed.callback(None)
 
     async def _engine_stopped(self) -> None:
         # If a SIGINT comes while the spider closes, Scrapy does not wait for spider_closed.
-        await self._reporter.wait_closed()
+        if self._closed is not None:
+            await maybe_deferred_to_future(self._closed)
 
 
-def _host_and_port(url: ParseResult | SplitResult) -> str:
-    """The host and port of *url*, the same for every way of writing them."""
-    default_port = ":443" if url.scheme == "https" else ":80"
-    return url.netloc.rpartition("@")[2].lower().removesuffix(default_port)
+def _host_and_port(scheme: str, netloc: str) -> str:
+    """The host and port of a URL, the same for every way of writing them."""
+    default_port = ":443" if scheme == "https" else ":80"
+    return netloc.rpartition("@")[2].lower().removesuffix(default_port)
 
 
 def _is_dummy(response: Response) -> bool:

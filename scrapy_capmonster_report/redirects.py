@@ -17,8 +17,7 @@ from scrapy.downloadermiddlewares.redirect import RedirectMiddleware
 from scrapy.utils.httpobj import urlparse_cached
 from w3lib.url import canonicalize_url
 
-from .rules import is_web, location_of
-from .rules.hosts import host_of
+from .rules import hosts, is_web, location_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -63,18 +62,21 @@ def redirected_to(request: Request, response: Response, begun: int) -> list[str]
     return [*followed[1:], request.url] if followed else []
 
 
-def site_of(request: Request, begun: int, response: Response | None = None) -> str:
-    """The host that an answer was sent to, also through a service that fetches pages for others.
+def host_of(request: Request) -> str:
+    """The host that *request* goes to."""
+    return (urlparse_cached(request).hostname or "").rstrip(".")
 
-    A request to such a service (Splash, a scraping API) names the page in its URL or body, and a
-    middleware sets the URL of that page on the response.
+
+def fetched_host(request: Request, response: Response) -> str:
+    """The host of a page that a service fetched (Splash, a scraping API); ``""`` without one.
+
+    A request to such a service names the page in its URL or body, and a middleware sets the URL of
+    that page on the response.
     """
-    if response is not None and response.url != request.url:
-        host = host_of(response.url)
-        if host and host in _pages_asked_for(request):
-            return host
-    followed = redirect_urls(request.meta)[begun:]
-    return host_of(followed[0]) if followed else urlparse_cached(request).hostname or ""
+    if response.url == request.url:
+        return ""
+    host = hosts.host_of(response.url)
+    return host if host in _pages_asked_for(request) else ""
 
 
 def _pages_asked_for(request: Request) -> str:

@@ -26,6 +26,7 @@ from scrapy.http import HtmlResponse, JsonResponse, Response, TextResponse, XmlR
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.threads import deferToThreadPool
 
+from .mask import Mask
 from .rules.page import Page
 from .settings import SAVE_REJECTED
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from scrapy import Request
     from twisted.python.failure import Failure
 
-    from .mask import Mask
+    from .context import CrawlContext
 
 logger = logging.getLogger(__name__)
 
@@ -78,21 +79,18 @@ class SavedPages:
     once and no more pages are kept.
 
     Args:
-        folder: the folder, or ``""``.
-        mask: removes secrets from what is written.
-        token: tells the files of this crawl from those of others.
-        log_extra: what log records carry.
+        context: the crawl.
     """
 
-    def __init__(
-        self, folder: str, *, mask: Mask, reactor: Any, token: int, log_extra: dict[str, Any]
-    ) -> None:
+    def __init__(self, context: CrawlContext) -> None:
+        folder = context.settings.save_rejected
         self._on = bool(folder)
         self._folder = Path(folder).absolute()
-        self._mask = mask
-        self._reactor = reactor
-        self._token = token
-        self._log_extra = log_extra
+        self._mask = Mask(context.settings.client_key)
+        self._close_timeout = context.settings.close_timeout
+        self._reactor = context.reactor
+        self._token = context.random.getrandbits(32)  # tells its files from those of other crawls
+        self._log_extra = context.log_extra
         self._names: defaultdict[Path, set[str]] = defaultdict(set)
         self._pages = 0
         self._bytes = 0
@@ -116,13 +114,10 @@ class SavedPages:
             redirects: the URLs that the site redirected the request to.
             rule: the name of the rule that matched; ``None`` if none did.
         """
+        if not self._on:
+            return
         size = len(response.body)
-        if (
-            not self._on
-            or size > MAX_PAGE_BYTES
-            or self._pages >= MAX_PAGES
-            or self._bytes + size > MAX_BYTES
-        ):
+        if size > MAX_PAGE_BYTES or self._pages >= MAX_PAGES or self._bytes + size > MAX_BYTES:
             return
         folder = self._folder / "passed" / folder_name(site)
         if rule is not None:
@@ -138,11 +133,13 @@ class SavedPages:
         meta = json.dumps(known, indent=1).encode("ascii")
         self._lock.run(self._write, path, self._mask.body(response.body), meta)
 
-    def close(self, timeout: float) -> Deferred[None]:
-        """Save no more pages, and wait up to *timeout* seconds for those that are being written."""
+    def close(self) -> Deferred[None]:
+        """Save no more pages, and wait for those that are being written, but not for long."""
         self._on = False
         all_written: Deferred[None] = self._lock.run(lambda: None)
-        all_written.addTimeout(timeout, self._reactor, onTimeoutCancel=self._out_of_time)
+        all_written.addTimeout(
+            self._close_timeout, self._reactor, onTimeoutCancel=self._out_of_time
+        )
         return all_written.addCallback(self._log_written)
 
     def _write(self, path: Path, body: bytes, meta: bytes) -> Deferred[None] | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from scrapy.core.downloader.handlers.http11 import TunnelError
 from twisted.internet import error
@@ -30,7 +31,8 @@ def nothing_was_sent(exception: BaseException) -> bool:
     )
 
 
-class _Sending(NamedTuple):
+@dataclass(slots=True)
+class _Sending:
     """An attempt that may have been the first.
 
     Args:
@@ -88,10 +90,12 @@ class SendingOrder:
         """Note when an attempt was sent."""
         entry = self._tasks.get(task_id)
         if isinstance(entry, list):
-            entry = [item._replace(sent=at) if item.number == number else item for item in entry]
-            known = (item for item in entry if item.sent is not None)
-            first = next((item for item in known if item.is_first_of(entry)), None)
-            self._tasks.set(task_id, entry if first is None else first.number)
+            for item in entry:
+                if item.number == number:
+                    item.sent = at
+            for item in entry:
+                if item.sent is not None and item.is_first_of(entry):
+                    self._tasks.set(task_id, item.number)
 
     def taken_back(self, task_id: int, number: int) -> None:
         """Note that nothing was sent on an attempt."""

@@ -78,14 +78,24 @@ class Stats:
                     extra={"spider": self._crawler.spider},
                 )
 
-    def count_code(self, code: str) -> None:
-        """Count a report that the service refused with *code*, documented or not."""
-        name = REFUSED_WITH_CODE.format(errorCode=code)
-        if name not in self.tally:
-            self._codes += 1
-            if self._codes > _MAX_CODES:
-                name = REFUSED_WITH_CODE.format(errorCode=_OTHER_CODES)
-        self.count(name)
+    def count_outcome(self, outcome: Outcome, code: str | None = None) -> None:
+        """Count what became of a rejection.
+
+        Args:
+            code: the ``errorCode`` with which the service refused the report, documented or not.
+        """
+        self.count(outcome.value)
+        if code is not None:
+            name = REFUSED_WITH_CODE.format(errorCode=code)
+            if name not in self.tally:
+                self._codes += 1
+                if self._codes > _MAX_CODES:
+                    name = REFUSED_WITH_CODE.format(errorCode=_OTHER_CODES)
+            self.count(name)
+
+    def count_recovered(self, outcome: Outcome, count: int = 1) -> None:
+        """Count what became of reports that another crawl left; it counted their rejections."""
+        self.count(RESUMED_OUTCOME.format(outcome=outcome.value), count)
 
     def responses(self) -> int:
         """How many responses the crawl received, if the stats collector knows."""

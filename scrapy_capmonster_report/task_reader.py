@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
+from . import stats
 from .task import (
     CREATED_AT,
     SOLVED_AT,
@@ -18,9 +19,9 @@ from .task import (
 from .text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from .clock import SteadyClock
+    from .context import CrawlContext
 
 logger = logging.getLogger(__name__)
 
@@ -31,17 +32,13 @@ class TaskReader:
     """Reads the keys of ``request.meta`` that users write.
 
     Args:
-        clock: the time by which answers age.
-        unknown_type: called for each task of an unknown ``taskType``.
-        log_extra: what log records carry.
+        context: the crawl.
     """
 
-    def __init__(
-        self, clock: SteadyClock, *, unknown_type: Callable[[], None], log_extra: dict[str, Any]
-    ) -> None:
-        self._clock = clock
-        self._unknown_type = unknown_type
-        self._log_extra = log_extra
+    def __init__(self, context: CrawlContext) -> None:
+        self._clock = context.clock
+        self._stats = context.stats
+        self._log_extra = context.log_extra
         self._warned: set[str] = set()
 
     def task_id(self, meta: Mapping[str, Any]) -> int | None:
@@ -87,7 +84,7 @@ class TaskReader:
     def _check_type(self, name: object) -> None:
         if name is None or task_type(name) is not None:
             return
-        self._unknown_type()
+        self._stats.count(stats.UNKNOWN_TASK_TYPE)
         closest = closest_task_type(name) if isinstance(name, str) else None
         self._warn_once(
             f"{TASK_TYPE}={name!r:.100}",

@@ -6,12 +6,18 @@ import difflib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 
 def one_line(text: str) -> str:
     """*text* on one line, without control characters that a terminal would interpret."""
     return "".join(char if char.isprintable() else " " for char in text)
+
+
+def some_of(names: Collection[str], most: int) -> str:
+    """The first *most* of *names*, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join([*names][:most]) + more
 
 
 def closest_match(wrong: object, names: Iterable[str], cutoff: float = 0.6) -> str | None:

@@ -6,6 +6,7 @@ import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from contexts import context
 from twisted.internet.defer import Deferred
 
 from scrapy_capmonster_report.clock import SteadyClock
@@ -113,18 +114,8 @@ class ClockedBackend(SQLiteBackend):
             done.callback(result)
 
 
-def clocked_ledger(
-    disk: Disk, clock: Clock, on_unavailable: Callable[[], None] = lambda: None
-) -> tuple[BufferedLedger, ClockedBackend]:
-    """A run's ledger on *disk*, and its backend."""
+def clocked_ledger(disk: Disk, clock: Clock) -> tuple[BufferedLedger, ClockedBackend, Any]:
+    """A run's ledger on *disk*, its backend, and its stats."""
     backend = ClockedBackend(disk, clock)
-    ledger = BufferedLedger(
-        backend,
-        clock=SteadyClock(clock.seconds, clock.seconds),
-        reactor=clock,
-        max_age=300.0,
-        spider="spider",
-        on_unavailable=on_unavailable,
-        log_extra={},
-    )
-    return ledger, backend
+    crawl = context(reactor=clock, clock=SteadyClock(clock.seconds, clock.seconds))
+    return BufferedLedger(backend, crawl), backend, crawl.stats

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from contexts import context
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from scrapy_capmonster_report.delivery import Delivery
 from scrapy_capmonster_report.delivery.answer import ReportAnswer, Verdict, read_answer
-from scrapy_capmonster_report.ledger import MemoryLedger
+from scrapy_capmonster_report.ledger import Ledger
 from scrapy_capmonster_report.outcome import Report
+from scrapy_capmonster_report.stats import RETRIED
 from scrapy_capmonster_report.task import Kind, Task
 
 if TYPE_CHECKING:
@@ -76,7 +79,7 @@ class ScriptedApi:
         return [moment for moment, _ in self.sent]
 
 
-class DurableLedger(MemoryLedger):
+class DurableLedger(Ledger):
     """As if it outlived the process."""
 
     durable = True
@@ -114,26 +117,21 @@ class Desk:
         self.now = now or self.clock.seconds
         self.max_age = max_age
         self.api = api or ScriptedApi(self.clock, script)
-        self.ledger = ledger or (DurableLedger if durable else MemoryLedger)(self.now)
+        self.ledger = ledger or (DurableLedger if durable else Ledger)(self.now)
         self.submitted: list[int] = []
         self.outcomes: dict[int, list[Outcome]] = defaultdict(list)
         self.codes: list[str | None] = []
-        self.retried = 0
         self.listener: Callable[[Report], None] = lambda report: None
         self.closed: list[float] = []
-        self.delivery = Delivery(
-            self.api,
-            self.ledger,
+        self.context = context(
+            reactor=self.clock,
+            clock=SimpleNamespace(now=self.now),
+            random=random,
             concurrency=concurrency,
             queue_size=queue_size,
-            clock=self.clock,
-            now=self.now,
             max_age=max_age,
-            random=random,
-            on_finish=self._finished,
-            on_retry=self._sent_again,
-            log_extra={},
         )
+        self.delivery = Delivery(self.context, self.api, self.ledger, self._finished)
         if answered:
             self.delivery._pacing.learn(OK, self.now(), is_probe=False)
 
@@ -144,6 +142,11 @@ class Desk:
             task = Task(task_id, Kind.TOKEN, None, solved_at, None)
             self.submitted.append(task_id)
             self.delivery.submit(Report(task, 1, solved_at + self.max_age))
+
+    @property
+    def retried(self) -> int:
+        """How often a report was sent again."""
+        return self.context.stats[RETRIED]
 
     def close(self, timeout: float) -> None:
         self.delivery.close(timeout).addCallback(lambda _: self.closed.append(self.clock.seconds()))
@@ -167,6 +170,3 @@ class Desk:
         self.outcomes[report.task.id].append(outcome)
         self.codes.append(code)
         self.listener(report)
-
-    def _sent_again(self) -> None:
-        self.retried += 1

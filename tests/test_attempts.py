@@ -8,6 +8,7 @@ import logging
 import math
 import pickle
 import time
+from dataclasses import asdict, astuple, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,10 +26,9 @@ from twisted.internet.task import Clock as FakeClock
 
 from scrapy_capmonster_report.attempts import ATTEMPT, CACHED, Attempt, Attempts, read_attempt
 from scrapy_capmonster_report.clock import SteadyClock
-from scrapy_capmonster_report.ledger import MemoryLedger
+from scrapy_capmonster_report.ledger import Ledger
 from scrapy_capmonster_report.redirects import redirected_to
 from scrapy_capmonster_report.sending import SendingOrder
-from scrapy_capmonster_report.task_reader import TaskReader
 
 TOKEN = "/reportIncorrectTokenCaptcha"
 SOLVED_AT = 1_700_000_000.0
@@ -44,8 +44,13 @@ def make_attempts(first_number: int = 1) -> tuple[Attempts, FakeClock]:
     time_ = FakeClock()
     time_.advance(SOLVED_AT)
     clock = SteadyClock(time_.seconds, time_.seconds)
-    reader = TaskReader(clock, unknown_type=lambda: None, log_extra={})
-    return Attempts(clock, reader, first_number, ledger=MemoryLedger(clock.now)), time_
+    context = SimpleNamespace(
+        clock=clock,
+        stats=SimpleNamespace(count=lambda name: None),
+        random=SimpleNamespace(getrandbits=lambda _: first_number - 1),
+        log_extra={},
+    )
+    return Attempts(context, Ledger(clock.now)), time_
 
 
 class Journey:
@@ -69,7 +74,7 @@ class Journey:
         self.attempts.reached_downloader(request)
         attempt = read_attempt(request.meta)
         if answered:
-            self.attempts.downloaded(request)
+            self.attempts.received(request)
             attempt = self.attempts.answered(request, response)
         assert attempt is not None
         assert (attempt.task_id, attempt.solved_at) == (self.task, SOLVED_AT)
@@ -215,7 +220,7 @@ def test_when_an_answer_was_sent_is_told_by_the_first_headers() -> None:
     assert "download_latency" not in request.meta
     time_.advance(10)
     request.meta["download_latency"] = 4.0
-    attempts.headers_received(request)
+    attempts.received(request)
     time_.advance(30)  # the body
     moved = request.replace(
         url="https://a.example/2", meta={**request.meta, "redirect_urls": [request.url]}
@@ -293,12 +298,20 @@ def test_an_attempt_that_is_taken_back_leaves_the_others_as_they_are() -> None:
 # -- what others wrote under our key ---------------------------------------------------------------
 
 GOOD = Attempt(
-    7, SOLVED_AT, SOLVED_AT - 9, 1, 0, 0, "https://a.example/", True, SOLVED_AT + 1, 0, "a.example"
+    task_id=7,
+    solved_at=SOLVED_AT,
+    created_at=SOLVED_AT - 9,
+    site="a.example",
+    number=1,
+    url="https://a.example/",
+    in_downloader=True,
+    sent_at=SOLVED_AT + 1,
 )
+NAMES = tuple(asdict(GOOD))
 
 
-def with_(**fields: Any) -> tuple[Any, ...]:
-    return tuple(GOOD._replace(**fields))
+def with_(**values: Any) -> tuple[Any, ...]:
+    return astuple(replace(GOOD, **values))
 
 
 OPTIONAL = ("created_at", "sent_at")
@@ -306,13 +319,13 @@ TEXTS = ("url", "site")
 COUNTS = ("number", "begun", "hops", "verdict")
 HOSTILE: list[Any] = [
     *(None, 0, 7, 1.5, True, "", "_capmonster_report", b"1234567890", ..., Attempt),
-    *([], (), {}, set(), [7], (7,), tuple(GOOD)[:-1], (*GOOD, 0), [GOOD], GOOD._asdict()),
+    *([], (), {}, set(), [7], (7,), with_()[:-1], (*with_(), 0), [GOOD], asdict(GOOD)),
     *("12345678901", dict.fromkeys(range(11)), range(11), [[]] * 11, ["7"] * 11, [None] * 11),
-    *(with_(**{name: None}) for name in Attempt._fields if name not in OPTIONAL),
-    *(with_(**{name: "1"}) for name in Attempt._fields if name not in TEXTS),
+    *(with_(**{name: None}) for name in NAMES if name not in OPTIONAL),
+    *(with_(**{name: "1"}) for name in NAMES if name not in TEXTS),
     *(with_(**{name: 1}) for name in TEXTS),
-    *(with_(**{name: math.nan}) for name in Attempt._fields),
-    *(with_(**{name: math.inf}) for name in Attempt._fields),
+    *(with_(**{name: math.nan}) for name in NAMES),
+    *(with_(**{name: math.inf}) for name in NAMES),
     *(with_(**{name: -1}) for name in (*COUNTS, "solved_at", *OPTIONAL)),
     *(with_(**{name: 1.5}) for name in (*COUNTS, "task_id")),
     *(with_(**{name: 10**400}) for name in ("solved_at", *OPTIONAL)),
@@ -324,15 +337,16 @@ def test_what_this_package_cannot_have_written_is_ignored(value: Any) -> None:
     assert read_attempt({ATTEMPT: value}) is None
 
 
-@pytest.mark.parametrize("value", [tuple(GOOD), list(GOOD), with_(sent_at=None, created_at=None)])
+@pytest.mark.parametrize("value", [with_(), list(with_()), with_(sent_at=None, created_at=None)])
 def test_what_this_package_wrote_is_read(value: Any) -> None:
-    assert read_attempt({ATTEMPT: value}) == Attempt._make(value)
+    assert read_attempt({ATTEMPT: value}) == Attempt(*value)
 
 
 @pytest.mark.parametrize("queue", QUEUES)
 def test_an_attempt_survives_a_queue(queue: str) -> None:
     meta: dict[str, Any] = {"taskId": 2**63 - 1}
-    attempt = GOOD._replace(task_id=2**63 - 1, number=2**60, sent_at=SOLVED_AT + 1 / 3).write(meta)
+    attempt = replace(GOOD, task_id=2**63 - 1, number=2**60, sent_at=SOLVED_AT + 1 / 3)
+    attempt.write(meta)
     assert read_attempt(QUEUES[queue](meta)) == attempt
     assert type(meta[ATTEMPT]) is tuple  # what unpickles it need not know this package
 
@@ -622,7 +636,7 @@ async def test_an_answer_of_a_worker_whose_clock_is_ahead_ages_from_now(
         TakesItsTime,
         {"CAPMONSTER_API_URL": api().url},
         url=serve(refuses).url,
-        metas=[{"taskId": 7, ATTEMPT: tuple(attempt)}],
+        metas=[{"taskId": 7, ATTEMPT: astuple(attempt)}],
         clock=Clock(monkeypatch),
         seconds=seconds,
     )

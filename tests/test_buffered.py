@@ -18,6 +18,7 @@ from scrapy_capmonster_report.ledger.buffered import (
 )
 from scrapy_capmonster_report.ledger.contact import MAX_RETRY_SECONDS, QUIET_SECONDS
 from scrapy_capmonster_report.outcome import Outcome, Report
+from scrapy_capmonster_report.stats import LEDGER_FALLBACK
 from scrapy_capmonster_report.task import Kind, Task
 
 if TYPE_CHECKING:
@@ -40,12 +41,11 @@ class Crawl:
     def __init__(self, clock: Clock | None = None, disk: Disk | None = None) -> None:
         self.clock = clock or Clock()
         self.disk = disk or Disk()
-        self.unavailable = 0
         self.recovered: list[Recovered] = []
         self.claims: dict[int, list[Outcome | None]] = {}
         self.reports: dict[int, Report] = {}
         self.closed: list[float] = []
-        self.ledger, self.backend = clocked_ledger(self.disk, self.clock, self._on_unavailable)
+        self.ledger, self.backend, self._stats = clocked_ledger(self.disk, self.clock)
 
     def open(self) -> None:
         self.looked: list[None] = []
@@ -87,8 +87,10 @@ class Crawl:
             self.clock.advance(max(0.0, min(due) - self.clock.seconds()))
         self.clock.advance(max(0.0, end - self.clock.seconds()))
 
-    def _on_unavailable(self) -> None:
-        self.unavailable += 1
+    @property
+    def unavailable(self) -> int:
+        """How often the log said that the backend is unavailable."""
+        return self._stats[LEDGER_FALLBACK]
 
 
 @pytest.fixture
@@ -150,7 +152,7 @@ def test_what_became_of_a_claim_is_written_though_memory_forgot_it(crawl: Crawl)
     crawl.claim(1)
     crawl.pass_time(0.1)
     for task_id in range(2, 250_000):
-        crawl.ledger._memory._claimed.set(task_id, True)
+        crawl.ledger._claimed.set(task_id, True)
     assert not crawl.ledger.is_claimed(1)
     crawl.finish(1, Outcome.ACCEPTED)
     crawl.pass_time(0.1)

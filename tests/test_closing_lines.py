@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -174,10 +175,12 @@ async def test_the_rules_are_for_other_sites(
 def test_a_domain_covers_its_subdomains(
     host: str, is_covered: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    hints = ClosingHints({"shop.example", "forum.example"})
+    crawler = get_crawler()
+    context = SimpleNamespace(stats=Stats(crawler), log_extra={})
+    hints = ClosingHints(context, {"shop.example", "forum.example"})
     hints.task_seen = True
     hints.checked(scrapy.http.Response(f"https://{host}/login"))
-    hints.log(Stats(get_crawler()), {})
+    hints.log()
     assert (warnings(caplog) == []) is is_covered
 
 

@@ -551,7 +551,7 @@ async def test_what_a_pause_kept_from_being_sent_is_not_laid_to_the_crawls_end(
         (["recaptcha", "geetest"], "recaptcha, geetest"),
         (
             [{"text": str(number)} for number in range(1000)],
-            ", ".join(f"rule {number}" for number in range(1, 21)) + ", and 980 more",
+            ", ".join(f"rule {number}" for number in range(1, 21)) + " and 980 more",
         ),
     ],
 )

@@ -147,9 +147,9 @@ def test_nothing_is_counted_but_what_has_a_name_there() -> None:
 def test_the_reference_has_every_signal_with_its_arguments() -> None:
     sent: dict[str, list[str]] = {}
     for node in nodes():
-        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("send_catch_log"):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "self._context.send":
             name = ast.unparse(node.args[0]).removeprefix("signals.")
-            sent[name] = [str(keyword.arg) for keyword in node.keywords]
+            sent[name] = [*(str(keyword.arg) for keyword in node.keywords), "spider"]
     assert sent.keys() == {name for name, value in vars(signals).items() if type(value) is object}
     rows = REFERENCE["Signals"].rows()
     assert {codes(name)[0]: codes(arguments) for name, arguments, _ in rows} == sent

@@ -13,13 +13,14 @@ from scrapy_capmonster_report.task import Kind, Task
 
 SOLVED_AT = 1_700_000_000.0
 MAX_AGE = 300.0
-FAIR = {"cached": False, "claimed": False, "is_first": True}
+FAIR = {"cached": False, "claimed": False, "is_first": True, "dry_run": False}
 # In the order in which they are given: the first that holds hides those after it.
 REASONS: dict[str, Outcome] = {
     "cached": Outcome.CACHED,
     "claimed": Outcome.DUPLICATE,
     "reused": Outcome.REUSED,
     "stale": Outcome.STALE,
+    "dry_run": Outcome.DRY_RUN,
 }
 
 
@@ -48,13 +49,14 @@ def test_a_fresh_answer_that_was_sent_once_is_reported() -> None:
 
 
 @pytest.mark.parametrize(
-    "holding", [names for size in (1, 2, 3, 4) for names in combinations(REASONS, size)]
+    "holding", [names for size in (1, 2, 3, 4, 5) for names in combinations(REASONS, size)]
 )
 def test_the_first_reason_that_holds_is_given(holding: tuple[str, ...]) -> None:
     circumstances = {
         "cached": "cached" in holding,
         "claimed": "claimed" in holding,
         "is_first": "reused" not in holding,
+        "dry_run": "dry_run" in holding,
     }
     sent_after = MAX_AGE + 1 if "stale" in holding else 1.0
     assert found(sent_after=sent_after, **circumstances) is REASONS[holding[0]]

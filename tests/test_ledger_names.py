@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_twisted
-from scrapy.settings import BaseSettings
+from contexts import context
 from scrapy.utils.reactor import is_asyncio_reactor_installed
 
-from scrapy_capmonster_report.clock import SteadyClock
 from scrapy_capmonster_report.ledger import dry_run_ledger, open_ledger, read_history
 from scrapy_capmonster_report.ledger.names import RedisName
-from scrapy_capmonster_report.settings import ReportSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,19 +24,7 @@ needs_asyncio = pytest.mark.skipif(
 def opened(ledger: str, job_dir: str | None = None, **settings: Any) -> Any:
     from twisted.internet import reactor
 
-    values = {"CAPMONSTER_CLIENT_KEY": "key", "CAPMONSTER_REPORT_RULES": ["laravel"]}
-    read = ReportSettings.from_settings(
-        BaseSettings({**values, "CAPMONSTER_REPORT_LEDGER": ledger, **settings})
-    )
-    return open_ledger(
-        read,
-        job_dir=job_dir,
-        spider="spider",
-        clock=SteadyClock(),
-        reactor=reactor,
-        on_unavailable=lambda: None,
-        log_extra={},
-    )
+    return open_ledger(context(reactor=reactor, job_dir=job_dir, ledger=ledger, **settings))
 
 
 @pytest.mark.parametrize(
@@ -55,7 +41,7 @@ def opened(ledger: str, job_dir: str | None = None, **settings: Any) -> Any:
     ],
 )
 def test_the_name_of_a_ledger(ledger: str, job_dir: str | None, dry_run: bool, name: str) -> None:
-    assert opened(ledger, job_dir, CAPMONSTER_REPORT_DRY_RUN=dry_run).name == name
+    assert opened(ledger, job_dir, dry_run=dry_run).name == name
 
 
 @needs_asyncio
@@ -70,7 +56,7 @@ def test_the_name_of_a_ledger(ledger: str, job_dir: str | None, dry_run: bool, n
 )
 def test_the_name_of_a_redis_ledger_has_no_password(ledger: str, name: str) -> None:
     assert opened(ledger).name == name
-    assert opened(ledger, CAPMONSTER_REPORT_DRY_RUN=True).name == f"{name}#dry-run"
+    assert opened(ledger, dry_run=True).name == f"{name}#dry-run"
     assert RedisName.parse(dry_run_ledger(ledger)).is_dry_run
 
 

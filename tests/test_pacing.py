@@ -6,6 +6,7 @@ import logging
 import math
 
 import pytest
+from contexts import context
 from scripted import LOST, OK, coded, throttled
 
 from scrapy_capmonster_report.delivery.answer import ReportAnswer, Verdict
@@ -26,7 +27,7 @@ OTHER = ReportAnswer(Verdict.REFUSED, "ERROR_NEW")
 
 def pacing(concurrency: int = 4, max_age: float = 300.0, *, answered: bool = True) -> Pacing:
     """One that backs off for 0.5, 1, 2, 4 … seconds."""
-    made = Pacing(concurrency, max_age, lambda: 0.0, {})
+    made = Pacing(context(concurrency=concurrency, max_age=max_age))
     if answered:
         made.learn(OK, 0.0, is_probe=False)
     return made

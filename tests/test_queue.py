@@ -16,7 +16,7 @@ from support import crawl
 from twisted.internet.task import Clock, LoopingCall
 from wired import WRONG, Refused, lines, until
 
-from scrapy_capmonster_report.ledger import MemoryLedger
+from scrapy_capmonster_report.ledger import Ledger
 from scrapy_capmonster_report.outcome import Outcome, Report
 from scrapy_capmonster_report.task import Kind, Task
 
@@ -173,7 +173,7 @@ def test_a_million_tasks_leave_the_memory_of_them_flat() -> None:
     clock = Clock()
     tracemalloc.start()
     try:
-        ledger = MemoryLedger(clock.seconds)
+        ledger = Ledger(clock.seconds)
         sizes = []
         for task_id in range(1, 1_000_001):
             task = Task(task_id, Kind.TOKEN, "TurnstileTask", clock.seconds(), 300.0)

@@ -32,7 +32,7 @@ class Run:
     """One crawl: a delivery, and its ledger on the disk that all runs share."""
 
     def __init__(self, disk: Disk, clock: Clock, behaviour: list[str]) -> None:
-        self.ledger, self.backend = clocked_ledger(disk, clock)
+        self.ledger, self.backend, _ = clocked_ledger(disk, clock)
         self.desk = Desk(
             lambda task_id, earlier: ANSWERS[behaviour[earlier % len(behaviour)]],
             clock=clock,

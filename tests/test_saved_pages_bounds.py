@@ -7,6 +7,7 @@ import os
 import stat
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +19,6 @@ from support import CLIENT_KEY, Reply
 from wired import lines, until
 
 from scrapy_capmonster_report import saved_pages
-from scrapy_capmonster_report.mask import Mask
 from scrapy_capmonster_report.saved_pages import (
     MAX_BYTES,
     MAX_PAGE_BYTES,
@@ -138,7 +138,7 @@ async def test_a_page_that_is_made_to_be_slow_is_not(url: str, body: bytes, tmp_
             redirects=(),
             rule=None,
         )
-    await folder.saved.close(30.0)
+    await folder.saved.close()
     assert len(pages(tmp_path)) == (PAGES_PER_LEVEL if len(body) <= MAX_PAGE_BYTES else 0)
 
 
@@ -162,13 +162,15 @@ class Folder:
     def __init__(self, path: Path) -> None:
         from twisted.internet import reactor
 
-        self.saved = SavedPages(
-            str(path),
-            mask=Mask(CLIENT_KEY),
+        context = SimpleNamespace(
+            settings=SimpleNamespace(
+                save_rejected=str(path), client_key=CLIENT_KEY, close_timeout=30.0
+            ),
             reactor=reactor,
-            token=0x5F3A9C01,
+            random=SimpleNamespace(getrandbits=lambda _: 0x5F3A9C01),
             log_extra={},
         )
+        self.saved = SavedPages(context)
         self._verdicts = 0
 
     def judge(self, number: int, body: bytes) -> None:
@@ -199,7 +201,7 @@ async def test_one_crawl_does_not_fill_a_disk(
 ) -> None:
     folder = Folder(tmp_path / "kept")
     folder.judge(number, body)
-    await folder.saved.close(30.0)
+    await folder.saved.close()
     kept = pages(tmp_path / "kept")
     assert len(kept) == most
     assert kept[0].name.endswith("-5f3a9c010000.html")
@@ -256,13 +258,13 @@ async def test_closing_waits_for_what_is_being_written(
 ) -> None:
     folder = Folder(tmp_path / "kept")
     folder.judge(99, b"Wrong captcha")
-    closed = folder.saved.close(30.0)
+    closed = folder.saved.close()
     assert not closed.called
     busy_threads.set()
     await closed
     assert len(pages(tmp_path)) == 99
     folder.judge(1, b"Wrong captcha")
-    await folder.saved.close(30.0)
+    await folder.saved.close()
     assert len(pages(tmp_path)) == 99
 
 
@@ -324,13 +326,13 @@ async def test_a_page_is_there_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
     """The page's own name is taken by a folder: only what was written of it is taken back."""
     elsewhere = Folder(tmp_path / "elsewhere")
     elsewhere.judge(1, b"Wrong captcha")
-    await elsewhere.saved.close(30.0)
+    await elsewhere.saved.close()
     (page,) = pages(tmp_path / "elsewhere")
     folder = Folder(tmp_path / "kept")
     taken = tmp_path / "kept" / page.relative_to(tmp_path / "elsewhere") / "full"
     taken.mkdir(parents=True)
     folder.judge(1, b"Wrong captcha")
-    await folder.saved.close(30.0)
+    await folder.saved.close()
     assert [path for path in (tmp_path / "kept").rglob("*") if path.is_file()] == []
     assert taken.is_dir()
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import scrapy
+from contexts import settings
 from scripted import Desk
-from support import CLIENT_KEY
 from twisted.internet.task import deferLater
 
 from scrapy_capmonster_report.clock import SteadyClock
@@ -58,15 +58,8 @@ class WiredDesk(Desk):
         from twisted.internet import reactor
 
         clock = SteadyClock()
-        api = ReportClient(
-            reactor,
-            base_url=url,
-            client_key=CLIENT_KEY,
-            connections=concurrency,
-            timeout=timeout,
-            wall=clock.wall,
-            proxy=proxy,
-        )
+        read = settings(api_url=url, concurrency=concurrency, timeout=timeout, proxy=proxy)
+        api = ReportClient(reactor, read, clock.wall)
         super().__init__(clock=reactor, now=clock.now, api=api, concurrency=concurrency, **options)
 
     async def settle(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 import zlib
 from http.cookiejar import CookieJar
 from typing import TYPE_CHECKING, Any, Final
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
     from twisted.web.iweb import IResponse
 
+    from ..settings import ReportSettings
     from ..task import Task
 
 ENDPOINTS: Final[Mapping[Kind, str]] = {
@@ -52,6 +52,10 @@ ENDPOINTS: Final[Mapping[Kind, str]] = {
 _SAID_BY_TWISTED: Final = (error.ConnectError, error.DNSLookupError, error.TimeoutError)
 """Failures of the connection, before an answer."""
 
+_HEADERS: Final = Headers(
+    {b"Content-Type": [b"application/json"], b"Accept": [b"application/json"]}
+)
+
 MAX_ANSWER_BYTES: Final = 64 * 1024
 """An answer has about 40 bytes. Reading stops at this length, and the answer counts as invalid."""
 
@@ -61,36 +65,21 @@ class ReportClient:
 
     Args:
         reactor: connects and tells the time of the deadline.
-        base_url: the URL of the service, without a slash at the end.
-        client_key: the account key; it goes into the request's body and nowhere else.
-        connections: how many connections to keep alive.
-        timeout: seconds for one attempt, from connecting to the last byte.
+        settings: those of this package. The account key goes into the request's body only.
         wall: seconds since the epoch, for dates in ``Retry-After``.
-        proxy: the value of ``CAPMONSTER_REPORT_PROXY``.
-        steady: seconds, never jumps, for the deadline.
     """
 
-    def __init__(
-        self,
-        reactor: Any,
-        *,
-        base_url: str,
-        client_key: str,
-        connections: int,
-        timeout: float,
-        wall: Callable[[], float],
-        proxy: str = "",
-        steady: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, reactor: Any, settings: ReportSettings, wall: Callable[[], float]) -> None:
         self._reactor = reactor
-        self._client_key = client_key
-        self._timeout = timeout
+        self._client_key = settings.client_key
+        self._secret = account_key(settings.client_key)
+        self._timeout = settings.timeout
         self._wall = wall
-        self._steady = steady
-        self._urls = {kind: _EncodedURL.from_text(base_url + ENDPOINTS[kind]) for kind in Kind}
+        url = settings.api_url
+        self._urls = {kind: _EncodedURL.from_text(url + ENDPOINTS[kind]) for kind in Kind}
         self._pool = HTTPConnectionPool(reactor, persistent=True)
-        self._pool.maxPersistentPerHost = connections
-        self._connections = Connections(reactor, proxy_for(base_url, proxy))
+        self._pool.maxPersistentPerHost = settings.concurrency
+        self._connections = Connections(reactor, proxy_for(url, settings.proxy))
         agent = Agent.usingEndpointFactory(reactor, self._connections, pool=self._pool)
         # treq 26.7 annotates a cookie jar of its own, which 24.9 lacks, but does not need it.
         jar: Any = _NoCookies()
@@ -102,7 +91,7 @@ class ReportClient:
         Cancelling it closes the connection.
         """
         attempt = Deferred.fromCoroutine(self._attempt(task))
-        limited = with_deadline(attempt, self._timeout, self._reactor, self._steady)
+        limited = with_deadline(attempt, self._timeout, self._reactor)
         return limited.addErrback(_passing_fault)
 
     def close(self) -> Deferred[None]:
@@ -119,7 +108,7 @@ class ReportClient:
             body,
             retry_after=retry_after.decode("latin-1"),
             wall_now=self._wall(),
-            secret=account_key(self._client_key),
+            secret=self._secret,
         )
 
     async def _post(self, task: Task) -> IResponse:
@@ -128,9 +117,7 @@ class ReportClient:
             answered = self._client.post(
                 self._urls[task.kind],
                 data=_ReportBody(self._client_key, task.id),
-                headers=Headers(
-                    {b"Content-Type": [b"application/json"], b"Accept": [b"application/json"]}
-                ),
+                headers=_HEADERS,
                 allow_redirects=False,
                 unbuffered=True,
                 reactor=self._reactor,

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from .answer import Reaction, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from ..context import CrawlContext
     from .answer import ReportAnswer
 
 logger = logging.getLogger(__name__)
@@ -42,23 +41,13 @@ class Pacing:
     and is given the time, so it waits for nothing.
 
     Args:
-        concurrency: reports in flight at most.
-        max_age: seconds after which a report expires, the longest ``Retry-After`` that is kept.
-        random: uniform numbers from 0 to 1, for the jitter.
-        log_extra: what log records carry.
+        context: the crawl.
     """
 
-    def __init__(
-        self,
-        concurrency: int,
-        max_age: float,
-        random: Callable[[], float],
-        log_extra: dict[str, Any],
-    ) -> None:
-        self._random = random
-        self._concurrency = concurrency
-        self._max_age = max_age
-        self._log_extra = log_extra
+    def __init__(self, context: CrawlContext) -> None:
+        self._random = context.random.random
+        self._settings = context.settings
+        self._log_extra = context.log_extra
         self.is_paused = False
         self.paused_until = -math.inf
         self._pause = PAUSE_SECONDS
@@ -94,7 +83,7 @@ class Pacing:
 
     @property
     def _at_once(self) -> int:
-        return self._concurrency if self._is_answered and not self.is_paused else 1
+        return self._settings.concurrency if self._is_answered and not self.is_paused else 1
 
     def stop_backing_off(self) -> None:
         """End a pause of our own choice. Those that the service asked for continue."""
@@ -167,7 +156,7 @@ class Pacing:
             if now >= self._told_to_wait_until:  # count answers of one round only once
                 self._throttles += 1
             # Without a Retry-After, choose a pause.
-            wait = min(answer.wait or self.backoff(self._throttles - 1), self._max_age)
+            wait = min(answer.wait or self.backoff(self._throttles - 1), self._settings.max_age)
             self._told_to_wait_until = max(self._told_to_wait_until, now + wait)
             return
         # After a whole round without a success, the service is down. Pause all reports together:

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import math
+from bisect import insort
 from collections import deque
-from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from twisted.internet.defer import Deferred
 
 from ..deadline import Deadline
 from ..outcome import Outcome
+from ..stats import RETRIED
 from .answer import Verdict
 from .pacing import Pacing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from twisted.internet.interfaces import IDelayedCall, IReactorTime
+    from twisted.internet.interfaces import IDelayedCall
 
+    from ..context import CrawlContext
     from ..ledger import Ledger
     from ..outcome import Report
     from .answer import ReportAnswer
@@ -40,54 +41,38 @@ class Delivery:
     Handing over never waits.
 
     Args:
+        context: the crawl.
         client: sends one report once.
         ledger: keeps the reports that are not finished.
-        concurrency: reports in flight at most.
-        queue_size: reports that are not in flight at most.
-        clock: for the delays.
-        now: steady seconds since the epoch, by which reports expire.
-        max_age: seconds after which a report expires.
-        random: uniform numbers from 0 to 1, for the jitter.
         on_finish: called with each report, its outcome and, if it was refused, the code.
-        on_retry: called each time a report is sent again.
-        log_extra: what log records carry (``{"spider": …}``).
     """
 
     def __init__(
         self,
+        context: CrawlContext,
         client: ReportClient,
         ledger: Ledger,
-        *,
-        concurrency: int,
-        queue_size: int,
-        clock: IReactorTime,
-        now: Callable[[], float],
-        max_age: float,
-        random: Callable[[], float],
         on_finish: Callable[[Report, Outcome, str | None], None],
-        on_retry: Callable[[], None],
-        log_extra: dict[str, Any],
     ) -> None:
         self._client = client
         self._ledger = ledger
-        self._queue_size = queue_size
-        self._clock = clock
-        self._now = now
+        self._queue_size = context.settings.queue_size
+        self._reactor = context.reactor
+        self._now = context.clock.now
         self._on_finish = on_finish
-        self._on_retry = on_retry
-        self._log_extra = log_extra
-        self._pacing = Pacing(concurrency, max_age, random, log_extra)
+        self._stats = context.stats
+        self._log_extra = context.log_extra
+        self._pacing = Pacing(context)
         self._claiming = 0
         self._waiting: deque[Report] = deque()
-        self._in_flight: dict[Report, Deferred[Any] | None] = {}  # what it waits for
-        self._backing_off: list[tuple[float, int, Report]] = []  # until when; its number
-        self._number = itertools.count().__next__
+        self._in_flight: dict[Report, Deferred[None]] = {}
+        self._backing_off: list[tuple[float, Report]] = []  # until when, the next one first
         self._wake_up: IDelayedCall | None = None
         self._is_full_logged = False
         self._gives_up_at: float | None = None
         self._giving_up: Deadline | None = None
         self._is_closed = False
-        self._on_closed: list[Deferred[None]] = []
+        self._closed: Deferred[None] = Deferred()
 
     @property
     def unfinished(self) -> int:
@@ -106,16 +91,21 @@ class Delivery:
         elif self._is_full():
             self._log_full()
             self._finish(report, Outcome.QUEUE_FULL)
-        elif (claim := self._ledger.claim(report)) is None:
-            self._enqueue(report)
         else:
-            self._claiming += 1
-            claim.addCallback(self._claimed, report)
+            self._claim(report)
 
     def recover(self, reports: Sequence[Report]) -> None:
         """Take *reports* that another crawl left; they are claimed already."""
         for report in reports:
             self._enqueue(report)
+
+    def _claim(self, report: Report) -> None:
+        claim = self._ledger.claim(report)
+        if claim is None:
+            self._enqueue(report)
+        else:
+            self._claiming += 1
+            claim.addCallback(self._claimed, report)
 
     def _claimed(self, forbidden: Outcome | None, report: Report) -> None:
         self._claiming -= 1
@@ -162,14 +152,15 @@ class Delivery:
         """Send as many reports as may be in flight."""
         now = self._now()
         while self._backing_off and self._backing_off[0][0] <= now:
-            self._waiting.appendleft(heappop(self._backing_off)[2])
+            self._waiting.appendleft(self._backing_off.pop(0)[1])
         while self._waiting and len(self._in_flight) < self._pacing.allowed(now):
             report = self._waiting.popleft()
             if self._is_expired(report):
                 self._drop_expired(report)
+            elif not self._ledger.is_ours(report):
+                self._claim(report)
             else:
-                self._in_flight[report] = None
-                Deferred.fromCoroutine(self._deliver(report))
+                self._send(report)
         self._check_closed()
         if self._wake_up is not None and self._wake_up.active():
             self._wake_up.cancel()
@@ -179,49 +170,34 @@ class Delivery:
             wake_up_at = self._pacing.opens_at
         if wake_up_at < math.inf:
             delay = max(MIN_DELAY_SECONDS, wake_up_at - now)
-            self._wake_up = self._clock.callLater(delay, self._dispatch)
+            self._wake_up = self._reactor.callLater(delay, self._dispatch)
 
-    async def _deliver(self, report: Report) -> None:
-        """Send *report* once. If the crawl closes meanwhile, it may be given up."""
-        try:
-            if not self._ledger.is_ours(report) and (claim := self._ledger.claim(report)):
-                self._in_flight[report] = claim
-                if (forbidden := await claim) is not None:
-                    self._leave(report, forbidden)
-            if report in self._in_flight:
-                is_probe = self._pacing.is_paused
-                report.tries += 1
-                if report.tries > 1:
-                    self._on_retry()
-                self._in_flight[report] = sending = self._client.send(report.task)
-                answer = await sending
-                if report in self._in_flight:
-                    self._answered(report, answer, is_probe)
-        except Exception as error:
-            if report in self._in_flight:  # a bug
-                logger.error(
-                    "Reporting task %d failed unexpectedly",
-                    report.task.id,
-                    exc_info=error,
-                    extra=self._log_extra,
-                )
-                self._leave(report, Outcome.UNDELIVERED)
-        self._dispatch()
+    def _send(self, report: Report) -> None:
+        report.tries += 1
+        if report.tries > 1:
+            self._stats.count(RETRIED)
+        sending = self._client.send(report.task)
+        self._in_flight[report] = sending.addCallback(
+            self._answered, report, is_probe=self._pacing.is_paused
+        )
 
-    def _answered(self, report: Report, answer: ReportAnswer, is_probe: bool) -> None:
+    def _answered(self, answer: ReportAnswer, report: Report, *, is_probe: bool) -> None:
+        if self._in_flight.pop(report, None) is None:  # it was given up
+            return
         now = self._now()
         self._pacing.learn(answer, now, is_probe=is_probe)
         if answer.verdict is Verdict.ACCEPTED:
-            self._leave(report, Outcome.ACCEPTED)
+            self._finish(report, Outcome.ACCEPTED)
         elif answer.verdict is Verdict.REFUSED:
-            self._leave(report, Outcome.REFUSED, answer.code)
+            self._finish(report, Outcome.REFUSED, answer.code)
         else:
             self._try_again(report, answer, now)
         if self._pacing.is_paused:
             self._drop_undeliverable()
+        self._dispatch()
 
     def _try_again(self, report: Report, answer: ReportAnswer, now: float) -> None:
-        """Put *report* back into the queue, if there can be another attempt."""
+        """Let *report* back off, if there can be another attempt."""
         logger.debug(
             "Report of task %d not delivered (%s), attempt %d",
             report.task.id,
@@ -231,22 +207,14 @@ class Delivery:
         )
         due = now + self._pacing.backoff(report.tries - 1)
         next_try = max(due, self._pacing.opens_at)
-        if self._is_undeliverable(report):
-            self._leave(report, Outcome.BREAKER)
-        elif next_try >= report.expires_at and not self._pacing.is_paused:
-            self._leave(report, Outcome.UNDELIVERED)
+        if next_try >= report.expires_at and not self._pacing.is_paused:
+            self._finish(report, Outcome.UNDELIVERED)
         elif self._gives_up_at is not None and next_try >= self._gives_up_at:
-            del self._in_flight[report]
             self._give_up_on(report)
         else:
-            del self._in_flight[report]
-            heappush(self._backing_off, (due, self._number(), report))
+            insort(self._backing_off, (due, report), key=lambda entry: entry[0])
 
     # -- leaving -----------------------------------------------------------------------------
-
-    def _leave(self, report: Report, outcome: Outcome, code: str | None = None) -> None:
-        del self._in_flight[report]
-        self._finish(report, outcome, code)
 
     def _finish(self, report: Report, outcome: Outcome, code: str | None = None) -> None:
         self._ledger.finished(report, outcome, code)
@@ -278,7 +246,7 @@ class Delivery:
             self._finish(report, Outcome.BREAKER)
 
     def _stop_backing_off(self) -> None:
-        self._waiting.extend(report for _, _, report in sorted(self._backing_off))
+        self._waiting.extend(report for _, report in self._backing_off)
         self._backing_off.clear()
 
     # -- closing -----------------------------------------------------------------------------
@@ -289,20 +257,18 @@ class Delivery:
         May be called again. The Deferred fires when nothing more is sent, and never fails. Reports
         whose claims are still being written then get their outcome afterwards.
         """
-        closed: Deferred[None] = Deferred()
-        self._on_closed.append(closed)
         if self._gives_up_at is None:
             self._gives_up_at = self._now() + timeout
             self._pacing.stop_backing_off()
             self._stop_backing_off()
             if timeout > 0:
                 self._ledger.hurry(timeout * 2 / 3)
-                self._giving_up = Deadline(self._clock, timeout, self._give_up, self._now)
+                self._giving_up = Deadline(self._reactor, timeout, self._give_up, self._now)
                 self._dispatch()
             else:
                 self._give_up()
         self._check_closed()
-        return closed
+        return self._closed
 
     def _check_closed(self) -> None:
         if self._gives_up_at is None:
@@ -315,8 +281,8 @@ class Delivery:
                 self._giving_up.cancel()
             if self._wake_up is not None and self._wake_up.active():
                 self._wake_up.cancel()
-            while self._on_closed:
-                self._on_closed.pop().callback(None)
+            if not self._closed.called:
+                self._closed.callback(None)
 
     def _give_up(self) -> None:
         self._is_closed = True
@@ -325,18 +291,17 @@ class Delivery:
         waiting, self._waiting = self._waiting, deque()
         for report in (*in_flight, *waiting):
             self._give_up_on(report)
-        for waited_for in in_flight.values():
-            if waited_for is not None:
-                waited_for.cancel()
+        for sending in in_flight.values():
+            sending.cancel()
         self._check_closed()
 
     def _give_up_on(self, report: Report) -> None:
-        pacing = self._pacing
-        if self._is_expired(report):
+        if self._is_undeliverable(report):
+            self._finish(report, Outcome.BREAKER)
+        elif self._is_expired(report):
             self._drop_expired(report)
         elif self._ledger.durable:
             self._finish(report, Outcome.KEPT)
         else:
             # If reporting was paused, the pause is the reason, not the end of the crawl.
-            stopped = pacing.is_paused and pacing.paused_until > self._now()
-            self._finish(report, Outcome.BREAKER if stopped else Outcome.SHUTDOWN)
+            self._finish(report, Outcome.BREAKER if self._pacing.is_paused else Outcome.SHUTDOWN)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from scrapy.utils.httpobj import urlparse_cached
 
 from ..outcome import Outcome
 from ..settings import CLOSE_TIMEOUT, CONCURRENCY, LEDGER, QUEUE_SIZE
+from ..text import some_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator
 
     from scrapy.http import Response
 
+    from ..context import CrawlContext
     from ..stats import Stats
 
 logger = logging.getLogger(__name__)
@@ -34,12 +36,14 @@ class ClosingHints:
     """Notes what the crawl sees, and logs at its end what was probably not intended.
 
     Args:
-        domains: those that the rules name; empty if a rule is for any host.
+        context: the crawl.
+        domains: those that the rules are for; empty if a rule is for any.
     """
 
-    def __init__(self, domains: Collection[str]) -> None:
+    def __init__(self, context: CrawlContext, domains: Collection[str]) -> None:
         self.task_seen = False
         """Whether a request carried a ``taskId``; set by the middleware."""
+        self._context = context
         self._domains = domains
         self._hosts: dict[str, None] = {}
 
@@ -57,10 +61,10 @@ class ClosingHints:
         elif len(self._hosts) < MAX_HOSTS:
             self._hosts[host] = None
 
-    def log(self, counters: Stats, log_extra: Mapping[str, Any]) -> None:
+    def log(self) -> None:
         """Log the lines that apply."""
-        for line in self._lines(counters):
-            logger.warning(line, extra=log_extra)
+        for line in self._lines(self._context.stats):
+            logger.warning(line, extra=self._context.log_extra)
 
     def _lines(self, counters: Stats) -> Iterator[str]:
         if not self.task_seen and counters.responses():
@@ -69,15 +73,12 @@ class ClosingHints:
                 "submits an answer meta=captcha_meta(task_id, task_type)."
             )
         if self._domains and self._hosts:
+            domains = some_of(sorted(self._domains), MAX_HOSTS)
+            hosts = some_of(self._hosts, MAX_HOSTS)
             yield (
-                f"No rule is for the sites that answers were sent to. The rules are for "
-                f"{_some(sorted(self._domains))}; the answers were sent to {_some(self._hosts)}."
+                "No rule is for the sites that answers were sent to. The rules are for "
+                f"{domains}; the answers were sent to {hosts}."
             )
         for outcome, remedy in REMEDIES.items():
             if count := counters.tally[outcome.value]:
                 yield f"Reports dropped ({outcome.reason}): {count}. {remedy}."
-
-
-def _some(names: Collection[str]) -> str:
-    more = f" and {len(names) - MAX_HOSTS} more" if len(names) > MAX_HOSTS else ""
-    return ", ".join([*names][:MAX_HOSTS]) + more

@@ -16,12 +16,9 @@ from .watch import STREAK, STREAK_AT_CLOSE, RejectionWatch
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from scrapy.crawler import Crawler
-
-    from ..clock import SteadyClock
+    from ..context import CrawlContext
     from ..ledger import Ledger
     from ..outcome import Report
-    from ..stats import Stats
     from .watch import RateIncrease, SiteWatch
 
 logger = logging.getLogger(__name__)
@@ -42,26 +39,18 @@ class CrawlInsight:
     A task counts once, by the same rules as in a ledger. Alerts do not change what is reported.
 
     Args:
-        crawler: gets the signals.
+        context: the crawl.
         ledger: keeps the alerts.
-        counters: counts the alerts.
-        clock: tells the time of alerts.
     """
 
-    def __init__(
-        self,
-        crawler: Crawler,
-        ledger: Ledger,
-        counters: Stats,
-        clock: SteadyClock,
-    ) -> None:
-        self._crawler = crawler
+    def __init__(self, context: CrawlContext, ledger: Ledger) -> None:
+        self._context = context
         self._ledger = ledger
-        self._stats = counters
-        self._clock = clock
-        self._log_extra = {"spider": crawler.spider}
+        self._stats = context.stats
+        self._clock = context.clock
+        self._log_extra = context.log_extra
         self._watch = RejectionWatch()
-        self._passed_on: Recent[int] = Recent(clock.now)  # a task counts once
+        self._passed_on: Recent[int] = Recent(context.clock.now)  # a task counts once
 
     def load_baseline(self, sites: Mapping[str, tuple[int, int]]) -> None:
         """Take the numbers of answers that each site accepted and rejected in earlier crawls."""
@@ -127,13 +116,12 @@ class CrawlInsight:
             percent(increase.before),
             extra=self._log_extra,
         )
-        self._crawler.signals.send_catch_log(
+        self._context.send(
             signals.rejection_rate_changed,
             site=site,
             before=increase.before,
             after=increase.after,
             answers=increase.answers,
-            spider=self._crawler.spider,
         )
 
     def _warn_of_streak(self, site: str, streak: int) -> None:

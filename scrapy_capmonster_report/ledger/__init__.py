@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .base import AGES, PASSED, PENDING, Alert, Count, Ledger, Recovered
+from .base import AGES, PASSED, PENDING, Alert, Count, Recovered
 from .choose import ledger_name, open_ledger
 from .history import History, Query, read_history
-from .memory import MemoryLedger
+from .memory import Ledger
 from .names import JOBDIR_FILE, RedisName, dry_run_ledger, is_redis, sqlite_path
 
 __all__ = [
@@ -17,7 +17,6 @@ __all__ = [
     "Count",
     "History",
     "Ledger",
-    "MemoryLedger",
     "Query",
     "Recovered",
     "RedisName",

@@ -7,12 +7,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from twisted.internet.defer import Deferred
 
     from ..outcome import Outcome, Report
-    from ..task import Task
 
 PASSED: Final = "passed"
 """The status of a task whose answer the site accepted."""
@@ -222,87 +221,6 @@ class LedgerBackend(Protocol):
 
     def close(self) -> Deferred[None]:
         """Close it, after the current call if there is one."""
-
-
-class Ledger(Protocol):
-    """Knows which tasks were reported, and shares it with other workers and later crawls.
-
-    Methods for ``process_response`` answer from memory at once. Those that wait for a disk or a
-    server return a Deferred, and only delivery calls them. If the backend fails, no method raises
-    and no Deferred fails: the ledger logs it once, continues in memory, and writes what is missing
-    when the backend is back.
-    """
-
-    @property
-    def name(self) -> str:
-        """Its name in the log: the value of ``CAPMONSTER_REPORT_LEDGER`` without secrets."""
-
-    @property
-    def durable(self) -> bool:
-        """Whether a later crawl can send a report that this one does not send."""
-
-    def is_claimed(self, task_id: int) -> bool:
-        """Whether the task was reported or is being reported, as far as this process knows."""
-
-    def sent(self, task_id: int, attempt: int) -> None:
-        """Note that the answer is sent to the site on *attempt*. The first attempt is kept."""
-
-    def not_sent(self, task_id: int, attempt: int) -> None:
-        """Take :meth:`sent` back: *attempt* failed before anything was sent."""
-
-    def passed(self, task: Task, attempt: int, site: str, sent_at: float) -> None:
-        """Note that *site* accepted the answer.
-
-        Args:
-            sent_at: when it was sent, by :class:`~.clock.SteadyClock`.
-        """
-
-    def withheld(self, report: Report, outcome: Outcome) -> None:
-        """Note that an answer was rejected, and why its report is withheld.
-
-        After ``Outcome.DRY_RUN`` the task counts as claimed.
-        """
-
-    def claim(self, report: Report) -> Deferred[Outcome | None] | None:
-        """Claim the task for *report*, and keep the report until it is finished.
-
-        May be called again for the same report.
-
-        Returns:
-            ``None`` if no other process can claim it. Otherwise a Deferred of the outcome that
-            forbids sending it (another process reports it, or sent the answer before), or of
-            ``None``. It fires before :meth:`close` is done, at the latest.
-        """
-
-    def hurry(self, seconds: float) -> None:
-        """Let no claim wait for longer than *seconds* from now, because the crawl ends."""
-
-    def is_ours(self, report: Report) -> bool:
-        """Whether the claim of *report* is certainly still ours; if not, claim it again."""
-
-    def finished(self, report: Report, outcome: Outcome, code: str | None) -> None:
-        """Note the outcome of *report*. With ``Outcome.KEPT`` it is kept for a later crawl."""
-
-    def alert(self, alert: Alert) -> None:
-        """Note that a site's rejection rate changed."""
-
-    def open(self, on_recovered: Callable[[Recovered], None]) -> Deferred[None]:
-        """Open it, and recover reports that other crawls left.
-
-        Args:
-            on_recovered: called when the backend is open, and again whenever another crawl has
-                left reports.
-
-        Returns:
-            A Deferred that fires after the first call of *on_recovered*, or when the backend is
-            known to be unavailable.
-        """
-
-    def close(self) -> Deferred[None]:
-        """Write what is not yet written, and close the backend. Takes a limited time.
-
-        May be called again.
-        """
 
 
 def age_between(solved_at: float, sent_at: float) -> int:

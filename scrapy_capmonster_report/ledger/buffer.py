@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
-from .base import Claimed, Event, Finished, Released
+from .base import Claimed, Finished, Released
 
 if TYPE_CHECKING:
-    from twisted.internet.defer import Deferred
-
-    from ..outcome import Outcome, Report
+    from .base import Event
 
 MAX_BUFFERED: Final = 20_000
 """How many events are buffered at most, about 300 bytes each. The oldest are dropped first."""
@@ -24,28 +22,13 @@ BATCH_SECONDS: Final = 0.25
 because other processes wait meanwhile."""
 
 
-class Waiting(NamedTuple):
-    """A report that waits for its claim, since the tick of that number."""
-
-    report: Report
-    answer: Deferred[Outcome | None]
-    since: int
-
-
-class Entry(NamedTuple):
-    """An event, and who waits until it is written."""
-
-    event: Event
-    waiting: Waiting | None = None
-
-
 class EventBuffer:
     """Keeps events until they are written. If full, it drops the oldest that are not claims."""
 
     def __init__(self) -> None:
-        self._claims: deque[Entry] = deque()  # and what became of them
-        self._others: deque[Entry] = deque()
-        self._batch: list[Entry] = []
+        self._claims: deque[Event] = deque()  # and what became of them
+        self._others: deque[Event] = deque()
+        self._batch: list[Event] = []
         self._batch_size = MIN_BATCH
 
     def __len__(self) -> int:
@@ -55,10 +38,10 @@ class EventBuffer:
     def has_claims(self) -> bool:
         return bool(self._claims)
 
-    def add(self, entry: Entry) -> Entry | None:
-        """Add an entry, and return the entry that is dropped for it, if any."""
-        is_claim = isinstance(entry.event, (Claimed, Finished, Released))
-        (self._claims if is_claim else self._others).append(entry)
+    def add(self, event: Event) -> Event | None:
+        """Add *event*, and return the one that is dropped for it, if any."""
+        is_claim = isinstance(event, (Claimed, Finished, Released))
+        (self._claims if is_claim else self._others).append(event)
         if len(self._claims) + len(self._others) <= MAX_BUFFERED:
             return None
         return (self._others or self._claims).popleft()
@@ -67,14 +50,10 @@ class EventBuffer:
         """The events to write next. They stay until :meth:`written`."""
         while len(self._batch) < self._batch_size and (queue := self._claims or self._others):
             self._batch.append(queue.popleft())
-        return [entry.event for entry in self._batch]
+        return [*self._batch]
 
-    def written(self, seconds: float) -> list[Entry]:
-        """Remove and return the entries that were written.
-
-        Args:
-            seconds: how long that took.
-        """
+    def written(self, seconds: float) -> list[Event]:
+        """Remove and return the events that were written, which took so many *seconds*."""
         if seconds < BATCH_SECONDS:
             self._batch_size = min(self._batch_size * 2, MAX_BATCH)
         elif seconds > 2 * BATCH_SECONDS:
@@ -82,15 +61,9 @@ class EventBuffer:
         written, self._batch = self._batch, []
         return written
 
-    def waiting(self) -> list[Waiting]:
-        """Who waits for a claim."""
-        entries = (*self._batch, *self._claims)
-        return [e.waiting for e in entries if e.waiting and not e.waiting.answer.called]
-
-    def clear(self) -> list[Entry]:
-        """Remove and return all entries."""
-        entries = [*self._batch, *self._claims, *self._others]
-        self._batch.clear()
-        self._claims.clear()
-        self._others.clear()
-        return entries
+    def clear(self) -> list[Event]:
+        """Remove and return all events."""
+        events = [*self._batch, *self._claims, *self._others]
+        for queue in (self._batch, self._claims, self._others):
+            queue.clear()
+        return events

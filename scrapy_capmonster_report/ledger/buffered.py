@@ -3,36 +3,32 @@
 from __future__ import annotations
 
 import logging
-import math
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import LoopingCall
 
 from ..deadline import Deadline
 from ..outcome import Outcome
-from .base import Finished, NotSent, Passed, Recovered, Released, Sent, Withheld
-from .buffer import Entry, EventBuffer, Waiting
+from .base import Claimed, Finished, NotSent, Passed, Recovered, Released, Sent, Withheld
+from .buffer import EventBuffer
 from .contact import Contact
-from .memory import MemoryLedger
+from .memory import Ledger
 from .translator import Translator
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from twisted.internet.interfaces import IReactorTime
-
-    from ..clock import SteadyClock
+    from ..context import CrawlContext
     from ..outcome import Report
     from ..task import Task
     from .base import Alert, Event, LedgerBackend
 
 logger = logging.getLogger(__name__)
 
-CLAIM_SECONDS: Final = 20
-"""How long reports wait for their claims to be written. Then they are sent without, before it is
-too late."""
+CLAIM_SECONDS: Final = 30
+"""If the backend completes nothing for so long, reports do not wait for their claims any longer."""
 
 RECOVER_SECONDS: Final = 5
 """How often to look for the claims of crawls that ended."""
@@ -41,58 +37,44 @@ CLOSING_SECONDS: Final = 0.8
 """How long closing may take after delivery has closed."""
 
 
-class BufferedLedger:
+class BufferedLedger(Ledger):
     """Buffers events, and writes them to its backend in batches, claims first.
 
-    Events that could not be written stay in the buffer until the backend is back. The Deferred of a
-    claim fires when it is written, so that the report survives even if the process is killed.
+    Events that could not be written stay in the buffer until the backend is back; meanwhile the
+    ledger continues in memory. The Deferred of a claim fires when it is written, so that the report
+    survives even if the process is killed.
 
     Args:
         backend: where the events are kept.
-        clock: tells the time.
-        reactor: for pauses and deadlines.
-        max_age: seconds after solving when a report expires.
-        spider: the spider's name.
-        on_unavailable: called with each warning that the backend is unavailable.
-        log_extra: what log records carry.
+        context: the crawl.
     """
 
-    def __init__(
-        self,
-        backend: LedgerBackend,
-        *,
-        clock: SteadyClock,
-        reactor: IReactorTime,
-        max_age: float,
-        spider: str,
-        on_unavailable: Callable[[], None],
-        log_extra: dict[str, Any],
-    ) -> None:
+    def __init__(self, backend: LedgerBackend, context: CrawlContext) -> None:
+        super().__init__(context.clock.now)
         self._backend = backend
-        self._clock = clock
-        self._reactor = reactor
-        self._translator = Translator(clock, spider, max_age)
-        self._log_extra = log_extra
-        self._contact = Contact(backend, clock, reactor, on_unavailable, log_extra)
-        self._memory = MemoryLedger(clock.now)
-        self._held: dict[int, Report] = {}  # until it is written what became of them
-
+        self._clock = context.clock
+        self._reactor = context.reactor
+        self._log_extra = context.log_extra
+        self._translator = Translator(context)
+        self._contact = Contact(backend, context)
         self._buffer = EventBuffer()
         self._lost_events = 0
+        # By task and attempt, until it is known whose the claim is.
+        self._claims: dict[tuple[int, int], tuple[Report, Deferred[Outcome | None]]] = {}
+        self._held: dict[int, Report] = {}  # by task, until it is written what became of them
 
-        self._is_started = self._is_open = self._is_busy = self._is_closing = False
-        self._has_ended = False
+        self._is_started = self._is_open = self._is_closing = self._has_ended = False
         self._is_to_recover = True
         self._has_just_written = False
         self._on_recovered: Callable[[Recovered], None] = lambda recovered: None
+        self._max_silence = CLAIM_SECONDS
         self._ticking = LoopingCall(self._tick)
-        self._ticking.clock = reactor
+        self._ticking.clock = self._reactor
         self._ticks = 0
-        self._outage_began = 0
         self._hurrying: Deadline | None = None
-        self._on_looked: list[Deferred[None]] = []
-        self._on_idle: list[Deferred[None]] = []
-        self._on_closed: list[Deferred[None]] = []
+        self._idle: Deferred[None] = succeed(None)
+        self._looked: Deferred[None] = Deferred()
+        self._closed: Deferred[None] = Deferred()
 
     @property
     def name(self) -> str:
@@ -104,9 +86,6 @@ class BufferedLedger:
 
     # -- events ----------------------------------------------------------------------------------
 
-    def is_claimed(self, task_id: int) -> bool:
-        return self._memory.is_claimed(task_id)
-
     def sent(self, task_id: int, attempt: int) -> None:
         self._add(Sent(task_id, attempt, self._clock.wall()))
 
@@ -117,7 +96,7 @@ class BufferedLedger:
         self._add(Passed(self._translator.submission(task, attempt, site, sent_at)))
 
     def withheld(self, report: Report, outcome: Outcome) -> None:
-        self._memory.withheld(report, outcome)
+        super().withheld(report, outcome)
         # Neither says anything new: the site was not asked, or the task is in the history already.
         if outcome not in (Outcome.CACHED, Outcome.DUPLICATE):
             self._add(Withheld(*self._translator.rejected(report), outcome.value))
@@ -126,11 +105,12 @@ class BufferedLedger:
         self._add(alert)
 
     def claim(self, report: Report) -> Deferred[Outcome | None] | None:
-        self._memory.claim(report)
+        super().claim(report)
         if self._has_ended:
             return None
         answer: Deferred[Outcome | None] = Deferred()
-        self._add(self._translator.claimed(report), Waiting(report, answer, self._ticks))
+        self._claims[report.task.id, report.attempt] = report, answer
+        self._add(self._translator.claimed(report))
         return answer
 
     def hurry(self, seconds: float) -> None:
@@ -138,11 +118,11 @@ class BufferedLedger:
             self._hurrying = Deadline(self._reactor, seconds, self._hurry, self._clock.now)
 
     def _hurry(self) -> None:
-        self._outage_began = -CLAIM_SECONDS
-        self._answer_from_memory(math.inf)
+        self._max_silence = 1
+        self._answer_from_memory()
 
     def is_ours(self, report: Report) -> bool:
-        return self._contact.is_sure_since(report.claimed_at)
+        return self._has_ended or self._contact.is_sure_since(report.claimed_at)
 
     def finished(self, report: Report, outcome: Outcome, code: str | None) -> None:
         task_id = report.task.id
@@ -157,49 +137,52 @@ class BufferedLedger:
 
     # -- the buffer ------------------------------------------------------------------------------
 
-    def _add(self, event: Event, waiting: Waiting | None = None) -> None:
+    def _add(self, event: Event) -> None:
         if self._has_ended:
             return
-        lost = self._buffer.add(Entry(event, waiting))
+        lost = self._buffer.add(event)
         if lost is not None:
             self._lose(lost)
         self._work()
 
-    def _lose(self, entry: Entry) -> None:
+    def _lose(self, event: Event) -> None:
         self._lost_events += 1
-        self._settle(entry, None, self._clock.now())
+        self._settle(event, None, self._clock.now())
 
-    def _settle(self, entry: Entry, outcome: Outcome | None, claimed_at: float) -> None:
-        """Let go of an event that is written, or never will be."""
-        if isinstance(entry.event, (Finished, Released)):
-            self._held.pop(entry.event.task_id, None)
-        if entry.waiting is not None:
-            self._decided(entry.waiting, outcome, claimed_at)
+    def _settle(self, event: Event, outcome: Outcome | None, claimed_at: float) -> None:
+        """Let go of an *event* that is written, or never will be."""
+        if isinstance(event, (Finished, Released)):
+            self._held.pop(event.task_id, None)
+        elif isinstance(event, Claimed):
+            self._decide(event.submission[:2], outcome, claimed_at)
 
-    def _decided(self, waiting: Waiting, outcome: Outcome | None, claimed_at: float) -> None:
-        report, answer, _ = waiting
-        if outcome is None and self._held.setdefault(report.task.id, report) is not report:
+    def _decide(self, key: tuple[int, int], outcome: Outcome | None, claimed_at: float) -> None:
+        """Answer a claim. If it was answered from memory, *outcome* may prove that wrong."""
+        task_id, attempt = key
+        held = self._held.get(task_id)
+        if outcome is not None and held is not None and held.attempt == attempt:
+            del self._held[task_id]
+        report, answer = self._claims.pop(key, (None, None))
+        if report is None or answer is None:
+            return
+        if outcome is None and self._held.setdefault(task_id, report) is not report:
             outcome = Outcome.DUPLICATE  # an earlier crawl's report of the same attempt
-        elif outcome is not None and self._held.get(report.task.id) is report:
-            del self._held[report.task.id]  # it was ours
-        if not answer.called:
-            report.claimed_at = claimed_at
-            answer.callback(outcome)
+        report.claimed_at = claimed_at
+        answer.callback(outcome)
 
-    async def _write(self) -> None:
-        self._has_just_written = True
-        began = self._clock.now()
-        outcomes = await self._contact.ask(self._backend.write(self._buffer.take()))
-        written = self._buffer.written(self._clock.now() - began)
-        for entry, outcome in zip(written, outcomes, strict=True):
-            self._settle(entry, outcome, began)
+    def _answer_from_memory(self) -> None:
+        """Answer all claims that wait."""
+        if self._claims:
+            self._contact.set_unavailable("claims were not written in time")
+        for key in [*self._claims]:
+            self._decide(key, None, self._clock.now())
 
-    # -- one thing at a time ---------------------------------------------------------------------
+    # -- one call at a time ----------------------------------------------------------------------
 
     def _work(self) -> None:
         """Have the backend do what there is to be done, unless it is at it."""
-        if self._is_started and not self._is_busy:
-            self._is_busy = True
+        if self._is_started and self._idle.called and self._next_step() is not None:
+            self._idle = Deferred()
             Deferred.fromCoroutine(self._work_until_done())
 
     async def _work_until_done(self) -> None:
@@ -210,9 +193,8 @@ class BufferedLedger:
                 if not self._has_ended:
                     await self._contact.pause_after(error)
                 if not self._contact.is_available:
-                    _fire(self._on_looked)
-        self._is_busy = False
-        _fire(self._on_idle)
+                    _fire(self._looked)
+        self._idle.callback(None)
 
     def _next_step(self) -> Callable[[], Awaitable[None]] | None:
         if self._has_ended:
@@ -234,50 +216,44 @@ class BufferedLedger:
         claims = [c for c in orphans.claims if c.submission.task_id not in self._held]
         reports = [*map(self._translator.report, claims)]
         for report in reports:
-            self._memory.claim(report)
+            super().claim(report)
             self._held[report.task.id] = report
         if reports or orphans.expired:
             self._on_recovered(Recovered(reports, orphans.expired))
-        _fire(self._on_looked)
+        _fire(self._looked)
+
+    async def _write(self) -> None:
+        self._has_just_written = True
+        began = self._clock.now()
+        outcomes = await self._contact.ask(self._backend.write(self._buffer.take()))
+        written = self._buffer.written(self._clock.now() - began)
+        for event, outcome in zip(written, outcomes, strict=True):
+            self._settle(event, outcome, began)
 
     def _tick(self) -> None:
         """Each second in which the reactor runs."""
         self._ticks += 1
         if self._ticks % RECOVER_SECONDS == 0:
             self._is_to_recover = True
-            _fire(self._on_looked)  # however slow it is, closing must not wait for it alone
-        if self._contact.is_available:
-            self._outage_began = self._ticks
-        patient_since = self._ticks - CLAIM_SECONDS
-        self._answer_from_memory(math.inf if self._outage_began < patient_since else patient_since)
+            _fire(self._looked)  # however slow it is, closing must not wait for it alone
+        self._contact.silent_for += 1
+        if self._contact.silent_for > self._max_silence:
+            self._answer_from_memory()
         self._work()
-
-    def _answer_from_memory(self, until: float) -> None:
-        """Answer the claims that have been waiting since a tick before *until*."""
-        for waiting in self._buffer.waiting():
-            if waiting.since < until:
-                self._contact.set_unavailable("claims were not written in time")
-                self._decided(waiting, None, self._clock.now())
 
     # -- beginning and end -----------------------------------------------------------------------
 
     def open(self, on_recovered: Callable[[Recovered], None]) -> Deferred[None]:
-        looked: Deferred[None] = Deferred()
         self._on_recovered = on_recovered
-        self._on_looked.append(looked)
         self._is_started = True
         self._ticking.start(1.0)
-        return looked
+        return self._looked
 
     def close(self) -> Deferred[None]:
-        closed: Deferred[None] = Deferred()
-        self._on_closed.append(closed)
         if not self._is_closing:
             self._is_closing = True
             Deferred.fromCoroutine(self._close())
-        elif self._has_ended:
-            _fire(self._on_closed)
-        return closed
+        return self._closed
 
     async def _close(self) -> None:
         if self._ticking.running:
@@ -287,29 +263,26 @@ class BufferedLedger:
         self._is_to_recover = False
         self._contact.retry_now()
         deadline = Deadline(self._reactor, CLOSING_SECONDS, self._give_up, self._clock.now)
-        if self._is_busy:
-            idle: Deferred[None] = Deferred()
-            self._on_idle.append(idle)
-            await idle
+        await self._idle
         self._end()
         with suppress(Exception):  # nothing is left to be done about it
             await self._backend.close()
         deadline.cancel()
-        _fire(self._on_closed)
+        _fire(self._closed)
 
     def _give_up(self) -> None:
         self._end()
         self._contact.give_up()
-        _fire(self._on_closed)
+        _fire(self._closed)
 
     def _end(self) -> None:
         """Buffer nothing more, and answer all claims that wait."""
         if self._has_ended:
             return
         self._has_ended = True
-        for entry in self._buffer.clear():
-            self._lose(entry)
-        _fire(self._on_looked)
+        for event in self._buffer.clear():
+            self._lose(event)
+        _fire(self._looked)
         if self._lost_events and self._contact.is_available:
             logger.warning(
                 "%d events could not be written to ledger %s in time and are missing from it.",
@@ -319,6 +292,6 @@ class BufferedLedger:
             )
 
 
-def _fire(waiting: list[Deferred[None]]) -> None:
-    while waiting:
-        waiting.pop().callback(None)
+def _fire(waited_for: Deferred[None]) -> None:
+    if not waited_for.called:
+        waited_for.callback(None)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..settings import LEDGER, invalid, without_secrets
 from .buffered import BufferedLedger
-from .memory import MemoryLedger
+from .memory import Ledger
 from .names import JOBDIR_FILE, RedisName, dry_run_ledger, is_redis, sqlite_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from ..clock import SteadyClock
+    from ..context import CrawlContext
     from ..settings import ReportSettings
-    from .base import Ledger, LedgerBackend
+    from .base import LedgerBackend
 
 
 def ledger_name(settings: ReportSettings, job_dir: str | None) -> str:
@@ -24,49 +22,28 @@ def ledger_name(settings: ReportSettings, job_dir: str | None) -> str:
     return dry_run_ledger(name) if name and settings.dry_run else name
 
 
-def open_ledger(
-    settings: ReportSettings,
-    *,
-    job_dir: str | None,
-    spider: str,
-    clock: SteadyClock,
-    reactor: Any,
-    on_unavailable: Callable[[], None],
-    log_extra: dict[str, Any],
-) -> Ledger:
+def open_ledger(context: CrawlContext) -> Ledger:
     """The ledger that ``CAPMONSTER_REPORT_LEDGER`` names, not yet open.
 
     A dry run has a ledger of its own, of the same type: otherwise later crawls would not report
     what it has claimed.
 
-    Args:
-        job_dir: the value of ``JOBDIR``.
-        spider: the spider's name.
-        on_unavailable: called with each warning that the ledger is unavailable.
-
     Raises:
         ValueError: the name is invalid, or the ledger cannot work here.
     """
-    name = ledger_name(settings, job_dir)
+    name = ledger_name(context.settings, context.crawler.settings.get("JOBDIR"))
     if not name:
-        return MemoryLedger(clock.now)
-    return BufferedLedger(
-        _backend(name, settings.report_reused, reactor),
-        clock=clock,
-        reactor=reactor,
-        max_age=settings.max_age,
-        spider=spider,
-        on_unavailable=on_unavailable,
-        log_extra=log_extra,
-    )
+        return Ledger(context.clock.now)
+    return BufferedLedger(_backend(name, context), context)
 
 
-def _backend(name: str, report_reused: bool, reactor: Any) -> LedgerBackend:
+def _backend(name: str, context: CrawlContext) -> LedgerBackend:
+    report_reused = context.settings.report_reused
     path = sqlite_path(name)
     if path is not None:
         from .sqlite import SQLiteBackend
 
-        return SQLiteBackend(path, reactor=reactor, report_reused=report_reused)
+        return SQLiteBackend(path, reactor=context.reactor, report_reused=report_reused)
     if is_redis(name):
         return _redis_backend(name, report_reused)
     allowed = "It must be '' (memory), 'sqlite:PATH' or 'redis://HOST:PORT/DB'."

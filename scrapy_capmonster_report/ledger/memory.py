@@ -16,68 +16,98 @@ if TYPE_CHECKING:
     from ..task import Task
     from .base import Alert, Recovered
 
-REMEMBERED_TASKS = 200_000
-"""At most so many reported tasks are remembered, about 100 bytes each; at least half of them."""
 
-REMEMBERED_SECONDS = 3600.0
-"""How long a reported task is remembered at least.
+class Ledger:
+    """Knows which tasks were reported.
 
-Far longer than the service keeps a task (five minutes): a spider may go on using an answer, and it
-must not be reported again.
-"""
-
-
-class MemoryLedger:
-    """Remembers which tasks were reported.
+    This one forgets it when the crawl ends, and has no history. A durable one shares it with other
+    workers and later crawls. Only delivery calls what returns a Deferred. No method raises, and no
+    Deferred fails.
 
     Args:
         now: seconds, steady.
     """
 
-    name = "memory"
-    durable = False
-
     def __init__(self, now: Callable[[], float]) -> None:
-        self._claimed: Recent[bool] = Recent(now, REMEMBERED_TASKS, REMEMBERED_SECONDS)
+        self._claimed: Recent[bool] = Recent(now)
 
-    def __len__(self) -> int:
-        return len(self._claimed)
+    @property
+    def name(self) -> str:
+        """Its name in the log: the value of ``CAPMONSTER_REPORT_LEDGER`` without secrets."""
+        return "memory"
+
+    @property
+    def durable(self) -> bool:
+        """Whether a later crawl can send a report that this one does not send."""
+        return False
 
     def is_claimed(self, task_id: int) -> bool:
+        """Whether the task was reported or is being reported, as far as this process knows."""
         return self._claimed.get(task_id) is not None
 
     def sent(self, task_id: int, attempt: int) -> None:
-        """Nothing to do: only other workers and later crawls would ask."""
+        """Note that the answer is sent to the site on *attempt*. The first attempt is kept."""
 
     def not_sent(self, task_id: int, attempt: int) -> None:
-        """Nothing to do, as in :meth:`sent`."""
+        """Take :meth:`sent` back: *attempt* failed before anything was sent."""
 
     def passed(self, task: Task, attempt: int, site: str, sent_at: float) -> None:
-        """Nothing to do: there is no history here."""
+        """Note that *site* accepted the answer.
+
+        Args:
+            sent_at: when it was sent, by :class:`~.clock.SteadyClock`.
+        """
 
     def withheld(self, report: Report, outcome: Outcome) -> None:
+        """Note that an answer was rejected, and why its report is withheld.
+
+        After ``Outcome.DRY_RUN`` the task counts as claimed.
+        """
         if outcome is Outcome.DRY_RUN:  # the next rejection is a duplicate, as in a real run
             self._claimed.set(report.task.id, True)
 
     def claim(self, report: Report) -> Deferred[Outcome | None] | None:
+        """Claim the task for *report*, and keep the report until it is finished.
+
+        May be called again for the same report.
+
+        Returns:
+            ``None`` if no other process can claim it. Otherwise a Deferred of the outcome that
+            forbids sending it (another process reports it, or sent the answer before), or of
+            ``None``. It fires before :meth:`close` is done, at the latest.
+        """
         self._claimed.set(report.task.id, True)
         return None
 
     def hurry(self, seconds: float) -> None:
-        """Nothing to do: no claim waits."""
+        """Let no claim wait for longer than *seconds* from now, because the crawl ends."""
 
     def is_ours(self, report: Report) -> bool:
+        """Whether the claim of *report* is certainly still ours; if not, claim it again."""
         return True
 
     def finished(self, report: Report, outcome: Outcome, code: str | None) -> None:
-        """Nothing to do: the claim stands, so that the task is not reported again."""
+        """Note the outcome of *report*. With ``Outcome.KEPT`` it is kept for a later crawl."""
 
     def alert(self, alert: Alert) -> None:
-        """Nothing to do: there is no history here."""
+        """Note that a site's rejection rate changed."""
 
     def open(self, on_recovered: Callable[[Recovered], None]) -> Deferred[None]:
-        """Nothing to do: no other crawl left anything here."""
+        """Open it, and recover reports that other crawls left.
+
+        Args:
+            on_recovered: called when the ledger is open, and again whenever another crawl has left
+                reports.
+
+        Returns:
+            A Deferred that fires after the first look for such reports, or when the ledger is
+            known to be unavailable.
+        """
         return succeed(None)
 
     def close(self) -> Deferred[None]:
+        """Write what is not yet written, and close it. Takes a limited time.
+
+        May be called again.
+        """
         return succeed(None)

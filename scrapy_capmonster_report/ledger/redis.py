@@ -55,7 +55,7 @@ class RedisBackend:
         report_reused: whether an answer that was used before may be claimed.
     """
 
-    patience = 10.0
+    patience = 20.0
     lease = ALIVE_SECONDS - 5.0
 
     def __init__(self, name: RedisName, *, report_reused: bool) -> None:

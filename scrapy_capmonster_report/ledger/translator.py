@@ -9,7 +9,7 @@ from ..task import Kind, Task
 from .base import Claimed, Submission, age_between
 
 if TYPE_CHECKING:
-    from ..clock import SteadyClock
+    from ..context import CrawlContext
 
 MAX_NAME_LENGTH: Final = 100
 """How many characters of a user's names are kept."""
@@ -19,15 +19,14 @@ class Translator:
     """Converts between reports, in :class:`~.clock.SteadyClock` time, and events, in wall time.
 
     Args:
-        clock: knows both times.
-        spider: the spider's name.
-        max_age: seconds after solving when a report expires.
+        context: the crawl, whose clock knows both times.
     """
 
-    def __init__(self, clock: SteadyClock, spider: str, max_age: float) -> None:
-        self._clock = clock
-        self._spider = storable(spider)
-        self._max_age = max_age
+    def __init__(self, context: CrawlContext) -> None:
+        spider = context.crawler.spider
+        self._clock = context.clock
+        self._spider = storable(spider.name if spider else "")
+        self._max_age = context.settings.max_age
 
     def submission(self, task: Task, attempt: int, site: str, sent_at: float) -> Submission:
         return Submission(

@@ -161,6 +161,11 @@ class Rules:
     def __repr__(self) -> str:
         return f"Rules({list(self._rules)!r})"
 
+    @property
+    def domains(self) -> frozenset[str]:
+        """The domains that the rules are for; empty if a rule is for any."""
+        return frozenset() if self._anywhere else frozenset(self._by_domain)
+
     def match(
         self,
         response: Response,
