@@ -7,7 +7,7 @@ import os
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from parsel import Selector
 from scrapy import Request, version_info
@@ -21,17 +21,15 @@ from ..rules.page import Page
 from ..saved_pages import META_SUFFIX, RESPONSE_CLASSES
 from ..text import closest_match
 from .cache import database_of, find_cached, read_database, read_entry, read_record
-from .files import read_file
+from .cli import usage_error
+from .files import NotAPageError, read_file
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
 
     from scrapy.crawler import Crawler
     from scrapy.settings import BaseSettings
-
-    Reader: TypeAlias = Callable[[], "SavedPage"]
-    """Reads one page; raises ``NotAPageError``, or another ``UsageError`` if it cannot."""
 
 REFUSED: Final = "refused"
 ACCEPTED: Final = "accepted"
@@ -44,16 +42,8 @@ _UNKNOWN_URL: Final = "about:blank"
 class SavedPage(Page):
     """A page, its body decompressed, and its ``source``: where it comes from, to be shown."""
 
-    def __init__(
-        self,
-        source: str,
-        response: Response,
-        request: Request,
-        followed: Sequence[str] = (),
-        unknown: frozenset[str] = frozenset(),
-    ) -> None:
-        # There is no crawl that a slow rule would hold up.
-        super().__init__(response, request, followed, unknown, clock=lambda: 0.0)
+    def __init__(self, source: str, *page: Any) -> None:
+        super().__init__(*page)
         self.source = source
 
     def parse(self, text: str) -> Selector:
@@ -167,10 +157,8 @@ def _read_meta(path: Path) -> dict[str, Any]:
     """
     if not os.path.lexists(path):
         return {}
-    try:
+    with usage_error(f"{path} is not JSON: ", (ValueError, RecursionError)):
         known = json.loads(read_file(path))
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is not JSON: {error}") from error
     if not isinstance(known, dict):
         raise UsageError(f"{path} is not a JSON object")
     _check_meta(known, str(path))
@@ -216,7 +204,7 @@ _META: Final[Mapping[str, tuple[Callable[[object], bool], str]]] = {
 
 
 class Source:
-    """A saved page, a folder of them, or an HTTP cache.
+    """The pages of a folder or of an HTTP cache, sorted by name. Keeps none in memory.
 
     A folder is read as a cache only if it has no saved pages.
 
@@ -227,7 +215,7 @@ class Source:
 
     Attributes:
         path: the file or the folder.
-        skipped: the files in the folder that are not pages.
+        skipped: the files in the folder that are not pages, as far as it was read.
 
     Raises:
         UsageError: there is nothing at *path*, or it cannot be read.
@@ -256,8 +244,17 @@ class Source:
             others = (file for file in files if file not in pages and file.name not in metas)
             self.skipped += map(str, others)
 
-    def __iter__(self) -> Iterator[tuple[str, Reader]]:
-        """The source of each page and a reader for it, sorted by name. Keeps no page in memory."""
+    def __len__(self) -> int:
+        return sum(1 for _ in self._readers())
+
+    def __iter__(self) -> Iterator[SavedPage]:
+        for source, read in self._readers():
+            try:
+                yield read()
+            except NotAPageError:  # noqa: PERF203
+                self.skipped.append(source)
+
+    def _readers(self) -> Iterator[tuple[str, Callable[[], SavedPage]]]:
         for path in self._pages:
             yield str(path), partial(self._read_page, path)
         for folder in self._entries:
@@ -276,13 +273,8 @@ class Source:
         return next((name for name in nearest_first if name in (REFUSED, ACCEPTED)), None)
 
     def _cached(self, source: str, read: Callable[[], tuple[dict[str, Any], bytes]]) -> SavedPage:
-        try:
+        with usage_error(f"{source} is not a readable entry of an HTTP cache: "):
             return self._read_page.page(source, *read())
-        except UsageError:
-            raise
-        except Exception as error:  # a stranger's file may have anything in it
-            what = f"{source} is not a readable entry of an HTTP cache"
-            raise UsageError(f"{what}: {type(error).__name__}: {error}") from error
 
 
 def is_page(path: Path) -> bool:
