@@ -7,51 +7,38 @@ import os
 import sys
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, cast
+from typing import Any, ClassVar, Final, NoReturn
 
 from scrapy.commands import ScrapyCommand
 from scrapy.exceptions import UsageError
 
 from ..text import one_line
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 _PROG = "scrapy capmonster"
-_SUMMARIES = {
+
+COMMANDS: Final = {
     "doctor": "Check whether reporting will work here, and say what to do if not",
     "check": "Show which rule matches a page, and the result of each condition",
     "replay": "Try the rules on a folder of saved pages, or on Scrapy's HTTP cache",
     "suggest": "Suggest rules that tell pages under refused/ from pages under accepted/",
     "summary": "Show which sites reject answers, by which rules, and the outcomes of the reports",
-    "simulate": "Serve a local stand-in for CapMonster Cloud; the first line is its URL",
+    "simulate": "Serve a local stand-in for the service until Ctrl-C; the first line is its URL",
 }
+"""Every command, and what it does."""
 
 _NOBODY_READS = 128 + 13
 """The exit code that a shell shows for a program ended by SIGPIPE."""
 
 
-class Subcommand(Protocol):
-    """What a module in this package defines to be one of the commands.
+def subcommand(name: str) -> Any:
+    """The module of a command, imported when it is used: Scrapy loads this for its own ones, too.
 
-    ``run`` returns the exit code: 0 for success, 1 if the result of a check is "no". On wrong usage
-    or unreadable input it raises :exc:`scrapy.exceptions.UsageError` with one line of text, and the
-    exit code is 2. The project's settings are in ``command.settings``.
+    It has ``add_arguments(parser)``, and ``run(command, args)`` that returns the exit code: 0 for
+    success, 1 if the result of a check is "no". On wrong usage or unreadable input that raises
+    :exc:`scrapy.exceptions.UsageError` with one line of text, and the exit code is 2. The
+    project's settings are in ``command.settings``.
     """
-
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
-
-    def run(self, command: Command, args: argparse.Namespace) -> int: ...
-
-
-def subcommands() -> Mapping[str, Subcommand]:
-    """Every command by its name."""
-    return {name: _subcommand(name) for name in _SUMMARIES}
-
-
-def _subcommand(name: str) -> Subcommand:
-    # Imported when it is used, because Scrapy loads this module for every `scrapy` command.
-    return cast("Subcommand", import_module(f".{name}", __name__))
+    return import_module(f".{name}", __name__)
 
 
 class Command(ScrapyCommand):
@@ -80,7 +67,7 @@ class Command(ScrapyCommand):
             prog=_PROG,
             parser_class=_Subparser,
         )
-        for name, summary in _SUMMARIES.items():
+        for name, summary in COMMANDS.items():
             subparser = commands.add_parser(name, help=summary, description=summary)
             super().add_options(subparser)
 
@@ -94,7 +81,7 @@ class Command(ScrapyCommand):
         try:
             if args:
                 raise UsageError(f"unrecognized arguments: {' '.join(args)}")
-            self.exitcode = _subcommand(opts.subcommand).run(self, opts)
+            self.exitcode = subcommand(opts.subcommand).run(self, opts)
             print(end="", flush=True)  # not sys.stdout.flush(): it may be None
         except UsageError as error:
             print(one_line(f"{_PROG} {opts.subcommand}: {error}"), file=sys.stderr)
@@ -119,5 +106,5 @@ class _Subparser(argparse.ArgumentParser):
     def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:
         if not self._is_complete:
             self._is_complete = True
-            _subcommand(self.prog.rpartition(" ")[2]).add_arguments(self)
+            subcommand(self.prog.rpartition(" ")[2]).add_arguments(self)
         return super().parse_known_args(*args, **kwargs)

@@ -26,28 +26,19 @@ if TYPE_CHECKING:
 
 _UNITS: Final = {"m": 60, "h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
 
+_WHEN: Final = "a date (2026-11-24), a time (2026-11-24T18:00), or how long ago (90m, 24h, 7d, 2w)"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "ledger",
-        metavar="LEDGER",
-        nargs="?",
-        type=cli.not_empty,
-        help="as CAPMONSTER_REPORT_LEDGER names it (sqlite:PATH, redis://…), a SQLite file, or a "
-        "JOBDIR; without it the project's",
-    )
+    add = parser.add_argument
+    text = "sqlite:PATH, redis://…, a SQLite file or a JOBDIR; without it the project's"
+    add("ledger", metavar="LEDGER", nargs="?", type=cli.not_empty, help=text)
     cli.add_json_argument(parser)
-    parser.add_argument(
-        "--since",
-        metavar="WHEN",
-        help="only answers used since then, to the hour: a date (2026-11-24), a time "
-        "(2026-11-24T18:00), or how long ago (90m, 24h, 7d, 2w)",
-    )
-    parser.add_argument("--site", metavar="HOST", help="only this site")
-    parser.add_argument("--spider", metavar="NAME", help="only this spider's answers")
-    parser.add_argument(
-        "--html", metavar="FILE", type=cli.a_path, help="write a page with charts; needs [summary]"
-    )
+    add("--since", metavar="WHEN", help=f"only answers used since then, to the hour: {_WHEN}")
+    add("--site", metavar="HOST", help="only this site")
+    add("--spider", metavar="NAME", help="only this spider's answers")
+    text = "write a page with charts; needs [summary]"
+    add("--html", metavar="FILE", type=cli.a_path, help=text)
 
 
 def run(command: Command, args: argparse.Namespace) -> int:
@@ -86,10 +77,7 @@ def since_when(text: str, now: float) -> float:
         # Python 3.10 does not know the Z.
         return datetime.fromisoformat(re.sub("[zZ]$", "+00:00", text)).timestamp()
     except (ValueError, OverflowError, OSError):
-        raise UsageError(
-            f"--since {text}: it must be a date (2026-11-24), a time (2026-11-24T18:00), or how "
-            "long ago (90m, 24h, 7d, 2w)"
-        ) from None
+        raise UsageError(f"--since {text}: it must be {_WHEN}") from None
 
 
 def _show(screen: Screen, sites: dict[str, SiteFigures], alerts: list[Alert]) -> None:
