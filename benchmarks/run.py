@@ -17,7 +17,7 @@ from pathlib import Path
 
 from measure import Row, markdown
 
-PARTS = ("calls", "speed", "reports", "lasting", "pages", "presets")
+PARTS = ("startup", "calls", "speed", "reports", "lasting", "pages", "presets")
 PACKAGES = ("scrapy", "twisted", "treq", "parsel", "lxml", "requests", "httpx", "capmonster_python")
 
 

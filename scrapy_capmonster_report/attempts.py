@@ -51,7 +51,7 @@ class Attempt:
     """One sending of an answer. Moments are by :class:`~.clock.SteadyClock`.
 
     Args:
-        task_id: the ``taskId``.
+        task_id: the ``taskId``; 0 if it is unusable.
         solved_at: when the answer was solved.
         created_at: when the task was created; ``None`` if not known.
         number: 0 before the first attempt.
@@ -134,22 +134,18 @@ class Attempts:
         """Note that the retries of *request* so far are not attempts of an answer."""
         request.meta.setdefault(ATTEMPT, NO_TASK)
 
-    def scheduled(self, request: Request) -> Attempt | None:
-        """The last attempt of a request before it is sent; ``None`` if its task is unusable."""
+    def scheduled(self, request: Request) -> Attempt:
+        """The last attempt of a request before it is sent."""
         attempt = self._read(request)
-        if attempt is not None and attempt.in_downloader:  # copied while it was
-            attempt.in_downloader = False
-            attempt.write(request.meta)
-        return attempt
+        attempt.in_downloader = False  # it may have been copied while it was
+        return attempt.write(request.meta)
 
     def reached_downloader(self, request: Request) -> None:
         """Begin an attempt, or continue the one that was redirected."""
         request.meta.pop(LATENCY, None)  # of an earlier download
-        attempt = self._read(request)
-        if attempt is not None:
-            attempt = self._leave(request, attempt)
-            attempt.in_downloader = True
-            attempt.write(request.meta)
+        attempt = self._leave(request, self._read(request))
+        attempt.in_downloader = True
+        attempt.write(request.meta)
 
     def received(self, request: Request) -> Attempt | None:
         """The attempt whose headers or whole response have come.
@@ -170,11 +166,9 @@ class Attempts:
 
     # -- on the way back -----------------------------------------------------------------------
 
-    def answered(self, request: Request, response: Response) -> Attempt | None:
-        """The attempt that *response* answers; ``None`` if the ``taskId`` is unusable."""
+    def answered(self, request: Request, response: Response) -> Attempt:
+        """The attempt that *response* answers."""
         attempt = self._read(request)
-        if attempt is None:
-            return None
         if "cached" in response.flags:
             attempt.verdict = CACHED
         else:
@@ -186,10 +180,10 @@ class Attempts:
         attempt.site = fetched_host(request, response) or attempt.site or host_of(request)
         return attempt.write(request.meta)
 
-    def failed(self, request: Request, exception: BaseException) -> Attempt | None:
+    def failed(self, request: Request, exception: BaseException) -> Attempt:
         """The attempt of a failed request. It is taken back if nothing was sent."""
         attempt = self._read(request)
-        if attempt is None or not attempt.in_downloader:
+        if not attempt.in_downloader:
             return attempt
         attempt.in_downloader = False
         if nothing_was_sent(exception) and attempt.hops == attempt.begun:  # not behind a redirect
@@ -198,12 +192,12 @@ class Attempts:
             attempt.number = 0
         return attempt.write(request.meta)
 
-    def of(self, request: Request) -> Attempt | None:
+    def of(self, request: Request) -> Attempt:
         """The attempt of a request that a callback judges: ``response.request``."""
         attempt = self._read(request)
-        if attempt is not None and not attempt.number and attempt.verdict != CACHED:
-            return self._leave(request, attempt).write(request.meta)
-        return attempt
+        if not attempt.number and attempt.verdict != CACHED:
+            attempt = self._leave(request, attempt)
+        return attempt.write(request.meta)
 
     def is_first(self, attempt: Attempt) -> bool:
         """Whether the answer was not sent before *attempt*; ``False`` if that is unknown."""
@@ -211,12 +205,10 @@ class Attempts:
 
     # -- inside --------------------------------------------------------------------------------
 
-    def _read(self, request: Request) -> Attempt | None:
+    def _read(self, request: Request) -> Attempt:
         """The attempt of the task in ``meta``: number 0 if the task is new there."""
         meta = request.meta
         task_id = self._tasks.task_id(meta)
-        if task_id is None:
-            return None
         attempt = read_attempt(meta)
         if attempt is not None and attempt.task_id == task_id:
             return attempt
@@ -226,8 +218,7 @@ class Attempts:
             self._order.began_elsewhere(task_id)
         solved_at, created_at = self._tasks.moments(meta)
         hops = len(redirect_urls(meta))
-        attempt = Attempt(task_id, solved_at, created_at, begun=hops, hops=hops)
-        return attempt.write(meta)
+        return Attempt(task_id, solved_at, created_at, begun=hops, hops=hops).write(meta)
 
     def _leave(self, request: Request, attempt: Attempt) -> Attempt:
         """The attempt of *request* as it is sent to the site: the same one if it was redirected."""
@@ -239,8 +230,9 @@ class Attempts:
         if attempt.number:
             self._order.began_elsewhere(attempt.task_id, attempt.number)
         number, now = self._next_number(), self._clock.now()
-        self._order.began(attempt.task_id, number, request.meta.get("download_slot"), now)
-        self._ledger.sent(attempt.task_id, number)
+        if attempt.task_id:
+            self._order.began(attempt.task_id, number, request.meta.get("download_slot"), now)
+            self._ledger.sent(attempt.task_id, number)
         return Attempt(
             attempt.task_id,
             min(attempt.solved_at, now),  # another worker's clock may be ahead

@@ -59,9 +59,9 @@ class Judge:
         self._log_extra = context.log_extra
         self._broken_rules: set[str] = set()
 
-    def response(self, request: Request, response: Response, attempt: Attempt | None) -> None:
+    def response(self, request: Request, response: Response, attempt: Attempt) -> None:
         """Judge *response*, unless a rejection on the same attempt led to it by a meta refresh."""
-        if attempt is None or attempt.verdict != REJECTED:
+        if attempt.verdict != REJECTED:
             self._judge(request, response, attempt, self._rules.match)
 
     def redirect(self, request: Request, response: Response, is_all: bool) -> None:
@@ -77,14 +77,14 @@ class Judge:
     def accepted(self, request: Request) -> None:
         """Note that a callback says that the site accepted the answer."""
         attempt = self._attempts.of(request)
-        if attempt is not None and attempt.verdict == UNJUDGED:
+        if attempt.verdict == UNJUDGED:
             self._stats.count(stats.CHECKED)
             self._pass(request, attempt)
 
     def rejected(self, request: Request, reason: str) -> None:
         """Note that a callback says that the site rejected the answer."""
         attempt = self._attempts.of(request)
-        if attempt is not None and attempt.verdict == UNJUDGED:
+        if attempt.verdict == UNJUDGED:
             self._stats.count(stats.CHECKED)
         self._reject(request, None, attempt, reason=one_line(reason))
 
@@ -92,14 +92,14 @@ class Judge:
         self,
         request: Request,
         response: Response,
-        attempt: Attempt | None,
+        attempt: Attempt,
         match: Callable[..., Rule | None],
         *,
         is_all: bool = True,
     ) -> None:
         if request.meta.get(DONT_REPORT) or not self._rules.judges:
             return
-        redirects = redirected_to(request, response, attempt.begun) if attempt else []
+        redirects = redirected_to(request, response, attempt.begun)
         rule = match(response, request, redirects=redirects, on_error=self._rule_failed)
         if rule is None and not is_all:
             return
@@ -108,7 +108,7 @@ class Judge:
         self._saved_pages.judged(
             request,
             response,
-            site=attempt.site if attempt else "",
+            site=attempt.site,
             redirects=redirects,
             rule=None if rule is None else rule.name,
         )
@@ -120,9 +120,9 @@ class Judge:
             response.flags.append(REJECTED_FLAG)
         self._reject(request, response, attempt, rule)
 
-    def _pass(self, request: Request, attempt: Attempt | None, *, accepted: bool = True) -> None:
+    def _pass(self, request: Request, attempt: Attempt, *, accepted: bool = True) -> None:
         self._stats.count(stats.PASSED)
-        if attempt is not None and attempt.verdict != CACHED:
+        if attempt.verdict != CACHED:
             attempt.verdict = PASSED
             attempt.write(request.meta)
             if accepted:
@@ -132,11 +132,11 @@ class Judge:
         self,
         request: Request,
         response: Response | None,
-        attempt: Attempt | None,
+        attempt: Attempt,
         rule: Rule | None = None,
         reason: str = "",
     ) -> None:
-        if attempt is not None and attempt.verdict != CACHED:
+        if attempt.verdict != CACHED:
             attempt.verdict = REJECTED
             attempt.write(request.meta)
         self._reporter.rejected(request, response, attempt, rule, reason)

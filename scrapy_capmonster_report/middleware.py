@@ -104,10 +104,10 @@ class CapMonsterReportMiddleware:
     # -- a request on its way ------------------------------------------------------------------
 
     def _request_scheduled(self, request: Request) -> None:
-        if not self._is_submission(request):
+        if self._is_submission(request):
+            self._unfollowed.scheduled(request, self._attempts.scheduled(request))
+        else:
             self._attempts.without_task(request)
-        elif (attempt := self._attempts.scheduled(request)) is not None:
-            self._unfollowed.scheduled(request, attempt)
 
     def _request_reached_downloader(self, request: Request) -> None:
         if self._is_submission(request):
@@ -132,8 +132,7 @@ class CapMonsterReportMiddleware:
         """See whether *response* rejects the answer that *request* submitted."""
         if self._is_submission(request) and not _is_dummy(response):
             attempt = self._attempts.answered(request, response)
-            if attempt is not None:
-                self._unfollowed.followed(attempt)
+            self._unfollowed.followed(attempt)
             self._judge.response(request, response, attempt)
         return response
 
@@ -143,10 +142,8 @@ class CapMonsterReportMiddleware:
         """See whether anything was sent, and whether a redirect failed."""
         if self._is_submission(request):
             attempt = self._attempts.failed(request, exception)
-            if attempt is not None:
-                # The redirect is all that the site said, unless Scrapy retries the request.
-                is_all = isinstance(exception, IgnoreRequest)
-                self._unfollowed.lost(request, attempt, is_all=is_all)
+            # The redirect is all that the site said, unless Scrapy retries the request.
+            self._unfollowed.lost(request, attempt, is_all=isinstance(exception, IgnoreRequest))
 
     def _is_submission(self, request: Request) -> bool:
         """Whether *request* submits an answer: it has a task, and does not go to the service."""

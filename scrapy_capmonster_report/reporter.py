@@ -68,16 +68,16 @@ class Reporter:
 
     def passed(self, request: Request, attempt: Attempt) -> None:
         """Note that the site accepted the answer that *request* submitted."""
-        task = self._task(request, attempt)
-        sent_at = attempt.sent_at or self._clock.now()
-        self._ledger.passed(task, attempt.number, attempt.site, sent_at)
-        self._insight.passed(task.id, attempt.number, attempt.site)
+        if task := self._task(request, attempt):
+            sent_at = attempt.sent_at or self._clock.now()
+            self._ledger.passed(task, attempt.number, attempt.site, sent_at)
+            self._insight.passed(task.id, attempt.number, attempt.site)
 
     def rejected(
         self,
         request: Request,
         response: Response | None,
-        attempt: Attempt | None,
+        attempt: Attempt,
         rule: Rule | None,
         reason: str,
     ) -> None:
@@ -85,19 +85,19 @@ class Reporter:
 
         Args:
             response: ``None`` if a callback called ``reject()``.
-            attempt: the attempt; ``None`` if the ``taskId`` is unusable.
+            attempt: the attempt.
             rule: the rule that matched; ``None`` if a callback called ``reject()``.
             reason: for the log.
         """
         rule_name = rule.name if rule else BY_CALLBACK
         self._stats.count(stats.REJECTED)
         self._stats.count(stats.REJECTED_BY_RULE.format(name=rule_name))
-        task = self._task(request, attempt, rule.kind if rule else None) if attempt else None
+        task = self._task(request, attempt, rule.kind if rule else None)
         self._context.send(
             signals.captcha_rejected, request=request, response=response, task=task, rule=rule_name
         )
         outcome: Outcome | None = Outcome.INVALID_TASK
-        if attempt is not None and task is not None:
+        if task is not None:
             report = Report(
                 task,
                 attempt.number,
@@ -124,14 +124,17 @@ class Reporter:
         if outcome is not None:
             self._stats.count(outcome.value)
         self._debug(
-            "Captcha answer rejected (%s), report %s: %s %s",
+            "Answer of task %s rejected (%s), report %s: %s%s",
+            task.id if task else "(unusable taskId)",
             rule_name,
             f"withheld ({outcome.reason})" if outcome else "queued",
             request,
-            reason,
+            f" ({reason})" if reason else "",
         )
 
-    def _task(self, request: Request, attempt: Attempt, kind: Kind | None = None) -> Task:
+    def _task(self, request: Request, attempt: Attempt, kind: Kind | None = None) -> Task | None:
+        if not attempt.task_id:
+            return None
         return read_task(
             request.meta, attempt.task_id, attempt.solved_at, attempt.created_at, fallback=kind
         )
@@ -142,7 +145,7 @@ class Reporter:
         if (report.rule, kind) not in self._shown:
             self._shown.add((report.rule, kind))
             logger.info(
-                "Dry run: task %d would be reported as %s (rule %r): %s",
+                "Dry run: task %d would be reported (%s captcha, rule %r): %s",
                 report.task.id,
                 kind.value,
                 report.rule,

@@ -41,8 +41,8 @@ class TaskReader:
         self._log_extra = context.log_extra
         self._warned: set[str] = set()
 
-    def task_id(self, meta: Mapping[str, Any]) -> int | None:
-        """The ``taskId``; ``None`` if it is unusable."""
+    def task_id(self, meta: Mapping[str, Any]) -> int:
+        """The ``taskId``; 0 if it is unusable."""
         value = meta[TASK_ID]
         task_id = parse_task_id(value)
         if task_id is None:
@@ -54,7 +54,7 @@ class TaskReader:
                 TASK_ID,
                 _described(value),
             )
-        return task_id
+        return task_id or 0
 
     def moments(self, meta: Mapping[str, Any]) -> tuple[float, float | None]:
         """When a new task was solved (now, if unknown) and created; also checks its type."""

@@ -82,10 +82,10 @@ async def test_it_shows_the_first_report_of_each_rule_and_kind(
     )
     assert stats["withheld/dry_run"] == 5
     assert shown(caplog) == [
-        "Dry run: task 1 would be reported as token (rule 'wrong'): https://shop.example/login",
-        f"Dry run: task 3 would be reported as image (rule 'wrong'): {base}/wrong?3",
-        f"Dry run: task 5 would be reported as image (rule 'picture'): {base}/picture",
-        f"Dry run: task 6 would be reported as token (rule 'reject()'): {base}/late",
+        "Dry run: task 1 would be reported (token captcha, rule 'wrong'): https://shop.example/login",
+        f"Dry run: task 3 would be reported (image captcha, rule 'wrong'): {base}/wrong?3",
+        f"Dry run: task 5 would be reported (image captcha, rule 'picture'): {base}/picture",
+        f"Dry run: task 6 would be reported (token captcha, rule 'reject()'): {base}/late",
     ]
 
 

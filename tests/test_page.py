@@ -184,7 +184,7 @@ def test_the_page_says_what_to_do(opened: Any) -> None:
     assert advice == [
         f"shop.example has rejected more answers since {at:%Y-%m-%d %H:%M}: "
         "5 % before, 40 % of the last 20.",
-        "10 answers expired before being sent to the site.",
+        "10 answers expired before being sent to the site (tickets.example).",
         "10 answers came without a taskType.",
         "CapMonster Cloud refused 20 reports.",
         "3 reports were dropped.",

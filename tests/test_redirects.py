@@ -121,6 +121,22 @@ async def test_a_redirect_is_seen_though_it_led_nowhere(
 
 
 @pytest_twisted.ensureDeferred
+async def test_redirects_of_unusable_tasks_that_led_nowhere_are_counted_each(
+    serve: Any, api: Any
+) -> None:
+    cloud = api()
+    url = serve(site).url
+    stats = await crawl(
+        Login,
+        {**RULES, "CAPMONSTER_API_URL": cloud.url},
+        urls=[f"{url}/login?to=http://offsite.invalid/?captchaError=1&{n}" for n in range(20)],
+        meta={"taskId": "abc"},
+    )
+    assert cloud.reports == []
+    assert stats["rejected"] == stats["withheld/invalid_task"] == 20
+
+
+@pytest_twisted.ensureDeferred
 @pytest.mark.parametrize(
     ("path", "settings"),
     [

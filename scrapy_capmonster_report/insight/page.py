@@ -70,6 +70,9 @@ def page(history: History, *, now: float, ledger: str = "", filters: Iterable[st
         judged=Figures.of(rated),
         sites=sites,
         shown=dict(list(sites.items())[:MAX_SITES]),
+        withheld_on=lambda reason: [
+            name for name, site in sites.items() if reason in site.withheld_reasons
+        ],
         interval=interval,
         worst_first=worst_first,
         alerts=sorted(recent.values(), reverse=True),
