@@ -79,7 +79,7 @@ class TestFolder:
         }
         table = run(capfd, *argv)
         assert (table.code, table.err) == (1, "")
-        assert "4 responses: 3 rejected, 2 wrong, 0 cannot be told, 0 files skipped" in table.out
+        assert "4 responses: 3 rejected, 2 wrong, 0 cannot be told, 0 files skipped\n" in table.out
         rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in table.out.splitlines()]
         assert ["wrong", "3"] in rows
         assert ["(no rule)", "1"] in rows
@@ -158,6 +158,18 @@ class TestFolder:
         ran = run(capfd, "replay", tmp_path / "pages", "--rules", rules, "--json")
         assert (ran.code, len(ran.answer["undecided"])) == (0, 1)
 
+    def test_where_nothing_is_expected_nothing_is_said_to_be_right_or_wrong(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        save(tmp_path / "pages" / "a.html", "Wrong captcha")
+        save(tmp_path / "pages" / "notes.md", "")
+        ran = run(capfd, "replay", tmp_path / "pages", "--rules", rules_file(tmp_path, WRONG))
+        assert ran.code == 0
+        assert ran.out.endswith(
+            "1 response: 1 rejected, 0 cannot be told, 1 file skipped\n"
+            "No page is under refused/ or accepted/, so nothing was expected of any.\n"
+        )
+
     def test_other_files_are_no_pages(
         self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
     ) -> None:
@@ -202,7 +214,11 @@ class TestFolder:
 MISTAKES: dict[str, tuple[list[str], str]] = {
     "no source": ([], "the following arguments are required: SOURCE"),
     "two sources": (["a", "b"], "unrecognized arguments: b"),
-    "nothing there": (["none"], "there is no none"),
+    "nothing there": (["none"], "there is no file or folder 'none'"),
+    "no page was saved yet": (
+        ["none", "-s", "CAPMONSTER_REPORT_SAVE_REJECTED=none"],
+        "there is no file or folder 'none'; a crawl makes it when it saves a page",
+    ),
     "no pages": (["empty"], "empty has no saved pages and is not an HTTP cache"),
     "no page": (
         ["folder"],
@@ -347,7 +363,7 @@ class TestAsAUserRunsIt:
         ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii"}
         ran = run_scrapy(tmp_path, "replay", "pages", "--rules", rules, env=ascii_only)
         assert ran.code == 1
-        assert "1 responses: 1 rejected, 1 wrong" in ran.out
+        assert "1 response: 1 rejected, 1 wrong" in ran.out
 
 
 def test_the_answer_is_one_line_of_json(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -102,7 +102,9 @@ def _check_key(ours: ReportSettings) -> Finding:
     if ours.client_key:
         return Finding(None, "There is a key. It was not checked with the service.")
     if ours.dry_run:
-        return Finding(True, "There is no key. A dry run does not need one.")
+        return Finding(
+            True, "There is no key. A dry run does not need one; your solving client does."
+        )
     advice = f"Set {CLIENT_KEY} in the settings or in the environment."
     return Finding(False, "There is no account key.", advice)
 
@@ -159,7 +161,7 @@ def _check_ledger(ours: ReportSettings, job_dir: str | None) -> Finding:
         else:
             raise ValueError("it must be '' (memory), 'sqlite:PATH' or 'redis://HOST:PORT/DB'")
     except ImportError:
-        advice = "pip install scrapy-capmonster-report[redis]"
+        advice = "pip install 'scrapy-capmonster-report[redis]'"
         return Finding(False, f"{shown} needs redis-py.", advice)
     except Exception as error:  # each backend has errors of its own
         advice = (

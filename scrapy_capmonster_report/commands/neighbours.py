@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _SUPPORTED: Final = {"capmonstercloudclient": range(1, 5), "capmonster-python": range(4, 6)}
 """The clients and the major releases that ``clients.solve_captcha`` supports."""
 
+_NEEDED: Final = ("scrapy-capmonster-report", "scrapy", "twisted", "treq")
+"""What has requirements of its own that installing a client may have broken."""
+
 _HIDING: Final = ("rotating_proxies", "captcha", "solver")
 """Parts of the names of middlewares that are known to hide rejected responses."""
 
@@ -84,30 +87,33 @@ def _middlewares(settings: BaseSettings) -> Iterator[tuple[Any, int]]:
 
 
 def check_clients() -> Finding:
-    """Whether the clients of CapMonster Cloud that are installed work with ours and with Scrapy."""
+    """Whether the installed clients of CapMonster Cloud are supported, and all requirements met."""
     versions = {name: version for name in _SUPPORTED if (version := _version(name))}
-    if not versions:
-        advice = "Another client works too: give the id of its task to captcha_meta()."
-        return Finding(None, "No client of CapMonster Cloud is installed.", advice)
     listed = ", ".join(f"{name} {version}" for name, version in versions.items())
     wrong = []
     for name, version in versions.items():
         major = version.partition(".")[0]
         if not (major.isdigit() and int(major) in _SUPPORTED[name]):
             wrong.append(f"solve_captcha() does not support this release of {name}.")
+    for name in (*versions, *_NEEDED):
         wrong += _unmet_requirements(name)
     if wrong:
-        return Finding(False, f"{listed}. {' '.join(wrong)}", "Install compatible releases.")
+        found = " ".join([f"{listed}."] * bool(listed) + wrong)
+        return Finding(False, found, "Install compatible releases.")
+    if not versions:
+        advice = "Another client works too: give the id of its task to captcha_meta()."
+        return Finding(None, "No client of CapMonster Cloud is installed.", advice)
     return Finding(True, f"{listed}; solve_captcha() returns the ids of its tasks.")
 
 
-def _unmet_requirements(client: str) -> Iterator[str]:
-    for requirement in map(Requirement, metadata.requires(client) or ()):
+def _unmet_requirements(name: str) -> Iterator[str]:
+    """A sentence about each requirement of a distribution that is not met."""
+    for requirement in map(Requirement, metadata.requires(name) or () if _version(name) else ()):
         if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
             version = _version(requirement.name)
             if not version or not requirement.specifier.contains(version, prereleases=True):
                 needs = f"{requirement.name}{requirement.specifier}"
-                yield f"{client} requires {needs}; installed: {version or 'none'}."
+                yield f"{name} requires {needs}; installed: {version or 'none'}."
 
 
 def _version(distribution: str) -> str | None:

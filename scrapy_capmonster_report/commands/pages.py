@@ -19,6 +19,7 @@ from scrapy.signalmanager import SignalManager
 
 from ..rules.page import Page
 from ..saved_pages import META_SUFFIX, RESPONSE_CLASSES
+from ..settings import SAVE_REJECTED
 from ..text import closest_match
 from .cache import database_of, find_cached, read_database, read_entry, read_record
 from .cli import usage_error
@@ -228,7 +229,9 @@ class Source:
         self._dbm_module: str = settings.get("HTTPCACHE_DBM_MODULE", "dbm")
         self._pages: list[Path] = []
         if not path.exists() and database_of(path) is None:
-            raise UsageError(f"there is no {path}")
+            is_ours = path.absolute() == Path(settings.get(SAVE_REJECTED) or "").absolute()
+            hint = "; a crawl makes it when it saves a page" if is_ours else ""
+            raise UsageError(f"there is no file or folder {str(path)!r}{hint}")
         root = path if path.is_dir() else path.parent
         self._parts_of_root = len(root.parts)
         self._name_of_root = os.path.basename(os.path.abspath(root))
@@ -262,6 +265,11 @@ class Source:
         for database in self._databases:
             for source, content in read_database(database, self._dbm_module):
                 yield source, partial(self._cached, source, partial(read_record, content))
+
+    @property
+    def expects(self) -> bool:
+        """Whether something is expected of any page."""
+        return any(self.expectation(source) for source, _ in self._readers())
 
     def expectation(self, source: str) -> str | None:
         """What the nearest folder of a page says of it: ``"refused"``, ``"accepted"`` or nothing.

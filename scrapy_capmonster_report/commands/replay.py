@@ -45,7 +45,7 @@ def run(command: Command, args: argparse.Namespace) -> int:
         more = f"; skipped: {', '.join(source.skipped[:5])}" if source.skipped else ""
         raise UsageError(f"{source.path} has no saved pages and is not an HTTP cache{more}")
     counts = {rule.name: 0 for rule in rules} | result["by_rule"]
-    cli.print_result(args, result, partial(_show, counts))
+    cli.print_result(args, result, partial(_show, source, counts))
     untold = any(source.expectation(page["source"]) for page in result["undecided"])
     return 1 if result["wrong"] or untold else 0
 
@@ -87,7 +87,7 @@ def _name_once(named: set[str], rule: Rule, error: Exception) -> None:
         print(one_line(message), file=sys.stderr)
 
 
-def _show(counts: dict[str, int], screen: Screen, result: dict[str, Any]) -> None:
+def _show(source: Source, counts: dict[str, int], screen: Screen, result: dict[str, Any]) -> None:
     undecided = [(page["source"], ", ".join(page["missing"])) for page in result["undecided"]]
     unmatched = result["responses"] - result["rejected"] - len(undecided)
     counts = {**counts, "(no rule)": unmatched}
@@ -103,8 +103,14 @@ def _show(counts: dict[str, int], screen: Screen, result: dict[str, Any]) -> Non
             screen.table(headings, rows[:_MAX_ROWS])
         if len(rows) > _MAX_ROWS:
             screen.line(f"… and {len(rows) - _MAX_ROWS} more; --json lists them all")
-    screen.line(
-        f"{result['responses']} responses: {result['rejected']} rejected, "
-        f"{len(result['wrong'])} wrong, {len(undecided)} cannot be told, "
-        f"{len(result['skipped'])} files skipped"
-    )
+    totals = [f"{result['rejected']} rejected", f"{len(undecided)} cannot be told"]
+    if source.expects:
+        totals.insert(1, f"{len(wrong)} wrong")
+    totals.append(_counted(len(result["skipped"]), "file") + " skipped")
+    screen.line(f"{_counted(result['responses'], 'response')}: {', '.join(totals)}")
+    if not source.expects:
+        screen.line("No page is under refused/ or accepted/, so nothing was expected of any.")
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
