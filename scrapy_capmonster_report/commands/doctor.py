@@ -161,7 +161,7 @@ def _check_ledger(ours: ReportSettings, job_dir: str | None) -> Finding:
         else:
             raise ValueError("it must be '' (memory), 'sqlite:PATH' or 'redis://HOST:PORT/DB'")
     except ImportError:
-        advice = "pip install 'scrapy-capmonster-report[redis]'"
+        advice = 'pip install "scrapy-capmonster-report[redis]"'
         return Finding(False, f"{shown} needs redis-py.", advice)
     except Exception as error:  # each backend has errors of its own
         advice = (

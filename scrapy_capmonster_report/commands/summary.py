@@ -159,6 +159,6 @@ def _page() -> Callable[..., str]:
         from ..insight.page import page
     except ImportError as error:
         raise UsageError(
-            f"--html needs {error.name}: pip install 'scrapy-capmonster-report[summary]'"
+            f'--html needs {error.name}: pip install "scrapy-capmonster-report[summary]"'
         ) from error
     return page
