@@ -46,11 +46,13 @@ class Screen:
             table.add_section()
         self._console.print(table)
 
-    def figures(self, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """Print rows of a name and numbers, as narrow as possible."""
+    def columns(
+        self, headings: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: bool = False
+    ) -> None:
+        """Print rows without lines between them. All but the first column may be *numbers*."""
         table = Table(headings[0], box=None, padding=(0, 1, 0, 0))
         for heading in headings[1:]:
-            table.add_column(heading, justify="right", no_wrap=True)
+            table.add_column(heading, justify="right" if numbers else "left", no_wrap=numbers)
         for row in rows:
             table.add_row(*map(_plain, row))
         self._console.print(table)

@@ -85,14 +85,15 @@ def _show(screen: Screen, sites: dict[str, SiteFigures], alerts: list[Alert]) ->
         screen.line("No tasks.")
         return
     headings = ("tasks", "passed", "rejected", "rate", "95 %", "withheld", "reported")
-    screen.figures(("site, type", *headings), _rows(sites))
+    screen.columns(("site, type", *headings), _rows(sites), numbers=True)
     reports = [
         (site, _counted(figures.rules), _counted(_outcomes(figures)))
         for site, figures in sites.items()
         if figures.rejected
     ]
     if reports:
-        screen.table(("site", "rejected by", "reports"), reports)
+        screen.line("")
+        screen.columns(("site", "rejected by", "reports"), reports)
     for alert in alerts:
         at = datetime.fromtimestamp(alert.at).astimezone().isoformat(" ", "minutes")
         screen.line(
