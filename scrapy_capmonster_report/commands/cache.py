@@ -120,7 +120,8 @@ def read_record(content: Callable[[], bytes]) -> tuple[dict[str, Any], bytes]:
     The storage does not keep methods, so every request becomes a GET.
     """
     known = _PlainUnpickler(io.BytesIO(content())).load()
-    return {key: known[key] for key in ("url", "status", "headers")}, known["body"]
+    answered = {key: known[key] for key in ("url", "status", "headers")}
+    return {**answered, "method": "GET"}, known["body"]
 
 
 class _PlainUnpickler(pickle.Unpickler):
