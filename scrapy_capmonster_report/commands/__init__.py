@@ -7,12 +7,15 @@ import os
 import sys
 from functools import partial
 from importlib import import_module
-from typing import Any, ClassVar, Final, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 
 from scrapy.commands import ScrapyCommand
 from scrapy.exceptions import UsageError
 
 from ..text import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _PROG = "scrapy capmonster"
 
@@ -69,7 +72,11 @@ class Command(ScrapyCommand):
         )
         for name, summary in COMMANDS.items():
             subparser = commands.add_parser(name, help=summary, description=summary)
-            super().add_options(subparser)
+            subparser.complete = partial(self._add_options_of, name)
+
+    def _add_options_of(self, name: str, parser: argparse.ArgumentParser) -> None:
+        subcommand(name).add_arguments(parser)
+        super().add_options(parser)
 
     def process_options(self, args: list[str], opts: argparse.Namespace) -> None:
         super().process_options(args, opts)
@@ -101,10 +108,10 @@ class _Subparser(argparse.ArgumentParser):
     """The parser of one command, which gets its arguments when it is used."""
 
     error = _complain
-    _is_complete = False
+    complete: Callable[[argparse.ArgumentParser], None] | None = None
 
     def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:
-        if not self._is_complete:
-            self._is_complete = True
-            subcommand(self.prog.rpartition(" ")[2]).add_arguments(self)
+        complete, self.complete = self.complete, None
+        if complete is not None:
+            complete(self)
         return super().parse_known_args(*args, **kwargs)

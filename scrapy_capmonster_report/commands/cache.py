@@ -19,9 +19,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from scrapy.exceptions import UsageError
 from w3lib.http import headers_raw_to_dict
 
+from .cli import usage_error
 from .files import read_capped, read_file
 
 if TYPE_CHECKING:
@@ -104,14 +104,14 @@ def read_database(path: Path, module: str) -> Iterator[tuple[str, Callable[[], b
     Raises:
         UsageError: it cannot be read.
     """
-    try:
-        with closing(import_module(module).open(str(path), "r")) as database:
-            for key in database.keys():  # noqa: SIM118 -- not each dbm can be iterated
-                name = key.decode("ascii", "replace")
-                if name.endswith(_DATA):
-                    yield f"{path}#{name.removesuffix(_DATA)}", partial(database.__getitem__, key)
-    except Exception as error:  # each dbm has an error of its own
-        raise UsageError(f"cannot read {path}: {error}") from error
+    with (
+        usage_error(f"cannot read {path}: "),
+        closing(import_module(module).open(str(path), "r")) as database,
+    ):
+        for key in database.keys():  # noqa: SIM118 -- not each dbm can be iterated
+            name = key.decode("ascii", "replace")
+            if name.endswith(_DATA):
+                yield f"{path}#{name.removesuffix(_DATA)}", partial(database.__getitem__, key)
 
 
 def read_record(content: Callable[[], bytes]) -> tuple[dict[str, Any], bytes]:

@@ -15,7 +15,7 @@ from scrapy.exceptions import UsageError
 from ..rules.snippets import truncate
 from . import cli
 from .fetch import fetch
-from .pages import PageReader
+from .pages import SUFFIXES, PageReader
 
 if TYPE_CHECKING:
     import argparse
@@ -32,14 +32,11 @@ _HOLDS: Final = {True: ("yes", "green"), False: ("no", "red"), None: ("cannot be
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "sources",
-        metavar="SOURCE",
-        nargs="+",
-        type=cli.not_empty,
-        help="saved page (.html, .htm, .xhtml, .json, .txt; NAME.meta.json beside it may say "
-        "more), or URL, which is fetched with the project's settings",
+    text = (
+        f"saved page ({', '.join(SUFFIXES)}; NAME.meta.json beside it may say more), or URL, which "
+        "is fetched with the project's settings"
     )
+    parser.add_argument("sources", metavar="SOURCE", nargs="+", type=cli.not_empty, help=text)
     cli.add_json_argument(parser)
     cli.add_rule_arguments(parser)
     cli.add_page_arguments(parser)

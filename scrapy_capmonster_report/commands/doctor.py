@@ -35,9 +35,8 @@ _OK: Final = {True: ("ok", "green"), False: ("wrong", "bold red"), None: ("?", "
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     cli.add_json_argument(parser)
-    parser.add_argument(
-        "--offline", action="store_true", help="leave out the checks that need the service"
-    )
+    text = "leave out the checks that need the service"
+    parser.add_argument("--offline", action="store_true", help=text)
     cli.add_rule_arguments(parser)
 
 

@@ -25,13 +25,11 @@ _MAX_ROWS: Final = 50
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "source",
-        metavar="SOURCE",
-        type=cli.a_path,
-        help="folder of saved pages, or HTTP cache (folder or .db file). Pages under refused/ must "
-        "match, under accepted/ must not: if one is wrong or cannot be told, the exit code is 1",
+    text = (
+        "folder of saved pages, or HTTP cache (folder or .db file). Pages under refused/ must "
+        "match, under accepted/ must not: if one is wrong or cannot be told, the exit code is 1"
     )
+    parser.add_argument("source", metavar="SOURCE", type=cli.a_path, help=text)
     cli.add_json_argument(parser)
     cli.add_rule_arguments(parser)
     cli.add_page_arguments(parser)
