@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import pty
 import subprocess
 import sys
 import tracemalloc
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +212,17 @@ class TestFolder:
         assert result["responses"] == pages
         assert peak < pages * size / 2  # all of it, were the pages kept
 
+    def test_a_judged_page_leaves_the_memory_at_once(self, tmp_path: Path) -> None:
+        page = PageReader(Settings())(save(tmp_path / "a.html", "<p>Wrong captcha"))
+        compile_rules([{"css": "p"}]).match_known(page, lambda rule, error: None)
+        response = weakref.ref(page.response)
+        gc.disable()
+        try:
+            del page
+            assert response() is None
+        finally:
+            gc.enable()
+
 
 MISTAKES: dict[str, tuple[list[str], str]] = {
     "no source": ([], "the following arguments are required: SOURCE"),
@@ -347,6 +360,18 @@ class TestAsAUserRunsIt:
         assert ran.answer["responses"] == 3
         assert "pages" in shown
         assert "100%" in shown
+
+    def test_what_is_not_shown_needs_no_rich(self, tmp_path: Path) -> None:
+        save(tmp_path / "a.html", "Wrong captcha")
+        words = ["scrapy", "capmonster", "replay", "a.html", "--preset", "turnstile", "--json"]
+        code = (
+            "import sys, scrapy.cmdline\n"
+            f"try: scrapy.cmdline.execute({words})\n"
+            "finally: print([name for name in sys.modules if name.startswith('rich')])"
+        )
+        argv = [sys.executable, "-c", code]
+        done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "[]")
 
     @pytest.mark.parametrize(("folder", "code"), [("refused", 0), ("accepted", 1), ("none", 2)])
     def test_exit_codes(self, folder: str, code: int, tmp_path: Path) -> None:
