@@ -31,7 +31,7 @@ from .rules.page import Page
 from .settings import SAVE_REJECTED
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Sequence
 
     from scrapy import Request
     from twisted.python.failure import Failure
@@ -54,10 +54,8 @@ MAX_PAGE_BYTES: Final = 2 * 1024 * 1024
 
 META_SUFFIX: Final = ".meta.json"
 
-RESPONSE_CLASSES: Final[Mapping[str, type[Response]]] = {
-    kind.__name__: kind
-    for kind in (Response, TextResponse, HtmlResponse, XmlResponse, JsonResponse)
-}
+_CLASSES: Final = (Response, TextResponse, HtmlResponse, XmlResponse, JsonResponse)
+RESPONSE_CLASSES: Final = {kind.__name__: kind for kind in _CLASSES}
 """The values of ``class`` in ``NAME.meta.json``, which decides which conditions can hold."""
 
 _SUFFIXES: Final = {HtmlResponse.__name__: ".html", JsonResponse.__name__: ".json"}
@@ -83,14 +81,12 @@ class SavedPages:
     """
 
     def __init__(self, context: CrawlContext) -> None:
+        self._context = context
         folder = context.settings.save_rejected
         self._on = bool(folder)
         self._folder = Path(folder).absolute()
         self._mask = Mask(context.settings.client_key)
-        self._close_timeout = context.settings.close_timeout
-        self._reactor = context.reactor
         self._token = context.random.getrandbits(32)  # tells its files from those of other crawls
-        self._log_extra = context.log_extra
         self._names: defaultdict[Path, set[str]] = defaultdict(set)
         self._pages = 0
         self._bytes = 0
@@ -136,17 +132,16 @@ class SavedPages:
     def close(self) -> Deferred[None]:
         """Save no more pages, and wait for those that are being written, but not for long."""
         self._on = False
+        timeout, reactor = self._context.settings.close_timeout, self._context.reactor
         all_written: Deferred[None] = self._lock.run(lambda: None)
-        all_written.addTimeout(
-            self._close_timeout, self._reactor, onTimeoutCancel=self._out_of_time
-        )
+        all_written.addTimeout(timeout, reactor, onTimeoutCancel=self._out_of_time)
         return all_written.addCallback(self._log_written)
 
     def _write(self, path: Path, body: bytes, meta: bytes) -> Deferred[None] | None:
         if self._gave_up:
             return None
-        pool = self._reactor.getThreadPool()
-        writing = deferToThreadPool(self._reactor, pool, _write, path, body, meta)
+        reactor = self._context.reactor
+        writing = deferToThreadPool(reactor, reactor.getThreadPool(), _write, path, body, meta)
         return writing.addCallbacks(self._done, self._failed, callbackArgs=(path,))
 
     def _done(self, names: set[str], path: Path) -> None:
@@ -154,28 +149,23 @@ class SavedPages:
         self._names[path.parent] |= names
 
     def _failed(self, failure: Failure) -> None:
-        self._on = False
-        self._gave_up = True
-        logger.warning(
-            "No more pages are saved, because one cannot be written (%s: %s). Check %s.",
-            type(failure.value).__name__,
-            failure.getErrorMessage(),
-            SAVE_REJECTED,
-            extra=self._log_extra,
-        )
+        error = f"{type(failure.value).__name__}: {failure.getErrorMessage()}"
+        problem = "No more pages are saved, because one cannot be written (%s). Check %s."
+        self._give_up(problem, error)
 
     def _out_of_time(self, *_: object) -> None:
+        problem = "%d pages (%s) could not be written before the crawl ended."
+        self._give_up(problem, len(self._lock.waiting) + 1)
+
+    def _give_up(self, problem: str, detail: object) -> None:
+        self._on = False
         self._gave_up = True
-        logger.warning(
-            "%d pages (%s) could not be written before the crawl ended.",
-            len(self._lock.waiting) + 1,
-            SAVE_REJECTED,
-            extra=self._log_extra,
-        )
+        logger.warning(problem, detail, SAVE_REJECTED, extra=self._context.log_extra)
 
     def _log_written(self, _: object) -> None:
         if self._written:
-            logger.info("Pages saved in %s: %d", self._folder, self._written, extra=self._log_extra)
+            extra = self._context.log_extra
+            logger.info("Pages saved in %s: %d", self._folder, self._written, extra=extra)
 
 
 def _write(path: Path, body: bytes, meta: bytes) -> set[str]:
@@ -233,20 +223,16 @@ def _is_wanted(name: str, names: Collection[str]) -> bool:
 def _describe(page: Page, redirects: Sequence[str], mask: Mask) -> dict[str, Any]:
     """What is known of a page besides its body, without secrets."""
     response = page.response
-    names = [name.decode(errors="replace") for name in response.headers]
+    names = (name.decode(errors="replace") for name in response.headers)
+    shown = (name for name in names if name.lower() not in _SECRET_HEADERS)
+    classes = (kind.__name__ for kind in type(response).__mro__)
     known: dict[str, Any] = {
         "url": mask.text(response.url),
         "status": response.status,
         "method": page.request.method,
-        "redirects": [mask.text(url) for url in redirects],
-        "headers": {
-            mask.text(name): [mask.text(value) for value in page.header(name)]
-            for name in names
-            if name.lower() not in _SECRET_HEADERS
-        },
-        "class": next(
-            kind.__name__ for kind in type(response).__mro__ if kind in RESPONSE_CLASSES.values()
-        ),
+        "redirects": [*map(mask.text, redirects)],
+        "headers": {mask.text(name): [*map(mask.text, page.header(name))] for name in shown},
+        "class": next(name for name in classes if name in RESPONSE_CLASSES),
     }
     if isinstance(response, TextResponse):
         with suppress(Exception):  # a codec may raise anything

@@ -14,10 +14,9 @@ from documents import ROOT, Document, codes, document
 from scrapy.settings.default_settings import DOWNLOADER_MIDDLEWARES_BASE
 
 import scrapy_capmonster_report
-from scrapy_capmonster_report import attempts, signals, stats, task
+from scrapy_capmonster_report import attempts, commands, signals, stats, task
 from scrapy_capmonster_report.addon import MIDDLEWARE_ORDER
 from scrapy_capmonster_report.clients import solve_captcha
-from scrapy_capmonster_report.commands import subcommands
 from scrapy_capmonster_report.delivery.answer import ERROR_CODES
 from scrapy_capmonster_report.delivery.client import ENDPOINTS
 from scrapy_capmonster_report.insight import watch
@@ -163,13 +162,13 @@ COMMANDS: Final = {
 
 
 def test_the_reference_has_every_command() -> None:
-    assert sorted(COMMANDS) == sorted(subcommands())
+    assert sorted(COMMANDS) == sorted(commands.COMMANDS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_reference_has_every_argument_of_a_command(name: str) -> None:
     parser = argparse.ArgumentParser(add_help=False)
-    subcommands()[name].add_arguments(parser)
+    commands.subcommand(name).add_arguments(parser)
     taken = {
         (action.option_strings or [str(action.metavar)])[0]: action.default
         for action in parser._actions

@@ -18,7 +18,8 @@ from scrapy import Spider
 from scrapy.settings import Settings
 from support import CLIENT_KEY
 
-from scrapy_capmonster_report.commands import Command, subcommands
+from scrapy_capmonster_report import commands
+from scrapy_capmonster_report.commands import Command
 from scrapy_capmonster_report.rules import compile_rules
 from scrapy_capmonster_report.settings import DEFAULTS, ReportSettings
 
@@ -105,7 +106,7 @@ def test_commands_accept_the_arguments_in_the_examples(block: Block) -> None:
     for line in block.text.splitlines():
         words = shlex.split(line.removeprefix("$ "), comments=True)
         if words[1:2] == ["capmonster"]:
-            assert parser.parse_args(words[2:]).subcommand in subcommands()
+            assert parser.parse_args(words[2:]).subcommand in commands.COMMANDS
         _read(
             dict(
                 re.findall(r"\b(CAPMONSTER_\w+)=(.+)", word)[0]

@@ -120,6 +120,7 @@ class TestKeyAndService:
     def test_a_dry_run_needs_none(self, capfd: pytest.CaptureFixture[str]) -> None:
         found = offline(capfd, {KEY: None, "CAPMONSTER_REPORT_DRY_RUN": True})
         assert (found["settings"]["ok"], found["key"]["ok"]) == (True, True)
+        assert found["key"]["found"].endswith("does not need one; your solving client does.")
 
     @pytest_twisted.ensureDeferred
     async def test_a_valid_key_with_its_balance(self, capfd: pytest.CaptureFixture[str]) -> None:
@@ -449,6 +450,16 @@ class TestClients:
         check = offline(capfd, {})["clients"]
         assert check["ok"] is ok
         assert said in check["found"]
+
+    @pytest.mark.parametrize("name", ["Scrapy", "Twisted", "treq", "scrapy-capmonster-report"])
+    def test_a_requirement_that_installing_a_client_has_broken(
+        self, name: str, installed: Any, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        installed(name, "99.0", "typing-extensions==4.1.2")
+        check = offline(capfd, {})["clients"]
+        assert check["ok"] is False
+        requires = f"{name.lower()} requires typing-extensions==4.1.2; installed: "
+        assert requires in check["found"]
 
     def test_none(self, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(neighbours, "_SUPPORTED", {"no-client-of-this-name": range(1)})

@@ -405,5 +405,5 @@ def test_a_page_without_the_extra_is_a_mistake_that_names_it(
     assert (code, out) == (2, "")
     assert err == (
         f"scrapy capmonster summary: --html needs {module}: "
-        "pip install scrapy-capmonster-report[summary]\n"
+        'pip install "scrapy-capmonster-report[summary]"\n'
     )

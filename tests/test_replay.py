@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import pty
 import subprocess
 import sys
 import tracemalloc
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ from workbench import (
 )
 
 from scrapy_capmonster_report.commands.pages import PageReader, Source
-from scrapy_capmonster_report.commands.replay import expectation, replay
+from scrapy_capmonster_report.commands.replay import replay
 from scrapy_capmonster_report.rules import compile_rules
 
 URL = "https://shop.example/"
@@ -79,7 +81,7 @@ class TestFolder:
         }
         table = run(capfd, *argv)
         assert (table.code, table.err) == (1, "")
-        assert "4 responses: 3 rejected, 2 wrong, 0 cannot be told, 0 files skipped" in table.out
+        assert "4 responses: 3 rejected, 2 wrong, 0 cannot be told, 0 files skipped\n" in table.out
         rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in table.out.splitlines()]
         assert ["wrong", "3"] in rows
         assert ["(no rule)", "1"] in rows
@@ -116,9 +118,9 @@ class TestFolder:
     ) -> None:
         monkeypatch.chdir(tmp_path)
         save(tmp_path / root / page, "<p>")
-        assert expectation(Path(root), str(Path(root, page))) == expected
-        absolute = tmp_path / root
-        assert expectation(absolute, str(absolute / page)) == expected
+        for folder in (Path(root), tmp_path / root):
+            source = Source(folder, Settings(), PageReader(Settings()))
+            assert source.expectation(str(folder / page)) == expected
 
     def test_the_folder_itself_says_what_to_expect(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
@@ -157,6 +159,18 @@ class TestFolder:
         rules = rules_file(tmp_path, {"status": 403})
         ran = run(capfd, "replay", tmp_path / "pages", "--rules", rules, "--json")
         assert (ran.code, len(ran.answer["undecided"])) == (0, 1)
+
+    def test_where_nothing_is_expected_nothing_is_said_to_be_right_or_wrong(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        save(tmp_path / "pages" / "a.html", "Wrong captcha")
+        save(tmp_path / "pages" / "notes.md", "")
+        ran = run(capfd, "replay", tmp_path / "pages", "--rules", rules_file(tmp_path, WRONG))
+        assert ran.code == 0
+        assert ran.out.endswith(
+            "1 response: 1 rejected, 0 cannot be told, 1 file skipped\n"
+            "No page is under refused/ or accepted/, so nothing was expected of any.\n"
+        )
 
     def test_other_files_are_no_pages(
         self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
@@ -198,11 +212,26 @@ class TestFolder:
         assert result["responses"] == pages
         assert peak < pages * size / 2  # all of it, were the pages kept
 
+    def test_a_judged_page_leaves_the_memory_at_once(self, tmp_path: Path) -> None:
+        page = PageReader(Settings())(save(tmp_path / "a.html", "<p>Wrong captcha"))
+        compile_rules([{"css": "p"}]).match_known(page, lambda rule, error: None)
+        response = weakref.ref(page.response)
+        gc.disable()
+        try:
+            del page
+            assert response() is None
+        finally:
+            gc.enable()
+
 
 MISTAKES: dict[str, tuple[list[str], str]] = {
     "no source": ([], "the following arguments are required: SOURCE"),
     "two sources": (["a", "b"], "unrecognized arguments: b"),
-    "nothing there": (["none"], "there is no none"),
+    "nothing there": (["none"], "there is no file or folder 'none'"),
+    "no page was saved yet": (
+        ["none", "-s", "CAPMONSTER_REPORT_SAVE_REJECTED=none"],
+        "there is no file or folder 'none'; a crawl makes it when it saves a page",
+    ),
     "no pages": (["empty"], "empty has no saved pages and is not an HTTP cache"),
     "no page": (
         ["folder"],
@@ -332,6 +361,18 @@ class TestAsAUserRunsIt:
         assert "pages" in shown
         assert "100%" in shown
 
+    def test_what_is_not_shown_needs_no_rich(self, tmp_path: Path) -> None:
+        save(tmp_path / "a.html", "Wrong captcha")
+        words = ["scrapy", "capmonster", "replay", "a.html", "--preset", "turnstile", "--json"]
+        code = (
+            "import sys, scrapy.cmdline\n"
+            f"try: scrapy.cmdline.execute({words})\n"
+            "finally: print([name for name in sys.modules if name.startswith('rich')])"
+        )
+        argv = [sys.executable, "-c", code]
+        done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "[]")
+
     @pytest.mark.parametrize(("folder", "code"), [("refused", 0), ("accepted", 1), ("none", 2)])
     def test_exit_codes(self, folder: str, code: int, tmp_path: Path) -> None:
         for name in ("refused", "accepted"):
@@ -347,7 +388,7 @@ class TestAsAUserRunsIt:
         ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii"}
         ran = run_scrapy(tmp_path, "replay", "pages", "--rules", rules, env=ascii_only)
         assert ran.code == 1
-        assert "1 responses: 1 rejected, 1 wrong" in ran.out
+        assert "1 response: 1 rejected, 1 wrong" in ran.out
 
 
 def test_the_answer_is_one_line_of_json(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

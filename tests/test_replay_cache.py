@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dbm.dumb
 import pickle
+import re
 import sys
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
@@ -151,7 +152,8 @@ class TestHttpCache:
         for storage, rejected in ((FILESYSTEM, 1), (DBM, 0)):
             await fill(cache / str(rejected), serve, storage)
             argv = ("replay", cache / str(rejected), "--rules", rules, "--json")
-            assert run(capfd, *argv).answer["rejected"] == rejected
+            answer = run(capfd, *argv).answer
+            assert (answer["rejected"], answer["undecided"]) == (rejected, [])
 
     @pytest_twisted.ensureDeferred
     async def test_caches_with_expectations(
@@ -297,9 +299,9 @@ class TestPlanted:
         if pages:
             assert ran.answer["responses"] == 1
         else:
-            assert "it contains io.open, which is not a plain value" in ran.complaint
+            assert re.search("it contains _?io.open, which is not a plain value", ran.complaint)
         ran = run(capfd, "replay", folder / "shop.db", *argv[2:])
-        assert "it contains io.open, which is not a plain value" in ran.complaint
+        assert re.search("it contains _?io.open, which is not a plain value", ran.complaint)
         assert not ran_code.exists()
 
     def test_the_class_that_an_entry_names_is_not_imported(

@@ -270,8 +270,8 @@ class TestAsAUserRunsIt:
         [
             ([], "there are no pages: give FOLDER, or --refused and --accepted"),
             (["."], "there are no pages"),
-            (["--refused", "a"], "there is no a"),
-            (["none"], "there is no none"),
+            (["--refused", "a"], "there is no file or folder 'a'"),
+            (["none"], "there is no file or folder 'none'"),
         ],
     )
     def test_what_is_wrong_is_said_in_one_line(

@@ -7,7 +7,7 @@ import os
 import sys
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 
 from scrapy.commands import ScrapyCommand
 from scrapy.exceptions import UsageError
@@ -15,34 +15,33 @@ from scrapy.exceptions import UsageError
 from ..text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
 
 _PROG = "scrapy capmonster"
-_NAMES = ("doctor", "check", "replay", "suggest", "summary", "simulate")
+
+COMMANDS: Final = {
+    "doctor": "Check whether reporting will work here, and say what to do if not",
+    "check": "Show which rule matches a page, and the result of each condition",
+    "replay": "Try the rules on a folder of saved pages, or on Scrapy's HTTP cache",
+    "suggest": "Suggest rules that tell pages under refused/ from pages under accepted/",
+    "summary": "Show which sites reject answers, by which rules, and the outcomes of the reports",
+    "simulate": "Serve a local stand-in for the service until Ctrl-C; the first line is its URL",
+}
+"""Every command, and what it does."""
 
 _NOBODY_READS = 128 + 13
 """The exit code that a shell shows for a program ended by SIGPIPE."""
 
 
-class Subcommand(Protocol):
-    """What a module in this package defines to be one of the commands.
+def subcommand(name: str) -> Any:
+    """The module of a command, imported when it is used: Scrapy loads this for its own ones, too.
 
-    ``run`` returns the exit code: 0 for success, 1 if the result of a check is "no". On wrong usage
-    or unreadable input it raises :exc:`scrapy.exceptions.UsageError` with one line of text, and the
-    exit code is 2. The project's settings are in ``command.settings``.
+    It has ``add_arguments(parser)``, and ``run(command, args)`` that returns the exit code: 0 for
+    success, 1 if the result of a check is "no". On wrong usage or unreadable input that raises
+    :exc:`scrapy.exceptions.UsageError` with one line of text, and the exit code is 2. The
+    project's settings are in ``command.settings``.
     """
-
-    SUMMARY: str
-
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
-
-    def run(self, command: Command, args: argparse.Namespace) -> int: ...
-
-
-def subcommands() -> Mapping[str, Subcommand]:
-    """Every command by its name."""
-    # Imported here because Scrapy loads this module for every `scrapy` command.
-    return {name: cast("Subcommand", import_module(f".{name}", __name__)) for name in _NAMES}
+    return import_module(f".{name}", __name__)
 
 
 class Command(ScrapyCommand):
@@ -69,14 +68,15 @@ class Command(ScrapyCommand):
             metavar="<command>",
             required=True,
             prog=_PROG,
-            parser_class=_OneLineParser,
+            parser_class=_Subparser,
         )
-        for name, subcommand in subcommands().items():
-            subparser = commands.add_parser(
-                name, help=subcommand.SUMMARY, description=subcommand.SUMMARY
-            )
-            subcommand.add_arguments(subparser)
-            super().add_options(subparser)
+        for name, summary in COMMANDS.items():
+            subparser = commands.add_parser(name, help=summary, description=summary)
+            subparser.complete = partial(self._add_options_of, name)
+
+    def _add_options_of(self, name: str, parser: argparse.ArgumentParser) -> None:
+        subcommand(name).add_arguments(parser)
+        super().add_options(parser)
 
     def process_options(self, args: list[str], opts: argparse.Namespace) -> None:
         super().process_options(args, opts)
@@ -88,7 +88,7 @@ class Command(ScrapyCommand):
         try:
             if args:
                 raise UsageError(f"unrecognized arguments: {' '.join(args)}")
-            self.exitcode = subcommands()[opts.subcommand].run(self, opts)
+            self.exitcode = subcommand(opts.subcommand).run(self, opts)
             print(end="", flush=True)  # not sys.stdout.flush(): it may be None
         except UsageError as error:
             print(one_line(f"{_PROG} {opts.subcommand}: {error}"), file=sys.stderr)
@@ -104,5 +104,14 @@ def _complain(parser: argparse.ArgumentParser, message: str) -> NoReturn:
     parser.exit(2, one_line(f"{parser.prog}: {message}") + "\n")
 
 
-class _OneLineParser(argparse.ArgumentParser):
+class _Subparser(argparse.ArgumentParser):
+    """The parser of one command, which gets its arguments when it is used."""
+
     error = _complain
+    complete: Callable[[argparse.ArgumentParser], None] | None = None
+
+    def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:
+        complete, self.complete = self.complete, None
+        if complete is not None:
+            complete(self)
+        return super().parse_known_args(*args, **kwargs)

@@ -6,8 +6,8 @@ import json
 import ssl
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, Final
-from urllib.error import HTTPError, URLError
-from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
+from urllib.error import URLError
+from urllib.request import HTTPErrorProcessor, ProxyHandler, Request, build_opener
 
 if TYPE_CHECKING:
     from ..settings import ReportSettings
@@ -30,9 +30,13 @@ class ServiceError(Exception):
         self.advice = advice
 
 
-class _NoRedirects(HTTPRedirectHandler):
-    def redirect_request(self, *_: Any) -> None:
-        """Do not follow: the key must not be sent elsewhere."""
+class _AsAnswered(HTTPErrorProcessor):
+    """Follows no redirects: the key must not be sent elsewhere. Raises nothing for a status."""
+
+    def http_response(self, request: Request, response: Any) -> Any:
+        return response
+
+    https_response = http_response
 
 
 def ask_service(settings: ReportSettings) -> dict[str, Any]:
@@ -47,20 +51,17 @@ def ask_service(settings: ReportSettings) -> dict[str, Any]:
     key = settings.client_key
     body = json.dumps({"clientKey": key}).encode() if key else None
     url = settings.api_url + ("/getBalance" if key else "/")
-    proxy = settings.proxy  # "": use the environment
-    proxies = {} if proxy == "none" else {"http": proxy, "https": proxy}
-    opener = build_opener(_NoRedirects, *([ProxyHandler(proxies)] if proxy else []))
+    proxy = settings.proxy
+    proxies = {"": None, "none": {}}.get(proxy, {"http": proxy, "https": proxy})
+    opener = build_opener(_AsAnswered, ProxyHandler(proxies))  # None: as the environment says
     request = Request(url, body, {"Content-Type": "application/json"})
     try:
         with opener.open(request, timeout=settings.timeout) as response:
-            content = response.read(_MAX_BYTES)
-    except HTTPError as error:
-        with error:
-            content = error.read(_MAX_BYTES)
-        if error.code >= 500:
-            raise ServiceError(f"it answers HTTP {error.code}", "Try again later.") from None
+            status, content = response.status, response.read(_MAX_BYTES)
     except (OSError, HTTPException) as error:
         raise _explained(error) from error
+    if status >= 500:
+        raise ServiceError(f"it answers HTTP {status}", "Try again later.")
     try:
         answer = json.loads(content) if key else {}
     except (ValueError, RecursionError):

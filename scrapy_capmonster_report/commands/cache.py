@@ -19,19 +19,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from scrapy import Request
-from scrapy.exceptions import UsageError
-from scrapy.http import Headers
-from scrapy.responsetypes import responsetypes
 from w3lib.http import headers_raw_to_dict
 
+from .cli import usage_error
 from .files import read_capped, read_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
     from typing import IO
-
-    from scrapy.http import Response
 
 _ENTRY_FILES: Final = frozenset(
     {
@@ -48,16 +43,33 @@ _PLAIN: Final = frozenset({("ipaddress", "IPv4Address"), ("ipaddress", "IPv6Addr
 """What a response may have besides builtins: its ``ip_address``."""
 
 
-def entry_of(path: Path) -> str | None:
-    """The folder that is an entry of the filesystem storage, if *path* is one of its files."""
-    folder = os.path.basename(os.path.dirname(os.path.abspath(path)))
-    is_entry = path.name in _ENTRY_FILES and re.fullmatch("[0-9a-f]+", folder)
-    return str(path.parent) if is_entry else None
+def find_cached(folders: Iterable[tuple[str, list[str]]]) -> tuple[list[str], list[Path]]:
+    """The entries and databases of a cache; none if there are other files, too.
+
+    Args:
+        folders: each folder with the names of its files.
+
+    Returns:
+        The folders that are entries of the filesystem storage, and the databases.
+    """
+    entries = []
+    databases: dict[Path, None] = {}
+    for folder, names in folders:
+        is_entry = re.fullmatch("[0-9a-f]+", os.path.basename(os.path.abspath(folder)))
+        if names and is_entry and _ENTRY_FILES.issuperset(names):
+            entries.append(folder)
+            continue
+        for name in names:
+            database = database_of(Path(folder, name))
+            if database is None:
+                return [], []
+            databases[database] = None
+    return entries, sorted(databases)
 
 
 def database_of(path: Path) -> Path | None:
     """The name that Scrapy gave to the database of which *path* is a file, or is the name."""
-    for name in (path, path.with_suffix("")) if path.suffix in _DBM_PARTS else (path,):
+    for name in (path, path.with_suffix("")) if path.suffix in _DBM_PARTS else ():
         parts = [name, *(Path(f"{name}{part}") for part in _DBM_PARTS)]
         # whichdb opens any file, and would wait forever on a FIFO.
         are_files = all(part.is_file() for part in parts if part.exists())
@@ -66,25 +78,20 @@ def database_of(path: Path) -> Path | None:
     return None
 
 
-def read_entry(folder: str) -> tuple[Request, Response]:
-    """The request and the response, still compressed, of an entry of the filesystem storage.
+def read_entry(folder: str) -> tuple[dict[str, Any], bytes]:
+    """What an entry of the filesystem storage has: what is known of the response, and its body.
 
-    Raises:
-        UsageError: it cannot be read.
+    May raise anything: it may be a stranger's.
     """
-    try:
-        meta, raw_headers, body = (
-            read_file(Path(folder, name)) for name in ("meta", "response_headers", "response_body")
-        )
-        if meta.startswith(_GZIP_MAGIC):  # HTTPCACHE_GZIP
-            meta, raw_headers, body = map(_unzip, (meta, raw_headers, body))
-        known = ast.literal_eval(meta.decode())
-        headers = headers_raw_to_dict(raw_headers) or {}
-        return _answer(known["response_url"], known["status"], headers, body, known["method"])
-    except UsageError:
-        raise
-    except Exception as error:  # a stranger's file may have anything in it
-        raise _unreadable(folder, error) from error
+    meta, raw_headers, body = (
+        read_file(os.path.join(folder, name))
+        for name in ("meta", "response_headers", "response_body")
+    )
+    if meta.startswith(_GZIP_MAGIC):  # HTTPCACHE_GZIP
+        meta, raw_headers, body = map(_unzip, (meta, raw_headers, body))
+    known = ast.literal_eval(meta.decode())
+    answered = {"url": known["response_url"], "status": known["status"], "method": known["method"]}
+    return {**answered, "headers": headers_raw_to_dict(raw_headers) or {}}, body
 
 
 def read_database(path: Path, module: str) -> Iterator[tuple[str, Callable[[], bytes]]]:
@@ -97,29 +104,24 @@ def read_database(path: Path, module: str) -> Iterator[tuple[str, Callable[[], b
     Raises:
         UsageError: it cannot be read.
     """
-    try:
-        with closing(import_module(module).open(str(path), "r")) as database:
-            for key in database.keys():  # noqa: SIM118 -- not each dbm can be iterated
-                name = key.decode("ascii", "replace")
-                if name.endswith(_DATA):
-                    yield f"{path}#{name.removesuffix(_DATA)}", partial(database.__getitem__, key)
-    except Exception as error:  # each dbm has an error of its own
-        raise UsageError(f"cannot read {path}: {error}") from error
+    with (
+        usage_error(f"cannot read {path}: "),
+        closing(import_module(module).open(str(path), "r")) as database,
+    ):
+        for key in database.keys():  # noqa: SIM118 -- not each dbm can be iterated
+            name = key.decode("ascii", "replace")
+            if name.endswith(_DATA):
+                yield f"{path}#{name.removesuffix(_DATA)}", partial(database.__getitem__, key)
 
 
-def read_record(source: str, content: Callable[[], bytes]) -> tuple[Request, Response]:
-    """The request and the response, still compressed, of an entry of :func:`read_database`.
+def read_record(content: Callable[[], bytes]) -> tuple[dict[str, Any], bytes]:
+    """What an entry of :func:`read_database` has, as :func:`read_entry` returns it.
 
     The storage does not keep methods, so every request becomes a GET.
-
-    Raises:
-        UsageError: it cannot be read, or has more than plain values in it.
     """
-    try:
-        data = _PlainUnpickler(io.BytesIO(content())).load()
-        return _answer(data["url"], data["status"], data["headers"], data["body"], "GET")
-    except Exception as error:  # a stranger's file may have anything in it
-        raise _unreadable(source, error) from error
+    known = _PlainUnpickler(io.BytesIO(content())).load()
+    answered = {key: known[key] for key in ("url", "status", "headers")}
+    return {**answered, "method": "GET"}, known["body"]
 
 
 class _PlainUnpickler(pickle.Unpickler):
@@ -129,19 +131,5 @@ class _PlainUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"it contains {module}.{name}, which is not a plain value")
 
 
-def _answer(
-    url: str, status: int, headers: Mapping[Any, Any], body: bytes, method: str
-) -> tuple[Request, Response]:
-    request, headers = Request(url, method=method), Headers(headers)
-    kind = responsetypes.from_args(headers=headers, url=url, body=body)
-    return request, kind(request.url, status=status, headers=headers, body=body)
-
-
 def _unzip(content: bytes) -> bytes:
     return read_capped(cast("IO[bytes]", gzip.open(io.BytesIO(content))))
-
-
-def _unreadable(source: str, error: Exception) -> UsageError:
-    return UsageError(
-        f"{source} is not a readable entry of an HTTP cache: {type(error).__name__}: {error}"
-    )

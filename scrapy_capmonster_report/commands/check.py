@@ -6,54 +6,47 @@ import json
 import os
 import re
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from rich.table import Table
 from scrapy.exceptions import UsageError
 
+from ..rules.snippets import truncate
 from . import cli
 from .fetch import fetch
-from .pages import PageReader
+from .pages import SUFFIXES, PageReader
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator, Sequence
 
-    from rich.console import Console
     from scrapy.settings import Settings
 
     from ..rules import Explanation, Finding
     from . import Command
     from .pages import SavedPage
-
-SUMMARY = "Show which rule matches a page, and the result of each condition"
+    from .screen import Cell, Screen
 
 _HOLDS: Final = {True: ("yes", "green"), False: ("no", "red"), None: ("cannot be told", "yellow")}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "sources",
-        metavar="SOURCE",
-        nargs="+",
-        type=cli.not_empty,
-        help="saved page (.html, .htm, .xhtml, .json, .txt; NAME.meta.json beside it may say "
-        "more), or URL, which is fetched with the project's settings",
+    text = (
+        f"saved page ({', '.join(SUFFIXES)}; NAME.meta.json beside it may say more), or URL, which "
+        "is fetched with the project's settings"
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+    parser.add_argument("sources", metavar="SOURCE", nargs="+", type=cli.not_empty, help=text)
+    cli.add_json_argument(parser)
     cli.add_rule_arguments(parser)
     cli.add_page_arguments(parser)
 
 
 def run(command: Command, args: argparse.Namespace) -> int:
     rules, settings = cli.rules_and_settings(command, args)
-    console = cli.output()
     for page in _read(args, settings):
         explanations = rules.explain(page)
-        if args.json:
-            print(json.dumps(_verdict(page, explanations)))
-        else:
-            _show(console, _verdict(page, explanations), explanations)
+        cli.print_result(args, _verdict(page, explanations), partial(_show, explanations))
     return 0
 
 
@@ -85,29 +78,25 @@ def _verdict(page: SavedPage, explanations: list[Explanation]) -> dict[str, Any]
     }
 
 
-def _show(console: Console, verdict: dict[str, Any], explanations: list[Explanation]) -> None:
+def _show(explanations: list[Explanation], screen: Screen, verdict: dict[str, Any]) -> None:
     verdicts = {
         True: f"rejected ({verdict['rule']})",
         False: "no rule matches",
         None: "cannot be told",
     }
-    cli.print_line(console, f"{verdict['source']}: {verdicts[verdict['rejected']]}", "bold")
+    screen.line(f"{verdict['source']}: {verdicts[verdict['rejected']]}", "bold")
     if verdict["rejected"] is None:
-        cli.print_line(console, "Add what is unknown with --url, --status, --method or --header.")
-    table = Table("rule", "condition", "value", "holds", "found")
-    for explanation in explanations:
-        name = explanation.name + (": matches" if explanation.matched else "")
-        for finding in explanation.conditions:
-            table.add_row(
-                cli.cell(name, "green" if explanation.matched else ""),
-                cli.cell(finding.key),
-                cli.cell(cli.shortened(finding.value)),
-                cli.cell(*_HOLDS[finding.holds]),
-                cli.cell(_in_words(finding)),
-            )
-            name = ""
-        table.add_section()
-    console.print(table)
+        screen.line("Add what is unknown with --url, --status, --method or --header.")
+    groups = map(_rows, explanations)
+    screen.table(("rule", "condition", "value", "holds", "found"), *groups)
+
+
+def _rows(explanation: Explanation) -> Iterator[Sequence[Cell]]:
+    name = (f"{explanation.name}: matches", "green") if explanation.matched else explanation.name
+    for finding in explanation.conditions:
+        value = truncate(json.dumps(finding.value, ensure_ascii=False))
+        yield name, finding.key, value, _HOLDS[finding.holds], _in_words(finding)
+        name = ""
 
 
 def _in_words(finding: Finding) -> str:

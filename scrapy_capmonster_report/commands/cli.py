@@ -6,26 +6,27 @@ import argparse
 import json
 import re
 import sys
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.text import Text
 from scrapy import Spider
 from scrapy.crawler import Crawler
 from scrapy.exceptions import NotConfigured, UsageError
 from scrapy.utils.misc import load_object
 
 from ..rules import SETTING, RuleError, Rules, compile_rules, read_rules
-from ..rules.snippets import truncate
 from ..settings import CLIENT_KEY, RULES, ReportSettings
-from ..text import one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
     from scrapy.settings import BaseSettings, Settings
 
     from . import Command
+    from .pages import SavedPage, Source
+    from .screen import Screen
 
 
 # -- arguments -------------------------------------------------------------------------------------
@@ -33,45 +34,32 @@ if TYPE_CHECKING:
 
 def add_rule_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that choose the rules."""
-    parser.add_argument(
-        "--rules",
-        metavar="FILE.json",
-        type=a_path,
-        help=f"the rules in this file instead of the project's {SETTING}",
-    )
-    parser.add_argument(
-        "--preset",
-        metavar="NAME",
-        action="append",
-        default=[],
-        help=f"this preset instead of the project's {SETTING}; may be repeated",
-    )
+    add = parser.add_argument
+    add("--rules", metavar="FILE.json", type=a_path, help=f"rules to use instead of {SETTING}")
+    text = f"preset to use instead of {SETTING}; may be repeated"
+    add("--preset", metavar="NAME", action="append", default=[], help=text)
     add_spider_argument(parser)
 
 
 def add_spider_argument(parser: argparse.ArgumentParser) -> None:
     """Add the option that says whose settings to work with."""
-    parser.add_argument(
-        "--spider",
-        metavar="NAME",
-        help="with the custom_settings of this spider; callbacks may name its methods",
-    )
+    text = "use the custom_settings of this spider; callbacks may name its methods"
+    parser.add_argument("--spider", metavar="NAME", help=text)
+
+
+def add_json_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the option for :func:`print_result`."""
+    parser.add_argument("--json", action="store_true", help="print JSON, one object a line")
 
 
 def add_page_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options for what saved pages do not say."""
-    group = parser.add_argument_group("for saved pages without a .meta.json")
-    group.add_argument("--url", help="the URL of the response")
-    group.add_argument("--status", metavar="N", type=int, help="its status")
-    group.add_argument("--method", metavar="NAME", help="the request's method")
-    group.add_argument(
-        "--header",
-        metavar="NAME:VALUE",
-        dest="headers",
-        type=_header,
-        action="append",
-        help="a header of the response; may be repeated",
-    )
+    add = parser.add_argument_group("for saved pages without a .meta.json").add_argument
+    add("--url", help="the URL of the response")
+    add("--status", metavar="N", type=int, help="its status")
+    add("--method", metavar="NAME", help="the request's method")
+    text = "a header of the response; may be repeated"
+    add("--header", metavar="NAME:VALUE", dest="headers", type=_header, action="append", help=text)
 
 
 def not_empty(text: str) -> str:
@@ -110,19 +98,13 @@ def rules_and_settings(command: Command, args: argparse.Namespace) -> tuple[Rule
     rules = rules_named(args, spider)
     if rules is None:
         load_addons(crawler)
-        try:
+        with usage_error(kinds=ValueError):
             rules = compile_rules(crawler.settings.get(SETTING), spider=spider)
-        except ValueError as error:
-            raise UsageError(str(error)) from error
-    if not rules.judges:
-        raise UsageError(
-            "the rule set 'callbacks' judges no page; give --rules FILE.json or --preset NAME."
-        )
-    if not rules:
-        raise UsageError(
-            f"there are no rules. Set {SETTING} in a project, or give --rules FILE.json or "
-            "--preset NAME."
-        )
+    if not (rules and rules.judges):
+        problem = f"there are no rules. Set {SETTING} in a project, or"
+        if not rules.judges:
+            problem = "the rule set 'callbacks' judges no page;"
+        raise UsageError(f"{problem} give --rules FILE.json or --preset NAME.")
     return rules, settings
 
 
@@ -134,8 +116,14 @@ def rules_named(args: argparse.Namespace, spider: Spider | None) -> Rules | None
     """
     if not (args.rules or args.preset):
         return None
-    in_file = _read(_text_of(args.rules), spider, str(args.rules)) if args.rules else Rules()
-    presets = _read(args.preset, spider, "--preset")
+    in_file = Rules()
+    if args.rules:
+        with usage_error(f"cannot read {args.rules}: ", (OSError, UnicodeDecodeError)):
+            text = args.rules.read_text(encoding="utf-8-sig")  # some editors write a BOM
+        with usage_error(f"{args.rules}: ", RuleError):
+            in_file = read_rules(text, spider=spider)
+    with usage_error("--preset: ", RuleError):
+        presets = read_rules(args.preset, spider=spider)
     return Rules((*in_file, *presets), judges=in_file.judges and presets.judges)
 
 
@@ -149,13 +137,11 @@ def crawler_of(command: Command, spider: str | None) -> Crawler:
     assert settings is not None
     if spider is None:
         return Crawler(Spider, settings)
-    try:
+    with usage_error(f"the spider {spider!r} cannot be loaded: "):  # loading imports them
         loader = load_object(settings["SPIDER_LOADER_CLASS"]).from_settings(settings.frozencopy())
         names = loader.list()
         if spider in names:
             return Crawler(loader.load(spider), settings)
-    except Exception as error:  # loading spiders imports them
-        raise UsageError(_failed(f"the spider {spider!r} cannot be loaded", error)) from error
     raise UsageError(f"there is no spider {spider!r} here; there is: {', '.join(names) or 'none'}")
 
 
@@ -163,13 +149,10 @@ def spider_of(crawler: Crawler) -> Spider:
     """The spider of *crawler*, for callbacks that are its methods.
 
     Raises:
-        UsageError: it cannot be created.
+        UsageError: it cannot be created; perhaps it needs arguments.
     """
-    try:
+    with usage_error(f"the spider {crawler.spidercls.name!r} cannot be created: "):
         return crawler.spidercls.from_crawler(crawler)
-    except Exception as error:  # a spider may raise anything, and may need arguments
-        what = f"the spider {crawler.spidercls.name!r} cannot be created"
-        raise UsageError(_failed(what, error)) from error
 
 
 def load_addons(crawler: Crawler) -> None:
@@ -178,10 +161,8 @@ def load_addons(crawler: Crawler) -> None:
     Raises:
         UsageError: one of them fails.
     """
-    try:
+    with usage_error("the addons cannot be loaded: "):
         crawler.addons.load_settings(crawler.settings)
-    except Exception as error:  # addons may do anything
-        raise UsageError(_failed("the addons cannot be loaded", error)) from error
 
 
 def report_settings(settings: BaseSettings) -> ReportSettings:
@@ -200,51 +181,44 @@ def report_settings(settings: BaseSettings) -> ReportSettings:
         return replace(ReportSettings.from_settings(enough), client_key="")
 
 
-def _read(value: object, spider: Spider | None, where: str) -> Rules:
-    try:
-        return read_rules(value, spider=spider)
-    except RuleError as mistake:
-        raise UsageError(f"{where}: {mistake}") from mistake
-
-
-def _text_of(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")  # some editors write a byte order mark
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UsageError(f"cannot read {path}: {reason}") from error
-
-
-def _failed(what: str, error: Exception) -> str:
-    return f"{what}: {type(error).__name__}: {error}"
-
-
 # -- output ----------------------------------------------------------------------------------------
 
 
-def output() -> Console:
-    """The console on standard output. Characters that it cannot encode are escaped."""
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="backslashreplace")
-    return _Console(highlight=False)
+@contextmanager
+def usage_error(
+    prefix: str = "", kinds: type[Exception] | tuple[type[Exception], ...] = Exception
+) -> Iterator[None]:
+    """Turn exceptions of these *kinds* into a ``UsageError`` that begins with *prefix*.
+
+    By default all of them: foreign code and foreign files may raise anything.
+    """
+    try:
+        yield
+    except UsageError:
+        raise
+    except kinds as error:
+        name = f"{type(error).__name__}: " if kinds is Exception else ""
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"{prefix}{name}{reason}") from error
 
 
-def cell(value: str, style: str = "") -> Text:
-    """*value* as plain text: without markup and control characters."""
-    return Text(one_line(value), style=style, overflow="fold")
+def print_result(
+    args: argparse.Namespace, result: Any, show: Callable[[Screen, Any], None]
+) -> None:
+    """Print the *result* of a command as JSON, or *show* it to people."""
+    if args.json:
+        print(json.dumps(result))
+        return
+    # Imported here because it takes as long as some hundred pages.
+    from .screen import Screen
+
+    show(Screen(), result)
 
 
-def print_line(console: Console, value: str, style: str = "") -> None:
-    """Print *value*, as :func:`cell` has it, on one line of any length."""
-    console.print(cell(value, style), soft_wrap=True)
+def with_progress(pages: Source) -> Iterable[SavedPage]:
+    """Pass on *pages*, with a progress bar on a terminal."""
+    if not sys.stderr.isatty():
+        return pages
+    from .screen import progress
 
-
-def shortened(value: Any) -> str:
-    """The *value* of a condition as JSON, shortened for a table."""
-    return truncate(json.dumps(value, ensure_ascii=False))
-
-
-class _Console(Console):
-    def on_broken_pipe(self) -> NoReturn:
-        # Rich would exit with 1, which means "no" here. The caller handles it.
-        raise BrokenPipeError
+    return progress(pages)

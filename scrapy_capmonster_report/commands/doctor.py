@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 from contextlib import closing, suppress
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
-from rich.table import Table
 from scrapy.exceptions import NotConfigured, UsageError
 
 from .. import ledger as ledgers
@@ -16,8 +14,9 @@ from ..delivery.answer import ERROR_CODES
 from ..mask import Mask
 from ..rules import compile_rules
 from ..settings import API_URL, CLIENT_KEY, DEFAULTS, RULES, unknown_settings, without_secrets
-from . import cli, neighbours
+from . import cli
 from .balance import ServiceError, ask_service
+from .neighbours import Finding, check_clients, check_middlewares
 
 if TYPE_CHECKING:
     import argparse
@@ -29,74 +28,57 @@ if TYPE_CHECKING:
     from ..rules import Rules
     from ..settings import ReportSettings
     from . import Command
-
-SUMMARY = "Check whether reporting will work here, and say what to do if not"
+    from .screen import Screen
 
 _OK: Final = {True: ("ok", "green"), False: ("wrong", "bold red"), None: ("?", "yellow")}
 
 
-class Finding(NamedTuple):
-    """The result of a check.
-
-    Args:
-        ok: whether it passed; ``None`` if that is unknown.
-        found: what was found.
-        advice: what to do; ``""`` for nothing.
-    """
-
-    ok: bool | None
-    found: str
-    advice: str = ""
-
-
-_NOT_CHECKED: Final = Finding(None, "Not checked: the settings are not valid.")
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument(
-        "--offline", action="store_true", help="leave out the checks that need the service"
-    )
+    cli.add_json_argument(parser)
+    text = "leave out the checks that need the service"
+    parser.add_argument("--offline", action="store_true", help=text)
     cli.add_rule_arguments(parser)
 
 
 def run(command: Command, args: argparse.Namespace) -> int:
     checks = _check_all(command, args)
-    if args.json:
-        named = [{"name": name, **finding._asdict()} for name, finding in checks.items()]
-        print(json.dumps({"checks": named}))
-    else:
-        table = Table("check", "", "what was found, and what to do", show_lines=True)
-        for name, (ok, found, advice) in checks.items():
-            table.add_row(name, cli.cell(*_OK[ok]), cli.cell(f"{found} {advice}".strip()))
-        cli.output().print(table)
+    named = [{"name": name, **finding._asdict()} for name, finding in checks.items()]
+    cli.print_result(args, {"checks": named}, _show)
     return 1 if any(finding.ok is False for finding in checks.values()) else 0
+
+
+def _show(screen: Screen, result: dict[str, Any]) -> None:
+    rows = [
+        (check["name"], _OK[check["ok"]], f"{check['found']} {check['advice']}".strip())
+        for check in result["checks"]
+    ]
+    screen.table(("check", "", "what was found, and what to do"), *([row] for row in rows))
 
 
 def _check_all(command: Command, args: argparse.Namespace) -> dict[str, Finding]:
     crawler = cli.crawler_of(command, args.spider)
-    spider, ours, mistake = None, None, ""
-    with suppress(UsageError):  # a spider that needs arguments has settings all the same
-        spider = cli.spider_of(crawler) if args.spider else None
+    settings, spider, mistake = crawler.settings, None, ""
+    if args.spider:
+        with suppress(UsageError):  # a spider that needs arguments has settings all the same
+            spider = cli.spider_of(crawler)
     named = cli.rules_named(args, spider)
+    key = service = ledger = Finding(None, "Not checked: the settings are not valid.")
     try:
         cli.load_addons(crawler)
-        ours = cli.report_settings(crawler.settings)
+        ours = cli.report_settings(settings)
     except (UsageError, NotConfigured, ValueError) as error:
         mistake = str(error)
-    settings = crawler.settings
-    key = _check_key(ours) if ours else _NOT_CHECKED
-    service = _NOT_CHECKED
-    if ours:
-        key, service = _check_service(ours, key, offline=args.offline)
+    else:
+        key, service = _check_service(ours, offline=args.offline)
+        ledger = _check_ledger(ours, settings.get("JOBDIR"))
     return {
         "settings": _check_settings(settings, mistake),
         "key": key,
         "service": service,
         "rules": _check_rules(settings, spider, named),
-        "ledger": _check_ledger(ours, settings.get("JOBDIR")) if ours else _NOT_CHECKED,
-        "middlewares": _check_middlewares(settings),
-        "clients": _check_clients(),
+        "ledger": ledger,
+        "middlewares": check_middlewares(settings),
+        "clients": check_clients(),
     }
 
 
@@ -119,13 +101,16 @@ def _check_key(ours: ReportSettings) -> Finding:
     if ours.client_key:
         return Finding(None, "There is a key. It was not checked with the service.")
     if ours.dry_run:
-        return Finding(True, "There is no key. A dry run does not need one.")
+        return Finding(
+            True, "There is no key. A dry run does not need one; your solving client does."
+        )
     advice = f"Set {CLIENT_KEY} in the settings or in the environment."
     return Finding(False, "There is no account key.", advice)
 
 
-def _check_service(ours: ReportSettings, key: Finding, *, offline: bool) -> tuple[Finding, Finding]:
+def _check_service(ours: ReportSettings, *, offline: bool) -> tuple[Finding, Finding]:
     """The results for the key and the service, from one request."""
+    key = _check_key(ours)
     if offline:
         return key, Finding(None, f"{ours.api_url} was not checked (--offline).")
     try:
@@ -175,7 +160,7 @@ def _check_ledger(ours: ReportSettings, job_dir: str | None) -> Finding:
         else:
             raise ValueError("it must be '' (memory), 'sqlite:PATH' or 'redis://HOST:PORT/DB'")
     except ImportError:
-        advice = "pip install scrapy-capmonster-report[redis]"
+        advice = 'pip install "scrapy-capmonster-report[redis]"'
         return Finding(False, f"{shown} needs redis-py.", advice)
     except Exception as error:  # each backend has errors of its own
         advice = (
@@ -208,41 +193,3 @@ def _try_redis(url: str) -> None:
     with redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5) as server:
         server.set(probe, 1, px=1000)
         server.delete(probe)
-
-
-def _check_middlewares(settings: BaseSettings) -> Finding:
-    order = neighbours.order_of_ours(settings)
-    if order is None:
-        return Finding(
-            False,
-            "Our middleware is not enabled.",
-            'Set ADDONS = {"scrapy_capmonster_report.Addon": 500}. If it is set, look for ADDONS = '
-            "{} further down in settings.py: Scrapy's template ends with one, and the last wins.",
-        )
-    if not neighbours.is_good(order):
-        advice = "Set its order to 585: above RetryMiddleware, below HttpCompressionMiddleware."
-        return Finding(False, f"The order of our middleware is {order}.", advice)
-    above = neighbours.above_ours(settings)
-    if not above:
-        return Finding(True, "No middleware of the project is above ours.")
-    advice = (
-        "Give it an order below 585. Above ours, it hides the responses that it drops or retries."
-    )
-    hides = any(certain for _, certain in above)
-    return Finding(False if hides else None, " ".join(sentence for sentence, _ in above), advice)
-
-
-def _check_clients() -> Finding:
-    clients = neighbours.solving_clients()
-    if not clients:
-        advice = "Another client works too: give the id of its task to captcha_meta()."
-        return Finding(None, "No client of CapMonster Cloud is installed.", advice)
-    listed = ", ".join(f"{name} {version}" for name, version in clients.items())
-    wrong = []
-    for name, version in clients.items():
-        if not neighbours.is_supported(name, version):
-            wrong.append(f"solve_captcha() does not support this release of {name}.")
-        wrong += neighbours.clash_of_pins(name)
-    if wrong:
-        return Finding(False, f"{listed}. {' '.join(wrong)}", "Install compatible releases.")
-    return Finding(True, f"{listed}; solve_captcha() returns the ids of its tasks.")

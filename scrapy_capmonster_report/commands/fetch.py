@@ -8,9 +8,8 @@ from urllib.parse import urlsplit
 from scrapy import Request, Spider
 from scrapy.crawler import CrawlerProcess
 from scrapy.exceptions import UsageError
-from scrapy.spidermiddlewares.httperror import HttpError
-from scrapy.utils.datatypes import SequenceExclude
 
+from .cli import usage_error
 from .pages import SavedPage
 
 if TYPE_CHECKING:
@@ -24,6 +23,7 @@ _OURS: Final = {
     # Leave the project's own crawls alone, and report nothing.
     "CAPMONSTER_REPORT_ENABLED": False,
     "FEEDS": {},
+    "HTTPERROR_ALLOW_ALL": True,
     "ITEM_PIPELINES": {},
     "JOBDIR": None,
     # In a crawl the rules see a page before Scrapy follows its meta refresh.
@@ -42,14 +42,13 @@ class _FetchSpider(Spider):
         self.pages = pages
 
     async def start(self) -> AsyncIterator[Any]:
-        followed = SequenceExclude(range(300, 400))
         for url in self.urls:
             yield Request(
                 url,
                 self.fetched,
                 errback=self.failed,
                 cb_kwargs={"source": url},
-                meta={"handle_httpstatus_list": followed, "dont_retry": True},
+                meta={"dont_retry": True},
                 dont_filter=True,
             )
 
@@ -62,10 +61,7 @@ class _FetchSpider(Spider):
 
     def failed(self, failure: Failure) -> None:
         source = failure.request.cb_kwargs["source"]  # type: ignore[attr-defined]
-        if isinstance(failure.value, HttpError):
-            self.fetched(failure.value.response, source)
-        else:
-            self.pages[source] = f"{type(failure.value).__name__}: {failure.getErrorMessage()}"
+        self.pages[source] = f"{type(failure.value).__name__}: {failure.getErrorMessage()}"
 
 
 def fetch(urls: Iterable[str], settings: Settings) -> dict[str, SavedPage]:
@@ -75,7 +71,9 @@ def fetch(urls: Iterable[str], settings: Settings) -> dict[str, SavedPage]:
         UsageError: one of them cannot be fetched.
     """
     for url in urls:
-        _check(url)
+        # One that cannot be parsed would end the crawl before the other pages.
+        with usage_error(f"cannot fetch {url}: ", ValueError):
+            _ = urlsplit(Request(url).url).port
     settings = settings.copy()
     settings.setdict(_OURS, priority="cmdline")
     pages: dict[str, SavedPage | str] = {}
@@ -91,11 +89,3 @@ def fetch(urls: Iterable[str], settings: Settings) -> dict[str, SavedPage]:
             raise UsageError(f"cannot fetch {url}: {page}")
         fetched[url] = page
     return fetched
-
-
-def _check(url: str) -> None:
-    """Raise if a URL cannot be parsed: it would end the crawl before the other pages."""
-    try:
-        _ = urlsplit(Request(url).url).port
-    except ValueError as error:
-        raise UsageError(f"cannot fetch {url}: {error}") from error

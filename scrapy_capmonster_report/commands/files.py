@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from scrapy.exceptions import UsageError
 
@@ -23,7 +24,7 @@ class NotAPageError(UsageError):
     """A FIFO, a device, or an endless file: reading it would hang or fill the memory."""
 
 
-def read_file(path: Path) -> bytes:
+def read_file(path: Path | str) -> bytes:
     """The bytes of the file *path*.
 
     Raises:
@@ -31,9 +32,9 @@ def read_file(path: Path) -> bytes:
         UsageError: it cannot be read.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
+        if not stat.S_ISREG(os.stat(path).st_mode):
             raise NotAPageError(f"{path} is not a regular file")
-        with path.open("rb") as file:
+        with open(path, "rb", buffering=0) as file:
             content = read_capped(file)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
@@ -42,7 +43,7 @@ def read_file(path: Path) -> bytes:
     return content
 
 
-def read_capped(file: IO[bytes]) -> bytes:
+def read_capped(file: IO[bytes] | Any) -> bytes:
     """The rest of *file*, or a little more than :data:`MAX_BYTES` of it."""
     chunks = iter(partial(file.read, _CHUNK), b"")
     return b"".join(islice(chunks, MAX_BYTES // _CHUNK + 1))

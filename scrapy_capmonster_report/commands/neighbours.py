@@ -1,9 +1,9 @@
-"""Other middlewares and clients that are installed and may interfere."""
+"""Other middlewares and clients that are installed and may interfere, for ``doctor``."""
 
 from __future__ import annotations
 
 from importlib import metadata
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from packaging.requirements import Requirement
 from scrapy.downloadermiddlewares.retry import RetryMiddleware
@@ -14,12 +14,15 @@ from ..addon import MIDDLEWARE_ORDER
 from ..middleware import CapMonsterReportMiddleware
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
 
     from scrapy.settings import BaseSettings
 
 _SUPPORTED: Final = {"capmonstercloudclient": range(1, 5), "capmonster-python": range(4, 6)}
 """The clients and the major releases that ``clients.solve_captcha`` supports."""
+
+_NEEDED: Final = ("scrapy-capmonster-report", "scrapy", "twisted", "treq")
+"""What has requirements of its own that installing a client may have broken."""
 
 _HIDING: Final = ("rotating_proxies", "captcha", "solver")
 """Parts of the names of middlewares that are known to hide rejected responses."""
@@ -28,70 +31,89 @@ _BETWEEN: Final = range(551, 590)
 """Above RetryMiddleware, to see every attempt; below HttpCompressionMiddleware."""
 
 
-def order_of_ours(settings: BaseSettings) -> int | None:
-    """The order of our middleware; ``None`` if it is not enabled."""
-    return _middlewares(settings).get(CapMonsterReportMiddleware)
+class Finding(NamedTuple):
+    """The result of a check.
 
-
-def is_good(order: int) -> bool:
-    """Whether our middleware works at *order*."""
-    return order in _BETWEEN
-
-
-def above_ours(settings: BaseSettings) -> list[tuple[str, bool]]:
-    """The middlewares above ours, except Scrapy's, that may hide responses.
-
-    Returns:
-        A sentence about each, and whether it is known to hide them; if not, it depends on its code.
+    Args:
+        ok: whether it passed; ``None`` if that is unknown.
+        found: what was found.
+        advice: what to do; ``""`` for nothing.
     """
-    found = []
-    for item, order in _middlewares(settings).items():
+
+    ok: bool | None
+    found: str
+    advice: str = ""
+
+
+def check_middlewares(settings: BaseSettings) -> Finding:
+    """Whether our middleware sees each response before another one drops or retries it."""
+    middlewares = dict(_middlewares(settings))
+    order = middlewares.get(CapMonsterReportMiddleware)
+    if order is None:
+        return Finding(
+            False,
+            "Our middleware is not enabled.",
+            'Set ADDONS = {"scrapy_capmonster_report.Addon": 500}. If it is set, look for ADDONS = '
+            "{} further down in settings.py: Scrapy's template ends with one, and the last wins.",
+        )
+    if order not in _BETWEEN:
+        advice = "Set its order to 585: above RetryMiddleware, below HttpCompressionMiddleware."
+        return Finding(False, f"The order of our middleware is {order}.", advice)
+    hiding, seeing = [], []
+    for item, order in middlewares.items():
         name = global_object_name(item)
         if order <= MIDDLEWARE_ORDER or name.startswith("scrapy."):
             continue
         if isinstance(item, type) and issubclass(item, RetryMiddleware):
-            found.append((f"{name} at {order} retries before we see the response.", True))
+            hiding.append(f"{name} at {order} retries before we see the response.")
         elif any(part in name.lower() for part in _HIDING):
-            found.append((f"{name} at {order} may hide rejected responses from us.", True))
+            hiding.append(f"{name} at {order} may hide rejected responses from us.")
         elif hasattr(item, "process_response") or hasattr(item, "process_exception"):
-            found.append((f"{name} at {order} sees responses before we do.", False))
-    return found
+            seeing.append(f"{name} at {order} sees responses before we do.")
+    if not (hiding or seeing):
+        return Finding(True, "No middleware of the project is above ours.")
+    advice = "Give it an order below 585. Above ours, it hides the responses it drops or retries."
+    return Finding(False if hiding else None, " ".join(hiding + seeing), advice)
 
 
-def _middlewares(settings: BaseSettings) -> dict[Any, int]:
+def _middlewares(settings: BaseSettings) -> Iterator[tuple[Any, int]]:
     """The downloader middlewares that can be loaded; Scrapy names the others in a crawl."""
-    loaded = {}
     for path, order in settings.getwithbase("DOWNLOADER_MIDDLEWARES").items():
         if order is not None:
             try:
-                loaded[load_object(path)] = order
+                yield load_object(path), order
             except Exception:  # importing may do anything
                 continue
-    return loaded
 
 
-def solving_clients() -> Mapping[str, str]:
-    """The clients of CapMonster Cloud that are installed, with their versions."""
-    versions = {name: _version(name) for name in _SUPPORTED}
-    return {name: version for name, version in versions.items() if version}
+def check_clients() -> Finding:
+    """Whether the installed clients of CapMonster Cloud are supported, and all requirements met."""
+    versions = {name: version for name in _SUPPORTED if (version := _version(name))}
+    listed = ", ".join(f"{name} {version}" for name, version in versions.items())
+    wrong = []
+    for name, version in versions.items():
+        major = version.partition(".")[0]
+        if not (major.isdigit() and int(major) in _SUPPORTED[name]):
+            wrong.append(f"solve_captcha() does not support this release of {name}.")
+    for name in (*versions, *_NEEDED):
+        wrong += _unmet_requirements(name)
+    if wrong:
+        found = " ".join([f"{listed}."] * bool(listed) + wrong)
+        return Finding(False, found, "Install compatible releases.")
+    if not versions:
+        advice = "Another client works too: give the id of its task to captcha_meta()."
+        return Finding(None, "No client of CapMonster Cloud is installed.", advice)
+    return Finding(True, f"{listed}; solve_captcha() returns the ids of its tasks.")
 
 
-def is_supported(client: str, version: str) -> bool:
-    """Whether ``clients.solve_captcha`` supports this release."""
-    major = version.partition(".")[0]
-    return major.isdigit() and int(major) in _SUPPORTED[client]
-
-
-def clash_of_pins(client: str) -> list[str]:
-    """A sentence about each requirement of a client that is not met."""
-    sentences = []
-    for requirement in map(Requirement, metadata.requires(client) or ()):
+def _unmet_requirements(name: str) -> Iterator[str]:
+    """A sentence about each requirement of a distribution that is not met."""
+    for requirement in map(Requirement, metadata.requires(name) or () if _version(name) else ()):
         if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
             version = _version(requirement.name)
             if not version or not requirement.specifier.contains(version, prereleases=True):
                 needs = f"{requirement.name}{requirement.specifier}"
-                sentences.append(f"{client} requires {needs}; installed: {version or 'none'}.")
-    return sentences
+                yield f"{name} requires {needs}; installed: {version or 'none'}."
 
 
 def _version(distribution: str) -> str | None:

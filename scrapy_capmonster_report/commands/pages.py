@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from scrapy import Request
+from parsel import Selector
+from scrapy import Request, version_info
 from scrapy.downloadermiddlewares.httpcompression import HttpCompressionMiddleware
 from scrapy.exceptions import NotConfigured, UsageError
-from scrapy.http import Response, TextResponse
+from scrapy.http import Headers, Response, TextResponse, XmlResponse
 from scrapy.responsetypes import responsetypes
 from scrapy.signalmanager import SignalManager
 
 from ..rules.page import Page
 from ..saved_pages import META_SUFFIX, RESPONSE_CLASSES
+from ..settings import SAVE_REJECTED
 from ..text import closest_match
-from .cache import database_of, entry_of, read_database, read_entry, read_record
-from .files import read_file
+from .cache import database_of, find_cached, read_database, read_entry, read_record
+from .cli import usage_error
+from .files import NotAPageError, read_file
 
 if TYPE_CHECKING:
     import argparse
@@ -30,8 +32,8 @@ if TYPE_CHECKING:
     from scrapy.crawler import Crawler
     from scrapy.settings import BaseSettings
 
-    Reader: TypeAlias = Callable[[], "SavedPage"]
-    """Reads one page; raises ``NotAPageError``, or another ``UsageError`` if it cannot."""
+REFUSED: Final = "refused"
+ACCEPTED: Final = "accepted"
 
 SUFFIXES: Final = (".html", ".htm", ".xhtml", ".json", ".txt")
 
@@ -45,38 +47,14 @@ class SavedPage(Page):
         super().__init__(*page)
         self.source = source
 
-
-class Decompressor:
-    """Decompresses bodies as Scrapy does in a crawl with *settings*."""
-
-    def __init__(self, settings: BaseSettings) -> None:
-        # All that the middleware asks of a crawler; it counts nothing without stats.
-        crawler = SimpleNamespace(settings=settings, stats=None, signals=SignalManager())
-        self._process: Any = None
-        try:
-            middleware = HttpCompressionMiddleware.from_crawler(cast("Crawler", crawler))
-        except NotConfigured:
-            return
-        self._process = middleware.process_response
-        parameters = inspect.signature(self._process).parameters
-        # Scrapy < 2.14 requires the spider, later versions warn of it.
-        required = parameters["spider"].default is inspect.Parameter.empty
-        self._arguments: dict[str, None] = {"spider": None} if required else {}
-
-    def __call__(self, request: Request, response: Response) -> Response:
-        """*response* with its body decompressed, or unchanged if that fails."""
-        if self._process is None or "Content-Encoding" not in response.headers:
-            return response
-        try:
-            return cast(
-                "Response", self._process(request=request, response=response, **self._arguments)
-            )
-        except Exception:  # each compression has exceptions of its own
-            return response
+    def parse(self, text: str) -> Selector:
+        # No spider parses the page again. The response's own selector would cost more, and keep
+        # the page in memory until the garbage collector runs: they refer to each other.
+        return Selector(text, "xml" if isinstance(self.response, XmlResponse) else "html")
 
 
 class PageReader:
-    """Reads saved pages.
+    """Makes pages of saved pages and of what an HTTP cache has.
 
     Args:
         settings: those of the project, for its way with compression.
@@ -87,7 +65,7 @@ class PageReader:
     """
 
     def __init__(self, settings: BaseSettings, args: argparse.Namespace | None = None) -> None:
-        self.decompress = Decompressor(settings)
+        self._decompress = _decompressor(settings)
         self._told: dict[str, Any] = {
             key: value
             for key in ("url", "status", "method")
@@ -96,6 +74,7 @@ class PageReader:
         for name, value in getattr(args, "headers", None) or ():
             self._told.setdefault("headers", {}).setdefault(name, []).append(value)
         _check_meta(self._told, "the options")
+        self.page("the options", self._told, b"")
 
     def __call__(self, path: Path) -> SavedPage:
         """The saved page *path*, with the values of its ``NAME.meta.json``.
@@ -105,38 +84,70 @@ class PageReader:
             UsageError: one of the two files cannot be read.
         """
         known = {**self._told, **_read_meta(path.with_suffix(META_SUFFIX))}
-        redirects = known.get("redirects", [])
-        request = Request(
-            known.get("url", _UNKNOWN_URL),
-            method=known.get("method", "GET"),
-            meta={"redirect_urls": redirects} if redirects else None,
-        )
-        response = Response(
-            request.url,
-            status=known.get("status", 200),
-            headers=known.get("headers", {}),
-            body=read_file(path),
-        )
-        if kind := RESPONSE_CLASSES.get(known.get("class", "")):
-            # A crawl saved it, as the rules saw it.
-            encoding = known.get("encoding")
-            more: Any = {"encoding": encoding} if issubclass(kind, TextResponse) else {}
-            response = response.replace(cls=kind, **more)
-        else:
-            raw, response = response, self.decompress(request, response)
-            if response is raw:
-                # A browser or a crawl that saved the body had decompressed it.
-                response.headers.pop("Content-Encoding", None)
-            response = response.replace(
-                cls=responsetypes.from_args(
-                    headers=response.headers, filename=path.name, body=response.body
-                )
+        return self.page(str(path), known, read_file(path), path)
+
+    def page(
+        self, source: str, known: dict[str, Any], body: bytes, file: Path | None = None
+    ) -> SavedPage:
+        """A page with what is *known* of it, by the keys of ``NAME.meta.json``.
+
+        Raises:
+            UsageError: its URL is not one.
+        """
+        url, redirects = known.get("url", _UNKNOWN_URL), known.get("redirects", [])
+        try:
+            request = Request(
+                url,
+                method=known.get("method", "GET"),
+                meta={"redirect_urls": redirects} if redirects else None,
             )
+        except ValueError as error:
+            where = file.with_suffix(META_SUFFIX) if file else source
+            raise UsageError(f"{where}: 'url' is {url!r}: it must be a URL") from error
+        headers = Headers(known.get("headers", {}))
+        # A crawl that saves pages writes the class. It saw the body decompressed.
+        kind = RESPONSE_CLASSES.get(known.get("class", ""))
+        if kind is None:
+            if "Content-Encoding" in headers:
+                packed = Response(request.url, headers=headers, body=body)
+                unpacked = self._decompress(request, packed)
+                headers, body = unpacked.headers, unpacked.body
+                if file and unpacked is packed:
+                    # A browser or a crawl that saved the body had decompressed it.
+                    del headers["Content-Encoding"]
+            kind = responsetypes.from_args(headers, file.name if file else request.url, body=body)
+        more = {"encoding": known.get("encoding")} if issubclass(kind, TextResponse) else {}
+        status = known.get("status", 200)
+        response = kind(request.url, status=status, headers=headers, body=body, **more)
+        unknown = {"url", "status", "method", "headers", "redirects"} - known.keys()
         if "url" in known:
             # Where it is said from which URL a page is, it is from there and not from elsewhere.
-            known["redirects"] = redirects
-        unknown = frozenset({"url", "status", "method", "headers", "redirects"} - known.keys())
-        return SavedPage(str(path), response, request, tuple(redirects), unknown)
+            unknown.discard("redirects")
+        return SavedPage(source, response, request, tuple(redirects), frozenset(unknown))
+
+
+def _decompressor(settings: BaseSettings) -> Callable[[Request, Response], Response]:
+    """Decompresses bodies as Scrapy does in a crawl with *settings*.
+
+    Returns the response itself if that fails.
+    """
+    # All that the middleware asks of a crawler; it counts nothing without stats.
+    crawler = SimpleNamespace(settings=settings, stats=None, signals=SignalManager())
+    try:
+        middleware = HttpCompressionMiddleware.from_crawler(cast("Crawler", crawler))
+    except NotConfigured:
+        return lambda request, response: response
+    process: Any = middleware.process_response
+    if version_info < (2, 14):
+        process = partial(process, spider=None)
+
+    def decompress(request: Request, response: Response) -> Response:
+        try:
+            return cast("Response", process(request=request, response=response))
+        except Exception:  # each compression has exceptions of its own
+            return response
+
+    return decompress
 
 
 def _read_meta(path: Path) -> dict[str, Any]:
@@ -147,10 +158,8 @@ def _read_meta(path: Path) -> dict[str, Any]:
     """
     if not os.path.lexists(path):
         return {}
-    try:
+    with usage_error(f"{path} is not JSON: ", (ValueError, RecursionError)):
         known = json.loads(read_file(path))
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is not JSON: {error}") from error
     if not isinstance(known, dict):
         raise UsageError(f"{path} is not a JSON object")
     _check_meta(known, str(path))
@@ -169,13 +178,6 @@ def _check_meta(known: Mapping[str, Any], where: str) -> None:
             raise UsageError(f"{where}: {key!r} is {value!r}: it must be {allowed}")
 
 
-def _is_url(value: object) -> bool:
-    try:
-        return isinstance(value, str) and bool(Request(value))
-    except ValueError:
-        return False
-
-
 def _is_str(value: object) -> bool:
     return isinstance(value, str)
 
@@ -185,7 +187,7 @@ def _are_strs(value: object) -> bool:
 
 
 _META: Final[Mapping[str, tuple[Callable[[object], bool], str]]] = {
-    "url": (_is_url, "a URL"),
+    "url": (_is_str, "a URL"),
     "status": (lambda value: type(value) is int and 100 <= value <= 999, "an int from 100 to 999"),
     "method": (_is_str, "a str"),
     "headers": (
@@ -203,7 +205,7 @@ _META: Final[Mapping[str, tuple[Callable[[object], bool], str]]] = {
 
 
 class Source:
-    """A saved page, a folder of them, or an HTTP cache.
+    """The pages of a folder or of an HTTP cache, sorted by name. Keeps none in memory.
 
     A folder is read as a cache only if it has no saved pages.
 
@@ -214,42 +216,73 @@ class Source:
 
     Attributes:
         path: the file or the folder.
-        skipped: the files in the folder that are not pages.
+        skipped: the files in the folder that are not pages, as far as it was read.
 
     Raises:
         UsageError: there is nothing at *path*, or it cannot be read.
     """
 
     def __init__(self, path: Path, settings: BaseSettings, read_page: PageReader) -> None:
-        self._read_page = read_page
-        self._dbm_module: str = settings.get("HTTPCACHE_DBM_MODULE", "dbm")
-        if not path.exists() and database_of(path) is None:
-            raise UsageError(f"there is no {path}")
         self.path = path
         self.skipped: list[str] = []
-        files = list(_files(path)) if path.is_dir() else [path]
-        self._entries = list(dict.fromkeys(filter(None, map(entry_of, files))))
-        self._databases = sorted({database for file in files if (database := database_of(file))})
+        self._read_page = read_page
+        self._dbm_module: str = settings.get("HTTPCACHE_DBM_MODULE", "dbm")
         self._pages: list[Path] = []
-        if not all(entry_of(file) or database_of(file) for file in files):
-            self._entries, self._databases = [], []
-            self._pages = [file for file in files if is_page(file)] if path.is_dir() else files
-            known = {*self._pages, *(page.with_suffix(META_SUFFIX) for page in self._pages)}
-            self.skipped = [str(file) for file in files if file not in known]
+        if not path.exists() and database_of(path) is None:
+            is_ours = path.absolute() == Path(settings.get(SAVE_REJECTED) or "").absolute()
+            hint = "; a crawl makes it when it saves a page" if is_ours else ""
+            raise UsageError(f"there is no file or folder {str(path)!r}{hint}")
+        root = path if path.is_dir() else path.parent
+        self._parts_of_root = len(root.parts)
+        self._name_of_root = os.path.basename(os.path.abspath(root))
+        folders = list(_folders(path)) if root == path else [(str(root), [path.name])]
+        self._entries, self._databases = find_cached(folders)
+        if self._entries or self._databases:
+            return
+        for folder, names in folders:
+            files = [Path(folder, name) for name in names]
+            pages = {file: None for file in files if is_page(file) or file == path}
+            metas = {page.stem + META_SUFFIX for page in pages}
+            self._pages += pages
+            others = (file for file in files if file not in pages and file.name not in metas)
+            self.skipped += map(str, others)
 
-    def __iter__(self) -> Iterator[tuple[str, Reader]]:
-        """The source of each page and a reader for it, sorted by name. Keeps no page in memory."""
+    def __len__(self) -> int:
+        return sum(1 for _ in self._readers())
+
+    def __iter__(self) -> Iterator[SavedPage]:
+        for source, read in self._readers():
+            try:
+                yield read()
+            except NotAPageError:  # noqa: PERF203
+                self.skipped.append(source)
+
+    def _readers(self) -> Iterator[tuple[str, Callable[[], SavedPage]]]:
         for path in self._pages:
             yield str(path), partial(self._read_page, path)
         for folder in self._entries:
             yield folder, partial(self._cached, folder, partial(read_entry, folder))
         for database in self._databases:
             for source, content in read_database(database, self._dbm_module):
-                yield source, partial(self._cached, source, partial(read_record, source, content))
+                yield source, partial(self._cached, source, partial(read_record, content))
 
-    def _cached(self, source: str, read: Callable[[], tuple[Request, Response]]) -> SavedPage:
-        request, response = read()
-        return SavedPage(source, self._read_page.decompress(request, response), request)
+    @property
+    def expects(self) -> bool:
+        """Whether something is expected of any page."""
+        return any(self.expectation(source) for source, _ in self._readers())
+
+    def expectation(self, source: str) -> str | None:
+        """What the nearest folder of a page says of it: ``"refused"``, ``"accepted"`` or nothing.
+
+        The folder itself counts, those above it do not.
+        """
+        inside = source.split(os.sep)[self._parts_of_root : -1]
+        nearest_first = (*reversed(inside), self._name_of_root)
+        return next((name for name in nearest_first if name in (REFUSED, ACCEPTED)), None)
+
+    def _cached(self, source: str, read: Callable[[], tuple[dict[str, Any], bytes]]) -> SavedPage:
+        with usage_error(f"{source} is not a readable entry of an HTTP cache: "):
+            return self._read_page.page(source, *read())
 
 
 def is_page(path: Path) -> bool:
@@ -257,11 +290,11 @@ def is_page(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.endswith(META_SUFFIX)
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """Every file below *folder*, sorted by name, except hidden ones such as ``.gitkeep``."""
+def _folders(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """Each folder with the names of its files, sorted; without hidden ones such as ``.gitkeep``."""
     for place, subfolders, names in os.walk(folder, onerror=_cannot_read):
         subfolders.sort()
-        yield from (Path(place, name) for name in sorted(names) if not name.startswith("."))
+        yield str(Path(place)), sorted(name for name in names if not name.startswith("."))
 
 
 def _cannot_read(error: OSError) -> None:

@@ -2,49 +2,35 @@
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
 from scrapy.exceptions import UsageError
 
 from ..text import one_line
 from . import cli
-from .files import NotAPageError
-from .pages import PageReader, Source
+from .pages import REFUSED, PageReader, Source
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
     from ..rules import Rule, Rules
     from . import Command
-    from .pages import Reader, SavedPage
-
-SUMMARY = "Try the rules on a folder of saved pages, or on Scrapy's HTTP cache"
-
-REFUSED: Final = "refused"
-ACCEPTED: Final = "accepted"
+    from .screen import Screen
 
 _MAX_ROWS: Final = 50
 """How many pages a table names. ``--json`` names them all."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "source",
-        metavar="SOURCE",
-        type=cli.a_path,
-        help="folder of saved pages, or HTTP cache (folder or .db file). Pages under refused/ must "
-        "match, under accepted/ must not: if one is wrong or cannot be told, the exit code is 1",
+    text = (
+        "folder of saved pages, or HTTP cache (folder or .db file). Pages under refused/ must "
+        "match, under accepted/ must not: if one is wrong or cannot be told, the exit code is 1"
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("source", metavar="SOURCE", type=cli.a_path, help=text)
+    cli.add_json_argument(parser)
     cli.add_rule_arguments(parser)
     cli.add_page_arguments(parser)
 
@@ -56,11 +42,9 @@ def run(command: Command, args: argparse.Namespace) -> int:
     if not result["responses"]:
         more = f"; skipped: {', '.join(source.skipped[:5])}" if source.skipped else ""
         raise UsageError(f"{source.path} has no saved pages and is not an HTTP cache{more}")
-    if args.json:
-        print(json.dumps(result))
-    else:
-        _show(cli.output(), rules, result)
-    untold = any(expectation(source.path, page["source"]) for page in result["undecided"])
+    counts = {rule.name: 0 for rule in rules} | result["by_rule"]
+    cli.print_result(args, result, partial(_show, source, counts))
+    untold = any(source.expectation(page["source"]) for page in result["undecided"])
     return 1 if result["wrong"] or untold else 0
 
 
@@ -68,8 +52,8 @@ def replay(source: Source, rules: Rules) -> dict[str, Any]:
     """The results of the rules for the pages of *source*, as ``--json`` prints them."""
     responses, by_rule = 0, Counter[str]()
     matches, wrong, undecided = [], [], []
-    on_error = _Complaints()
-    for page in read_all(source):
+    on_error = partial(_name_once, set())
+    for page in cli.with_progress(source):
         responses += 1
         rule, missing = rules.match_known(page, on_error)
         name = rule.name if rule else None
@@ -79,7 +63,7 @@ def replay(source: Source, rules: Rules) -> dict[str, Any]:
         if name is not None:
             by_rule[name] += 1
             matches.append({"source": page.source, "rule": name})
-        expected = expectation(source.path, page.source)
+        expected = source.expectation(page.source)
         if expected and (expected == REFUSED) is not (rule is not None):
             wrong.append({"source": page.source, "expected": expected, "rule": name})
     return {
@@ -93,67 +77,38 @@ def replay(source: Source, rules: Rules) -> dict[str, Any]:
     }
 
 
-def read_all(source: Source) -> Iterator[SavedPage]:
-    """The pages of *source*, with a progress bar on a terminal.
-
-    Files that turn out not to be pages are added to the skipped ones.
-    """
-    console = Console(stderr=True)
-    pages: Iterable[tuple[str, Reader]] = source
-    if console.is_terminal:
-        total = sum(1 for _ in source)
-        pages = track(source, "pages", total=total, console=console, transient=True)
-    for name, read in pages:
-        try:
-            yield read()
-        except NotAPageError:  # noqa: PERF203
-            source.skipped.append(name)
+def _name_once(named: set[str], rule: Rule, error: Exception) -> None:
+    """Name each rule whose callback fails, but once."""
+    if rule.name not in named:
+        named.add(rule.name)
+        message = f"the callback of {rule.name!r} failed: {type(error).__name__}: {error}"
+        print(one_line(message), file=sys.stderr)
 
 
-def expectation(root: Path, source: str) -> str | None:
-    """The expectation for the page *source*, by the name of the nearest folder up to *root*."""
-    folder = root if root.is_dir() else root.parent
-    inside = source.split(os.sep)[len(folder.parts) : -1]
-    nearest_first = (*reversed(inside), folder.resolve().name)
-    return next((name for name in nearest_first if name in (REFUSED, ACCEPTED)), None)
-
-
-class _Complaints:
-    """Names each rule whose callback fails, once."""
-
-    def __init__(self) -> None:
-        self._named: set[str] = set()
-
-    def __call__(self, rule: Rule, error: Exception) -> None:
-        if rule.name not in self._named:
-            self._named.add(rule.name)
-            message = f"the callback of {rule.name!r} failed: {type(error).__name__}: {error}"
-            print(one_line(message), file=sys.stderr)
-
-
-def _show(console: Console, rules: Rules, result: dict[str, Any]) -> None:
-    undecided = [{**page, "missing": ", ".join(page["missing"])} for page in result["undecided"]]
-    counts = {rule.name: result["by_rule"].get(rule.name, 0) for rule in rules}
-    counts["(no rule)"] = result["responses"] - result["rejected"] - len(undecided)
-    skipped = [{"source": source} for source in result["skipped"]]
+def _show(source: Source, counts: dict[str, int], screen: Screen, result: dict[str, Any]) -> None:
+    undecided = [(page["source"], ", ".join(page["missing"])) for page in result["undecided"]]
+    unmatched = result["responses"] - result["rejected"] - len(undecided)
+    counts = {**counts, "(no rule)": unmatched}
+    wrong = [(page["source"], page["expected"], page["rule"] or "none") for page in result["wrong"]]
     for headings, rows in (
-        (("rule", "responses"), [{"rule": name, "n": str(n)} for name, n in counts.items()]),
-        (("matches", "rule"), result["matches"]),
-        (("wrong", "expected", "rule"), result["wrong"]),
+        (("rule", "responses"), [(name, str(count)) for name, count in counts.items()]),
+        (("matches", "rule"), [(page["source"], page["rule"]) for page in result["matches"]]),
+        (("wrong", "expected", "rule"), wrong),
         (("cannot be told", "not known"), undecided),
-        (("skipped",), skipped),
+        (("skipped",), [(source,) for source in result["skipped"]]),
     ):
         if rows:
-            table = Table(*headings)
-            for row in rows[:_MAX_ROWS]:
-                table.add_row(*(cli.cell(value or "none") for value in row.values()))
-            console.print(table)
+            screen.table(headings, rows[:_MAX_ROWS])
         if len(rows) > _MAX_ROWS:
-            more = len(rows) - _MAX_ROWS
-            cli.print_line(console, f"… and {more} more; --json lists them all")
-    cli.print_line(
-        console,
-        f"{result['responses']} responses: {result['rejected']} rejected, "
-        f"{len(result['wrong'])} wrong, {len(undecided)} cannot be told, "
-        f"{len(skipped)} files skipped",
-    )
+            screen.line(f"… and {len(rows) - _MAX_ROWS} more; --json lists them all")
+    totals = [f"{result['rejected']} rejected", f"{len(undecided)} cannot be told"]
+    if source.expects:
+        totals.insert(1, f"{len(wrong)} wrong")
+    totals.append(_counted(len(result["skipped"]), "file") + " skipped")
+    screen.line(f"{_counted(result['responses'], 'response')}: {', '.join(totals)}")
+    if not source.expects:
+        screen.line("No page is under refused/ or accepted/, so nothing was expected of any.")
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

@@ -6,7 +6,7 @@ import argparse
 import re
 from contextlib import suppress
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from scrapy.exceptions import UsageError
 from twisted.internet.error import CannotListenError
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from . import Command
-
-SUMMARY = "Serve a local stand-in for CapMonster Cloud until Ctrl-C; the first line is its URL"
 
 _ANSWERS: Final[dict[str, Callable[[str], SimulatedAnswer]]] = {
     "(hang|stall|reset)": SimulatedAnswer,
@@ -96,16 +94,12 @@ def run(command: Command, args: argparse.Namespace) -> int:
         raise UsageError(str(error)) from error
     except CannotListenError as error:
         raise UsageError(f"cannot listen on port {args.port}: {error.socketError}") from error
-    _serve(simulator, reactor)
-    _say(_totals(simulator))
-    return 0
-
-
-def _serve(simulator: Simulator, reactor: Any) -> None:
-    # Install the handlers before printing the URL: its reader may send a signal at once.
+    # The handlers are installed before the URL is printed: its reader may send a signal at once.
     reactor.callWhenRunning(_say, simulator.url)
     reactor.addSystemEventTrigger("before", "shutdown", simulator.stop)
     reactor.run()
+    _say(_totals(simulator))
+    return 0
 
 
 def _say(line: str) -> None:

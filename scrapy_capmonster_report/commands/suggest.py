@@ -12,8 +12,7 @@ from ..rules import read_rules
 from ..rules.presets import GENERAL, PRESETS, shows_product
 from . import cli
 from .marks import STRONG, marks_of
-from .pages import PageReader, Source
-from .replay import ACCEPTED, REFUSED, expectation, read_all
+from .pages import ACCEPTED, REFUSED, PageReader, Source
 
 if TYPE_CHECKING:
     import argparse
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
     from ..rules import Rule
     from . import Command
     from .pages import SavedPage
-
-SUMMARY = "Suggest rules that tell pages under refused/ from pages under accepted/"
+    from .screen import Screen
 
 MIN_PAGES: Final = 2
 """The pages of each kind that are needed. Among fewer, every detail is a difference."""
@@ -42,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for side in (REFUSED, ACCEPTED):
         text = f"a folder whose pages are all {side}"
         parser.add_argument(f"--{side}", metavar="FOLDER", type=cli.a_path, help=text)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    cli.add_json_argument(parser)
 
 
 def run(command: Command, args: argparse.Namespace) -> int:
@@ -56,15 +54,15 @@ def run(command: Command, args: argparse.Namespace) -> int:
         suggestions, left = suggest(refused, accepted)
         if left:
             _say(f"{left} of {len(refused)} rejected pages cannot be told from the accepted ones.")
-    if args.json:
-        answer = {"refused": len(refused), "accepted": len(accepted), "suggestions": suggestions}
-        print(json.dumps(answer))
-        return 0 if suggestions else 1
-    console = cli.output()
-    for suggestion in suggestions:
-        cli.print_line(console, f"# {suggestion['refused']} of {len(refused)} rejected pages")
-        cli.print_line(console, json.dumps(suggestion["rule"], ensure_ascii=False) + ",", "bold")
+    answer = {"refused": len(refused), "accepted": len(accepted), "suggestions": suggestions}
+    cli.print_result(args, answer, _show)
     return 0 if suggestions else 1
+
+
+def _show(screen: Screen, answer: dict[str, Any]) -> None:
+    for suggestion in answer["suggestions"]:
+        screen.line(f"# {suggestion['refused']} of {answer['refused']} rejected pages")
+        screen.line(json.dumps(suggestion["rule"], ensure_ascii=False) + ",", "bold")
 
 
 def suggest(
@@ -141,8 +139,8 @@ def _read(args: argparse.Namespace, settings: BaseSettings) -> dict[str, list[Sa
     for side, folder in folders.items():
         if folder is not None:
             source = Source(folder, settings, PageReader(settings))
-            for page in read_all(source):
-                if name := side or expectation(source.path, page.source):
+            for page in cli.with_progress(source):
+                if name := side or source.expectation(page.source):
                     sides[name].append(page)
     if not any(sides.values()):
         raise UsageError("there are no pages: give FOLDER, or --refused and --accepted")

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from rich.table import Table
-from rich.text import Text
 from scrapy.exceptions import NotConfigured, UsageError
 
 from .. import insight
@@ -20,40 +17,28 @@ from . import cli
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Mapping
-
-    from rich.console import Console
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from ..insight import Figures, SiteFigures
     from ..ledger import Alert, History
     from . import Command
-
-SUMMARY = "Show which sites reject answers, by which rules, and the outcomes of the reports"
+    from .screen import Screen
 
 _UNITS: Final = {"m": 60, "h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
 
+_WHEN: Final = "a date (2026-11-24), a time (2026-11-24T18:00), or how long ago (90m, 24h, 7d, 2w)"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "ledger",
-        metavar="LEDGER",
-        nargs="?",
-        type=cli.not_empty,
-        help="as CAPMONSTER_REPORT_LEDGER names it (sqlite:PATH, redis://…), a SQLite file, or a "
-        "JOBDIR; without it the project's",
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument(
-        "--since",
-        metavar="WHEN",
-        help="only answers used since then, to the hour: a date (2026-11-24), a time "
-        "(2026-11-24T18:00), or how long ago (90m, 24h, 7d, 2w)",
-    )
-    parser.add_argument("--site", metavar="HOST", help="only this site")
-    parser.add_argument("--spider", metavar="NAME", help="only this spider's answers")
-    parser.add_argument(
-        "--html", metavar="FILE", type=cli.a_path, help="write a page with charts; needs [summary]"
-    )
+    add = parser.add_argument
+    text = "sqlite:PATH, redis://…, a SQLite file or a JOBDIR; without it the project's"
+    add("ledger", metavar="LEDGER", nargs="?", type=cli.not_empty, help=text)
+    cli.add_json_argument(parser)
+    add("--since", metavar="WHEN", help=f"only answers used since then, to the hour: {_WHEN}")
+    add("--site", metavar="HOST", help="only this site")
+    add("--spider", metavar="NAME", help="only this spider's answers")
+    text = "write a page with charts; needs [summary]"
+    add("--html", metavar="FILE", type=cli.a_path, help=text)
 
 
 def run(command: Command, args: argparse.Namespace) -> int:
@@ -72,11 +57,11 @@ def run(command: Command, args: argparse.Namespace) -> int:
         chosen = {"--since": args.since, "--site": args.site, "--spider": args.spider}
         filters = [f"{option} {value}" for option, value in chosen.items() if value]
         shown = without_secrets(ledger)
-        _write(args.html, page(history, now=now, ledger=shown, filters=filters))
-    if args.json:
-        print(json.dumps(insight.as_json(sites, history.alerts)))
-    else:
-        show(cli.output(), sites, history.alerts)
+        text = page(history, now=now, ledger=shown, filters=filters)
+        with cli.usage_error(f"cannot write {args.html}: ", OSError):
+            args.html.write_text(text, encoding="utf-8")
+    result = insight.as_json(sites, history.alerts)
+    cli.print_result(args, result, lambda screen, _: _show(screen, sites, history.alerts))
     return 0
 
 
@@ -92,65 +77,49 @@ def since_when(text: str, now: float) -> float:
         # Python 3.10 does not know the Z.
         return datetime.fromisoformat(re.sub("[zZ]$", "+00:00", text)).timestamp()
     except (ValueError, OverflowError, OSError):
-        raise UsageError(
-            f"--since {text}: it must be a date (2026-11-24), a time (2026-11-24T18:00), or how "
-            "long ago (90m, 24h, 7d, 2w)"
-        ) from None
+        raise UsageError(f"--since {text}: it must be {_WHEN}") from None
 
 
-def show(console: Console, sites: dict[str, SiteFigures], alerts: list[Alert]) -> None:
-    """Print the figures as tables."""
+def _show(screen: Screen, sites: dict[str, SiteFigures], alerts: list[Alert]) -> None:
     if not sites:
-        console.print("No tasks.")
+        screen.line("No tasks.")
         return
-    _print_figures(console, sites)
-    _print_reports(console, sites)
+    headings = ("tasks", "passed", "rejected", "rate", "95 %", "withheld", "reported")
+    screen.columns(("site, type", *headings), _rows(sites), numbers=True)
+    reports = [
+        (site, _counted(figures.rules), _counted(_outcomes(figures)))
+        for site, figures in sites.items()
+        if figures.rejected
+    ]
+    if reports:
+        screen.line("")
+        screen.columns(("site", "rejected by", "reports"), reports)
     for alert in alerts:
         at = datetime.fromtimestamp(alert.at).astimezone().isoformat(" ", "minutes")
-        cli.print_line(
-            console,
+        screen.line(
             f"{at}  {alert.site}: rejections rose from {insight.percent(alert.before)} to "
             f"{insight.percent(alert.after)} (over {alert.answers} answers)",
             "yellow",
         )
 
 
-def _print_figures(console: Console, sites: dict[str, SiteFigures]) -> None:
-    table = Table(box=None, padding=(0, 1, 0, 0))
-    table.add_column("site, type", overflow="fold")
-    for heading in ("tasks", "passed", "rejected", "rate", "95 %", "withheld", "reported"):
-        table.add_column(heading, justify="right", no_wrap=True)
+def _rows(sites: dict[str, SiteFigures]) -> Iterator[Sequence[str]]:
+    """A row for each site and for each captcha type on it."""
     for site, figures in sites.items():
-        types = insight.worst_first(figures.types)
-        if len(types) == 1:
-            table.add_row(
-                Text("\n  ").join([cli.cell(site), cli.cell(types[0][0])]), *_cells(figures)
-            )
-            continue
-        table.add_row(cli.cell(site), *_cells(figures))
-        for task_type, of_type in types:
-            table.add_row(cli.cell(f"  {task_type}"), *_cells(of_type))
-    console.print(table)
+        yield site, *_cells(figures)
+        for task_type, of_type in insight.worst_first(figures.types):
+            # The figures of the only type are those of the site.
+            yield f"  {task_type}", *(_cells(of_type) if len(figures.types) > 1 else ())
 
 
-def _print_reports(console: Console, sites: dict[str, SiteFigures]) -> None:
-    """Print which rules matched, and the outcomes of the reports."""
-    table = Table("site", "rejected by", "reports", box=None, padding=(0, 1, 0, 0))
-    for site, figures in sites.items():
-        outcomes = {
-            "accepted": figures.accepted_reports,
-            "refused": figures.refused_reports,
-            **{f"withheld: {name}": tasks for name, tasks in figures.withheld_reasons.items()},
-            "dropped": figures.dropped,
-            "waiting": figures.waiting,
-        }
-        if figures.rejected:
-            table.add_row(
-                cli.cell(site), cli.cell(_counted(figures.rules)), cli.cell(_counted(outcomes))
-            )
-    if table.row_count:
-        console.print()
-        console.print(table)
+def _outcomes(figures: Figures) -> dict[str, int]:
+    return {
+        "accepted": figures.accepted_reports,
+        "refused": figures.refused_reports,
+        **{f"withheld: {reason}": tasks for reason, tasks in figures.withheld_reasons.items()},
+        "dropped": figures.dropped,
+        "waiting": figures.waiting,
+    }
 
 
 def _counted(counts: Mapping[str, int]) -> str:
@@ -172,22 +141,18 @@ def _ledger_of_project(command: Command, spider: str | None) -> str:
     crawler = cli.crawler_of(command, spider)
     cli.load_addons(crawler)
     settings = crawler.settings
-    try:
+    with cli.usage_error(kinds=(NotConfigured, ValueError)):
         name = ledgers.ledger_name(cli.report_settings(settings), settings.get("JOBDIR"))
-    except (NotConfigured, ValueError) as error:
-        raise UsageError(str(error)) from error
     if not name:
         raise UsageError(f"this project has no ledger: set {LEDGER}, or name one: summary LEDGER")
     return name
 
 
 def _read(ledger: str, query: ledgers.Query) -> History:
-    try:
+    with cli.usage_error(kinds=(ValueError, OSError)):
         if Path(ledger).is_dir():
             ledger = str(Path(ledger, ledgers.JOBDIR_FILE))
         return ledgers.read_history(ledger, query)
-    except (ValueError, OSError) as error:
-        raise UsageError(str(error)) from error
 
 
 def _page() -> Callable[..., str]:
@@ -195,13 +160,6 @@ def _page() -> Callable[..., str]:
         from ..insight.page import page
     except ImportError as error:
         raise UsageError(
-            f"--html needs {error.name}: pip install scrapy-capmonster-report[summary]"
+            f'--html needs {error.name}: pip install "scrapy-capmonster-report[summary]"'
         ) from error
     return page
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror or error}") from error

@@ -66,7 +66,7 @@ def _redis_backend(name: str, report_reused: bool) -> LedgerBackend:
 
         return RedisBackend(where, report_reused=report_reused)
     except ImportError as error:
-        allowed = "A Redis ledger needs redis-py: pip install scrapy-capmonster-report[redis]"
+        allowed = 'A Redis ledger needs redis-py: pip install "scrapy-capmonster-report[redis]"'
         raise invalid(LEDGER, shown, allowed) from error
     except ValueError as error:
         raise invalid(LEDGER, shown, str(error)) from None

@@ -95,6 +95,6 @@ def read_history(
         from . import redis
     except ImportError as error:
         raise ValueError(
-            "a Redis ledger needs redis-py: pip install scrapy-capmonster-report[redis]"
+            'a Redis ledger needs redis-py: pip install "scrapy-capmonster-report[redis]"'
         ) from error
     return query.history(*redis.read(name, query, now()))

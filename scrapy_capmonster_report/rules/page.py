@@ -8,8 +8,8 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 from urllib.parse import urljoin, urlsplit
 
+from parsel import Selector
 from scrapy.http import HtmlResponse, JsonResponse, XmlResponse
-from scrapy.selector import Selector
 from scrapy.utils.response import get_meta_refresh
 from w3lib.url import safe_url_string
 
@@ -125,6 +125,13 @@ class Page:
         target = location_of(self.response) or _refresh_of(self.response)
         return self._followed if target is None else [*self._followed, target]
 
+    def parse(self, text: str) -> Selector:
+        """Its *text*, parsed: a response's own selector is there for the spider, too."""
+        if isinstance(self.response, (HtmlResponse, XmlResponse)):
+            return self.response.selector
+        # Scrapy < 2.18 reads other text as HTML, later ones guess: one way for all.
+        return Selector(text, "html")
+
     def header(self, name: str) -> list[str]:
         """The values of the header *name*. Bytes that are not UTF-8 are read as Latin-1."""
         return [_decode(value) for value in self.response.headers.getlist(name)]
@@ -169,16 +176,13 @@ class Page:
     @view
     def selector(self) -> Selector | None:
         """The parsed page; ``None`` if it has no nodes: empty, binary or JSON."""
-        response, text = self.response, self.text
+        text = self.text
         if not text or text.isspace() or self.json is not NOT_JSON:
             return None
-        if isinstance(response, JsonResponse):
+        if isinstance(self.response, JsonResponse):
             return None
         try:
-            if isinstance(response, (HtmlResponse, XmlResponse)):
-                return response.selector
-            # Scrapy < 2.18 reads other text as HTML, later ones guess: one way for all.
-            return Selector(text=text, type="html")
+            return self.parse(text)
         except Exception:  # lxml may raise anything for a hostile page
             return None
 
