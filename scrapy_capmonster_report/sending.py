@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from scrapy.core.downloader.handlers.http11 import TunnelError
 from twisted.internet import error
 
 from .recent import Recent
@@ -16,8 +15,8 @@ if TYPE_CHECKING:
 ELSEWHERE: Final = 0
 """The number of an attempt of which nothing else is known."""
 
-_NOTHING_SENT: Final = ("DownloadConnectionRefusedError", "CannotResolveHostError")
-"""Exceptions of Scrapy 2.15 and newer; older versions raise Twisted's."""
+_NOTHING_SENT: Final = ("DownloadConnectionRefusedError", "CannotResolveHostError", "TunnelError")
+"""Exceptions of Scrapy's download handlers, by name: some versions lack some of them."""
 
 
 def nothing_was_sent(exception: BaseException) -> bool:
@@ -25,10 +24,7 @@ def nothing_was_sent(exception: BaseException) -> bool:
     if isinstance(exception, error.ConnectError):
         # TimeoutError is a UserError. Scrapy raises it for a site that is slow to answer, too.
         return not isinstance(exception, error.UserError)
-    return (
-        isinstance(exception, (error.DNSLookupError, TunnelError))
-        or type(exception).__name__ in _NOTHING_SENT
-    )
+    return isinstance(exception, error.DNSLookupError) or type(exception).__name__ in _NOTHING_SENT
 
 
 @dataclass(slots=True)

@@ -20,7 +20,8 @@ from workbench import run as run_command
 
 from scrapy_capmonster_report.commands import Command
 from scrapy_capmonster_report.commands.summary import since_when
-from scrapy_capmonster_report.insight import Figures, interval, percent
+from scrapy_capmonster_report.insight.figures import Figures
+from scrapy_capmonster_report.insight.rates import interval, percent
 from scrapy_capmonster_report.ledger import Count
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 from scrapy.exceptions import NotConfigured, UsageError
 
-from .. import insight
 from .. import ledger as ledgers
+from ..insight.figures import SITE_KEYS, as_json, by_site, worst_first
+from ..insight.rates import interval, percent
 from ..settings import LEDGER, without_secrets
 from . import cli
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from ..insight import Figures, SiteFigures
+    from ..insight.figures import Figures, SiteFigures
     from ..ledger import Alert, History
     from . import Command
     from .screen import Screen
@@ -48,11 +49,11 @@ def run(command: Command, args: argparse.Namespace) -> int:
         since=since_when(args.since, now) if args.since else None,
         site=args.site,
         spider=args.spider,
-        keys=ledgers.Count._fields if page else insight.SITE_KEYS,
+        keys=ledgers.Count._fields if page else SITE_KEYS,
     )
     ledger = args.ledger or _ledger_of_project(command, args.spider)
     history = _read(ledger, query)
-    sites = insight.by_site(history.counts)
+    sites = by_site(history.counts)
     if page:
         chosen = {"--since": args.since, "--site": args.site, "--spider": args.spider}
         filters = [f"{option} {value}" for option, value in chosen.items() if value]
@@ -60,7 +61,7 @@ def run(command: Command, args: argparse.Namespace) -> int:
         text = page(history, now=now, ledger=shown, filters=filters)
         with cli.usage_error(f"cannot write {args.html}: ", OSError):
             args.html.write_text(text, encoding="utf-8")
-    result = insight.as_json(sites, history.alerts)
+    result = as_json(sites, history.alerts)
     cli.print_result(args, result, lambda screen, _: _show(screen, sites, history.alerts))
     return 0
 
@@ -97,8 +98,8 @@ def _show(screen: Screen, sites: dict[str, SiteFigures], alerts: list[Alert]) ->
     for alert in alerts:
         at = datetime.fromtimestamp(alert.at).astimezone().isoformat(" ", "minutes")
         screen.line(
-            f"{at}  {alert.site}: rejections rose from {insight.percent(alert.before)} to "
-            f"{insight.percent(alert.after)} (over {alert.answers} answers)",
+            f"{at}  {alert.site}: rejections rose from {percent(alert.before)} to "
+            f"{percent(alert.after)} (over {alert.answers} answers)",
             "yellow",
         )
 
@@ -107,7 +108,7 @@ def _rows(sites: dict[str, SiteFigures]) -> Iterator[Sequence[str]]:
     """A row for each site and for each captcha type on it."""
     for site, figures in sites.items():
         yield site, *_cells(figures)
-        for task_type, of_type in insight.worst_first(figures.types):
+        for task_type, of_type in worst_first(figures.types):
             # The figures of the only type are those of the site.
             yield f"  {task_type}", *(_cells(of_type) if len(figures.types) > 1 else ())
 
@@ -129,9 +130,9 @@ def _counted(counts: Mapping[str, int]) -> str:
 
 
 def _cells(figures: Figures) -> list[str]:
-    low, high = insight.interval(figures.rejected, figures.tasks)
+    low, high = interval(figures.rejected, figures.tasks)
     between = "-" if figures.rejection_rate is None else f"{low * 100:.0f}-{high * 100:.0f}"
-    rate = [insight.percent(figures.rejection_rate), between]
+    rate = [percent(figures.rejection_rate), between]
     reported = figures.accepted_reports + figures.refused_reports
     seen = map(str, (figures.tasks, figures.passed, figures.rejected))
     return [*seen, *rate, str(figures.withheld), str(reported)]

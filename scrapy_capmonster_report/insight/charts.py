@@ -13,14 +13,14 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from .figures import interval
+from .rates import interval
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from matplotlib.axes import Axes
 
-    from .figures import Proportion
+    from .rates import Proportion
 
 # Matplotlib does not know CSS variables: these colours stand for those of the page.
 _IN_THE_PAGE: Final = {

@@ -10,7 +10,7 @@ from ..ledger import Alert
 from ..outcome import Outcome
 from ..recent import Recent
 from ..settings import SAVE_REJECTED
-from .figures import interval, percent
+from .rates import interval, percent
 from .watch import STREAK, STREAK_AT_CLOSE, RejectionWatch
 
 if TYPE_CHECKING:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from math import sqrt
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ..ledger import PASSED
 from ..outcome import BY_CALLBACK, Outcome
@@ -22,20 +21,6 @@ UNKNOWN_TYPE: Final = "unknown"
 
 SITE_KEYS: Final = ("site", "type", "rule", "status")
 """The members of a ``Count`` that :func:`by_site` looks at."""
-
-_Z: Final = 1.96
-"""Standard deviations on either side of the mean that hold 95 %."""
-
-
-class Proportion(NamedTuple):
-    """How many of some tasks were rejected."""
-
-    rejected: int
-    tasks: int
-
-    @property
-    def rate(self) -> float:
-        return self.rejected / self.tasks
 
 
 @dataclass(slots=True)
@@ -173,24 +158,3 @@ def worst_first(figures: Mapping[str, _Figures]) -> list[tuple[str, _Figures]]:
         return -rate, -found.rejected, name
 
     return sorted(figures.items(), key=key)
-
-
-def interval(rejected: int, tasks: int) -> tuple[float, float]:
-    """The lowest and the highest rate of a 95 % confidence interval.
-
-    Wilson's score interval: it holds for few tasks, and for rates near 0 and 1 (Wilson 1927).
-    """
-    if not tasks:
-        return 0.0, 1.0
-    rate = rejected / tasks
-    scale = 1 + _Z**2 / tasks
-    middle = (rate + _Z**2 / (2 * tasks)) / scale
-    half = _Z * sqrt(rate * (1 - rate) / tasks + _Z**2 / (4 * tasks**2)) / scale
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
-def percent(rate: float | None) -> str:
-    """*rate* as text: ``"5 %"``, with one more digit if it is small; ``"-"`` for ``None``."""
-    if rate is None:
-        return "-"
-    return f"{rate:.1%}".replace("%", " %") if 0 < rate < 0.02 else f"{rate:.0%}".replace("%", " %")

@@ -11,7 +11,8 @@ from jinja2 import Environment, StrictUndefined
 
 from ..ledger import AGES, PASSED, base
 from .charts import rate_by_age, rate_over_time, y_max
-from .figures import UNKNOWN_TYPE, Figures, Proportion, by_site, interval, percent, worst_first
+from .figures import UNKNOWN_TYPE, Figures, by_site, worst_first
+from .rates import Proportion, interval, percent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
