@@ -220,7 +220,7 @@ async def test_without_dns_it_is_tried_until_the_report_is_too_old(
     """Row 9."""
     from twisted.internet import reactor
 
-    desk = wire(url="https://nowhere.invalid", max_age=ONE_RETRY)
+    desk = wire(url="http://nowhere.invalid", max_age=ONE_RETRY)
     resolver = reactor.installNameResolver(NoSuchHost())
     try:
         await tried_until_too_old(desk, "DNSLookupError", caplog)
