@@ -80,17 +80,18 @@ class RedisBackend:
         return _deferred(self._close())
 
     async def _call(self, function: str, **arguments: Any) -> Any:
-        # Not by its digest: SCRIPT FLUSH would forget it.
         return await self._redis.eval(
-            _SCRIPT, 1, self._prefix, function, json.dumps({**arguments, "keep": _KEEP})
+            *_script(self._prefix, function, run=self._run_id, keep=_KEEP, **arguments)
         )
 
     async def _sites(self, now: float) -> dict[str, tuple[int, int]]:
         passed: Counter[str] = Counter()
         others: Counter[str] = Counter()
         query = Query(keys=("site", "status"))
+        pipeline = self._redis.pipeline(transaction=False)  # one round trip, however slow it is
         for day in _days(now, base.RECENT_DAYS):
-            sums = await self._call("sums", **_asked(query, f"hours:{day}"))
+            pipeline.eval(*_script(self._prefix, "sums", **_asked(query, f"hours:{day}")))
+        for sums in await pipeline.execute():
             for count in _counts(query, sums):
                 (passed if count.status == base.PASSED else others)[count.site] += count.tasks
         return {site: (passed[site], others[site]) for site in passed | others}
@@ -98,7 +99,6 @@ class RedisBackend:
     async def _write(self, events: Sequence[base.Event]) -> list[Outcome | None]:
         replies = await self._call(
             "write",
-            run=self._run_id,
             report_reused=self._report_reused,
             events=[[type(e).__name__, json.dumps(e), *_texts(e)] for e in events],
         )
@@ -107,7 +107,7 @@ class RedisBackend:
     async def _recover(self, now: float) -> base.Orphans:
         # If the answer to an earlier call was lost, its claims are already ours.
         mine_too, self._may_have_taken = self._may_have_taken, True
-        taken = await self._call("recover", run=self._run_id, mine_too=mine_too)
+        taken = await self._call("recover", mine_too=mine_too)
         self._may_have_taken = False
         claims = [claim for claim in map(_claim, taken) if claim is not None]
         expired = [claim.submission.task_id for claim in claims if claim.expires_at <= now]
@@ -119,7 +119,7 @@ class RedisBackend:
 
     async def _close(self) -> None:
         try:
-            await self._call("end", run=self._run_id)
+            await self._call("end")
         finally:
             await self._redis.aclose()
 
@@ -143,7 +143,7 @@ def read(name: RedisName, query: Query, now: float) -> tuple[list[base.Count], l
     try:
         with _connect(redis.Redis, name, READ_SECONDS) as server:
             for arguments in asked:
-                sums = server.eval(_SCRIPT, 1, prefix, "sums", json.dumps(arguments))
+                sums = server.eval(*_script(prefix, "sums", **arguments))
                 for count in _counts(query, sums):
                     counts[count._replace(tasks=0)] += count.tasks
             alerts = [
@@ -156,11 +156,17 @@ def read(name: RedisName, query: Query, now: float) -> tuple[list[base.Count], l
 
 def _connect(client: Any, name: RedisName, timeout: float | None, **options: Any) -> Any:
     """A client of redis-py's class *client*, without options in the URL that would break it."""
-    connected = client.from_url(name.url, **options)
+    # A connection of protocol 3 begins with another round trip or two.
+    connected = client.from_url(name.url, protocol=2, **options)
     connected.connection_pool.connection_kwargs.update(
         decode_responses=False, socket_timeout=timeout, socket_connect_timeout=timeout
     )
     return connected
+
+
+def _script(prefix: str, function: str, **arguments: Any) -> tuple[Any, ...]:
+    """The arguments of ``EVAL``. Not of ``EVALSHA``: SCRIPT FLUSH would forget the script."""
+    return _SCRIPT, 1, prefix, function, json.dumps(arguments)
 
 
 def _prefix(name: RedisName) -> str:
