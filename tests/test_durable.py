@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
 import time
 from collections import Counter
+from contextlib import closing
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -109,6 +111,35 @@ async def test_what_a_killed_crawl_had_not_sent_the_next_one_sends_once(
     assert stats["resumed"] == stats["resumed/sent/accepted"] == 50
     assert stats["rejected"] == stats["withheld/duplicate"] == 60
     assert statuses(ledger) == {"sent/accepted": 60}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_kill_in_the_middle_of_a_crawl_loses_no_rejection_older_than_two_seconds(
+    serve: Any, api: Any, child_crawl: Any, tmp_path: Path
+) -> None:
+    from twisted.internet import reactor
+
+    rejected: dict[int, float] = {}
+
+    def rejects(request: Any) -> str:
+        rejected[int(request.uri.partition(b"?")[2])] = reactor.seconds()
+        return refuses(request)
+
+    path, silent = tmp_path / "ledger.sqlite", api(until_silent(0))
+    settings = {
+        **RULES,
+        "CAPMONSTER_REPORT_LEDGER": f"sqlite:{path}",
+        "CAPMONSTER_API_URL": silent.url,
+        "DOWNLOAD_DELAY": 0.01,
+    }
+    killed = child_crawl(serve(rejects).url, range(1, 10_001), settings)
+    await until(lambda: rejected and reactor.seconds() - min(rejected.values()) > 3.0)
+    killed.kill()
+    old = {task_id for task_id, at in rejected.items() if reactor.seconds() - at > 2.0}
+    with closing(sqlite3.connect(path)) as database:
+        kept = {task_id for (task_id,) in database.execute("SELECT id FROM task WHERE owner <> ''")}
+    assert old
+    assert old <= kept
 
 
 @pytest_twisted.ensureDeferred

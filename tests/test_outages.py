@@ -36,7 +36,7 @@ OUTAGE_SECONDS = float(os.environ.get("OUTAGE_SECONDS", "3"))
 """Longer than what is not worth a word; the figures in docs/delivery.md are from ten."""
 
 SLOW_SECONDS = float(os.environ.get("SLOW_SECONDS", "0.5"))
-"""The figure in docs/delivery.md is from four."""
+"""What Redis takes in each direction; the issue asks for four."""
 
 REJECTIONS = 200
 
