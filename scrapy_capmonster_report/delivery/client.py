@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hyperlink import EncodedURL
 from treq.client import HTTPClient
 from twisted.internet import error
-from twisted.internet.defer import CancelledError, Deferred, gatherResults, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.protocol import Protocol
 from twisted.web.client import (
     Agent,
@@ -95,8 +95,9 @@ class ReportClient:
 
     def close(self) -> Deferred[None]:
         """Close every connection, even if the server keeps it open."""
-        closing = [self._pool.closeCachedConnections(), self._connections.abort()]
-        return gatherResults(closing).addCallback(lambda _: None)
+        self._connections.abort()
+        closed: Deferred[None] = self._pool.closeCachedConnections()
+        return closed
 
     async def _attempt(self, task: Task) -> ReportAnswer:
         response = await self._post(task)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
@@ -20,6 +19,7 @@ from .tls import tls_options
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IProtocol
     from twisted.web.client import URI
 
@@ -47,8 +47,7 @@ class Connections:
         self._reactor = reactor
         self._proxy = proxy
         self._endpoints: dict[tuple[bytes, bytes, int], IStreamClientEndpoint] = {}
-        self._open: set[_Watched] = set()
-        self._all_lost: Deferred[None] | None = None
+        self.open: set[_Watched] = set()
         self.opened = 0
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
@@ -75,23 +74,10 @@ class Connections:
         endpoint = HostnameEndpoint(self._reactor, host, port, timeout=NEVER_SECONDS)
         return _WatchedEndpoint(endpoint, self)
 
-    def made(self, connection: _Watched) -> None:
-        self._open.add(connection)
-
-    def lost(self, connection: _Watched) -> None:
-        self._open.discard(connection)
-        if self._all_lost is not None and not self._open:
-            all_lost, self._all_lost = self._all_lost, None
-            all_lost.callback(None)
-
-    def abort(self) -> Deferred[None]:
-        """Abort all connections. The Deferred fires when they are lost."""
-        if not self._open:
-            return succeed(None)
-        all_lost = self._all_lost = self._all_lost or Deferred()
-        for connection in list(self._open):
+    def abort(self) -> None:
+        """Abort all connections."""
+        for connection in list(self.open):
             connection.transport.abortConnection()
-        return all_lost
 
 
 @implementer(IStreamClientEndpoint)
@@ -136,11 +122,7 @@ class _Watched(ProtocolWrapper):
 
 
 class _WatchedFactory(WrappingFactory):
-    """Notes when a connection is made and lost, before the protocols above it learn of the loss.
-
-    These continue at once, and the crawl may then close. It must not wait for a connection that is
-    lost (``HTTP11ClientProtocol.abort()`` of which would never fire).
-    """
+    """Notes when a connection is made and lost."""
 
     noisy = False
     protocol = _Watched
@@ -150,7 +132,7 @@ class _WatchedFactory(WrappingFactory):
         self._connections = connections
 
     def registerProtocol(self, p: Any) -> None:
-        self._connections.made(p)
+        self._connections.open.add(p)
 
     def unregisterProtocol(self, p: Any) -> None:
-        self._connections.lost(p)
+        self._connections.open.discard(p)

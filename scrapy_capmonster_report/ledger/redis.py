@@ -107,15 +107,9 @@ class RedisBackend:
     async def _recover(self, now: float) -> base.Orphans:
         # If the answer to an earlier call was lost, its claims are already ours.
         mine_too, self._may_have_taken = self._may_have_taken, True
-        taken = await self._call("recover", mine_too=mine_too)
+        expired, taken = await self._call("recover", now=now, mine_too=mine_too)
         self._may_have_taken = False
-        claims = [claim for claim in map(_claim, taken) if claim is not None]
-        expired = [claim.submission.task_id for claim in claims if claim.expires_at <= now]
-        if expired:
-            outcome = Outcome.EXPIRED.value
-            await self._write([base.Finished(task_id, outcome, "", now) for task_id in expired])
-        fresh = [claim for claim in claims if claim.expires_at > now]
-        return base.Orphans(sorted(fresh, key=lambda claim: claim.submission.at), len(expired))
+        return base.Orphans(sorted(map(_claim, taken), key=lambda c: c.submission.at), expired)
 
     async def _close(self) -> None:
         try:
@@ -207,13 +201,9 @@ def _texts(value: Any) -> Any:
     return [*map(_texts, value)] if isinstance(value, tuple) else str(value)
 
 
-def _claim(text: bytes) -> base.Claimed | None:
-    """The claim in *text*; ``None`` if this package cannot have written it."""
-    try:
-        submission, *others = json.loads(text)
-        return base.Claimed(base.Submission(*submission), *others)
-    except (ValueError, TypeError):
-        return None
+def _claim(text: bytes) -> base.Claimed:
+    submission, *others = json.loads(text)
+    return base.Claimed(base.Submission(*submission), *others)
 
 
 def _deferred(work: Coroutine[Any, Any, Any]) -> Deferred[Any]:
