@@ -32,6 +32,9 @@ MAX_ALERTS: Final = 1000
 ALIVE_SECONDS: Final = 30
 """A worker that was silent for so long counts as dead."""
 
+CONNECT_SECONDS: Final = 5.0
+"""How long a connection may take."""
+
 READ_SECONDS: Final = 10.0
 """How long the summary waits for an answer."""
 
@@ -153,7 +156,7 @@ def _connect(client: Any, name: RedisName, timeout: float | None, **options: Any
     # A connection of protocol 3 begins with another round trip or two.
     connected = client.from_url(name.url, protocol=2, **options)
     connected.connection_pool.connection_kwargs.update(
-        decode_responses=False, socket_timeout=timeout, socket_connect_timeout=timeout
+        decode_responses=False, socket_timeout=timeout, socket_connect_timeout=CONNECT_SECONDS
     )
     return connected
 
