@@ -84,11 +84,7 @@ class Delivery:
 
     def submit(self, report: Report) -> None:
         """Take a *report*, to be sent, dropped or kept; then ``on_finish`` is called with it."""
-        if self._is_closed:
-            self._finish(report, Outcome.SHUTDOWN)
-        elif self._is_undeliverable(report):
-            self._finish(report, Outcome.BREAKER)
-        elif self._is_full():
+        if self._is_full():
             self._log_full()
             self._finish(report, Outcome.QUEUE_FULL)
         else:

@@ -6,8 +6,9 @@ import asyncio
 import json
 import secrets
 from collections import Counter
+from functools import wraps
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 import redis
 from redis.asyncio import Redis
@@ -20,7 +21,7 @@ from . import base
 from .history import Query
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from .names import RedisName
 
@@ -49,6 +50,19 @@ _SCRIPT: Final = files(__package__).joinpath("redis.lua").read_text(encoding="ut
 
 _EVER: Final = 1e15
 
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def _in_asyncio(work: Callable[_P, Coroutine[Any, Any, _T]]) -> Callable[_P, Deferred[_T]]:
+    """A method that runs the coroutine *work* as a task, for redis-py, and returns a Deferred."""
+
+    @wraps(work)
+    def start(*args: _P.args, **kwargs: _P.kwargs) -> Deferred[_T]:
+        return Deferred.fromFuture(asyncio.ensure_future(work(*args, **kwargs)))
+
+    return start
+
 
 class RedisBackend:
     """A ledger that workers on several machines share. The first claim of a task is final.
@@ -70,24 +84,13 @@ class RedisBackend:
         self._redis: Any = _connect(Redis, name, None, retry=Retry(NoBackoff(), 0))  # type: ignore[no-untyped-call,unused-ignore]
         self._may_have_taken = False
 
-    def open(self, now: float) -> Deferred[Mapping[str, tuple[int, int]]]:
-        return _deferred(self._sites(now))
-
-    def write(self, events: Sequence[base.Event]) -> Deferred[list[Outcome | None]]:
-        return _deferred(self._write(events))
-
-    def recover(self, now: float) -> Deferred[base.Orphans]:
-        return _deferred(self._recover(now))
-
-    def close(self) -> Deferred[None]:
-        return _deferred(self._close())
-
     async def _call(self, function: str, **arguments: Any) -> Any:
         return await self._redis.eval(
             *_script(self._prefix, function, run=self._run_id, keep=_KEEP, **arguments)
         )
 
-    async def _sites(self, now: float) -> dict[str, tuple[int, int]]:
+    @_in_asyncio
+    async def open(self, now: float) -> Mapping[str, tuple[int, int]]:
         passed: Counter[str] = Counter()
         others: Counter[str] = Counter()
         query = Query(keys=("site", "status"))
@@ -99,7 +102,8 @@ class RedisBackend:
                 (passed if count.status == base.PASSED else others)[count.site] += count.tasks
         return {site: (passed[site], others[site]) for site in passed | others}
 
-    async def _write(self, events: Sequence[base.Event]) -> list[Outcome | None]:
+    @_in_asyncio
+    async def write(self, events: Sequence[base.Event]) -> list[Outcome | None]:
         replies = await self._call(
             "write",
             report_reused=self._report_reused,
@@ -107,14 +111,16 @@ class RedisBackend:
         )
         return [Outcome(reply.decode()) if reply else None for reply in replies]
 
-    async def _recover(self, now: float) -> base.Orphans:
+    @_in_asyncio
+    async def recover(self, now: float) -> base.Orphans:
         # If the answer to an earlier call was lost, its claims are already ours.
         mine_too, self._may_have_taken = self._may_have_taken, True
         expired, taken = await self._call("recover", now=now, mine_too=mine_too)
         self._may_have_taken = False
         return base.Orphans(sorted(map(_claim, taken), key=lambda c: c.submission.at), expired)
 
-    async def _close(self) -> None:
+    @_in_asyncio
+    async def close(self) -> None:
         try:
             await self._call("end")
         finally:
@@ -207,7 +213,3 @@ def _texts(value: Any) -> Any:
 def _claim(text: bytes) -> base.Claimed:
     submission, *others = json.loads(text)
     return base.Claimed(base.Submission(*submission), *others)
-
-
-def _deferred(work: Coroutine[Any, Any, Any]) -> Deferred[Any]:
-    return Deferred.fromFuture(asyncio.ensure_future(work))
