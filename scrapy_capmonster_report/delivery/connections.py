@@ -5,22 +5,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
-from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
-from .proxy import TunnelEndpoint
+from .proxy import TunnelFactory, WrappedEndpoint, connect_request
 from .tls import tls_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from twisted.internet.defer import Deferred
-    from twisted.internet.interfaces import IProtocol
+    from twisted.internet.interfaces import IProtocol, IStreamClientEndpoint
     from twisted.web.client import URI
 
     from .proxy import Proxy
@@ -64,7 +63,8 @@ class Connections:
             endpoint = self._watched(uri.host.decode("ascii"), uri.port)
         else:
             host, port, authorization = self._proxy
-            endpoint = TunnelEndpoint(self._watched(host, port), uri.host, uri.port, authorization)
+            request = connect_request(uri.host, uri.port, authorization)
+            endpoint = WrappedEndpoint(self._watched(host, port), partial(TunnelFactory, request))
         if uri.scheme == b"https":
             endpoint = wrapClientTLS(tls_options(uri.host.decode("ascii")), endpoint)
         return endpoint
@@ -72,7 +72,7 @@ class Connections:
     def _watched(self, host: str, port: int) -> IStreamClientEndpoint:
         # No timeout here: the request has a deadline, which knows if the reactor was blocked.
         endpoint = HostnameEndpoint(self._reactor, host, port, timeout=NEVER_SECONDS)
-        return _WatchedEndpoint(endpoint, self)
+        return WrappedEndpoint(endpoint, partial(_WatchedFactory, self))
 
     def abort(self) -> None:
         """Abort all connections."""
@@ -80,28 +80,16 @@ class Connections:
             connection.transport.abortConnection()
 
 
-@implementer(IStreamClientEndpoint)
-class _WatchedEndpoint:
-    def __init__(self, endpoint: IStreamClientEndpoint, connections: Connections) -> None:
-        self._endpoint = endpoint
-        self._connections = connections
-
-    def connect(self, factory: Any) -> Deferred[IProtocol]:
-        self._connections.opened += 1
-        watched: Deferred[Any] = self._endpoint.connect(_WatchedFactory(factory, self._connections))
-        return watched.addCallback(_unwrapped)
-
-
-def _unwrapped(connection: _Watched) -> IProtocol:
-    protocol: IProtocol = connection.wrappedProtocol
-    return protocol
-
-
 class _Watched(ProtocolWrapper):
     """Aborts a connection on which far more is received than an answer can have."""
 
     transport: Any
     _received = 0
+
+    @property
+    def is_open(self) -> IProtocol:
+        protocol: IProtocol = self.wrappedProtocol
+        return protocol
 
     def write(self, data: bytes) -> None:
         self._received = 0
@@ -127,9 +115,10 @@ class _WatchedFactory(WrappingFactory):
     noisy = False
     protocol = _Watched
 
-    def __init__(self, factory: Any, connections: Connections) -> None:
+    def __init__(self, connections: Connections, factory: Any) -> None:
         super().__init__(factory)
         self._connections = connections
+        connections.opened += 1
 
     def registerProtocol(self, p: Any) -> None:
         self._connections.open.add(p)

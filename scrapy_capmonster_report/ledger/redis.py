@@ -14,6 +14,7 @@ import redis
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from scrapy.utils.reactor import is_asyncio_reactor_installed
 from twisted.internet.defer import Deferred
 
 from ..outcome import Outcome
@@ -70,12 +71,20 @@ class RedisBackend:
     Args:
         name: its name.
         report_reused: whether an answer that was used before may be claimed.
+
+    Raises:
+        ValueError: another reactor is installed.
     """
 
     patience = 20.0
     lease = ALIVE_SECONDS - 5.0
 
     def __init__(self, name: RedisName, *, report_reused: bool) -> None:
+        if not is_asyncio_reactor_installed():
+            raise ValueError(
+                "A Redis ledger needs the asyncio reactor: set TWISTED_REACTOR to "
+                "'twisted.internet.asyncioreactor.AsyncioSelectorReactor' (Scrapy's default)."
+            )
         self.name = name.shown
         self._report_reused = report_reused
         self._run_id = secrets.token_hex(8)

@@ -32,6 +32,17 @@ _SQL: Final[Mapping[str, str]] = dict(
     _SECTION.findall(files(__package__).joinpath("sqlite.sql").read_text(encoding="utf-8"))
 )
 
+_READS: Final[Mapping[str, tuple[type, ...]]] = {
+    "not_sent": (base.NotSent,),
+    "sent": (base.Sent, base.Passed, base.Claimed),
+    "forbidden": (base.Claimed,),
+    "verdicts": (base.Passed, base.Withheld, base.Claimed),
+    "finished": (base.Finished,),
+    "released": (base.Released,),
+    "alerts": (base.Alert,),
+}
+"""The events that each statement reads."""
+
 
 def prepare(database: sqlite3.Connection) -> None:
     """Create the tables if there are none.
@@ -63,15 +74,22 @@ def write(
         "keep_sent": KEEP_SENT_SECONDS,
         "keep_rejected": KEEP_REJECTED_SECONDS,
     }
-    for statement in ("not_sent", "sent"):
-        database.execute(_SQL[statement], arguments)
+
+    def execute(*statements: str) -> None:
+        for statement in statements:
+            # Beside a busy crawl even one that finds nothing takes 10 ms.
+            if any(isinstance(event, _READS[statement]) for event in events):
+                found.extend(database.execute(_SQL[statement], arguments))
+
+    found: list[tuple[int, str]] = []
+    execute("not_sent", "sent", "forbidden")
     outcomes: list[Outcome | None] = [None] * len(rows)
-    for n, outcome in database.execute(_SQL["forbidden"], arguments):
+    for n, outcome in found:
         outcomes[n] = Outcome(outcome)
-    allowed = [row for row, outcome in zip(rows, outcomes, strict=True) if outcome is None]
-    arguments["events"] = json.dumps(allowed)
-    for statement in ("verdicts", "finished", "released", "alerts"):
-        database.execute(_SQL[statement], arguments)
+    if found:
+        allowed = [row for row, outcome in zip(rows, outcomes, strict=True) if outcome is None]
+        arguments["events"] = json.dumps(allowed)
+    execute("verdicts", "finished", "released", "alerts")
     return outcomes
 
 
