@@ -103,7 +103,7 @@ class RedisBackend:
         passed: Counter[str] = Counter()
         others: Counter[str] = Counter()
         query = Query(keys=("site", "status"))
-        pipeline = self._redis.pipeline(transaction=False)  # one round trip, however slow it is
+        pipeline = self._redis.pipeline(transaction=False)  # all at once, however slow it is
         for day in _days(now, base.RECENT_DAYS):
             pipeline.eval(*_script(self._prefix, "sums", **_asked(query, f"hours:{day}")))
         for sums in await pipeline.execute():
@@ -168,7 +168,7 @@ def read(name: RedisName, query: Query, now: float) -> tuple[list[base.Count], l
 
 def _connect(client: Any, name: RedisName, timeout: float | None, **options: Any) -> Any:
     """A client of redis-py's class *client*, without options in the URL that would break it."""
-    # A connection of protocol 3 begins with another round trip or two.
+    # A connection of protocol 3 begins with one or two exchanges more.
     connected = client.from_url(name.url, protocol=2, **options)
     connected.connection_pool.connection_kwargs.update(
         decode_responses=False, socket_timeout=timeout, socket_connect_timeout=CONNECT_SECONDS
