@@ -48,8 +48,7 @@ class Busy(Shop):
         middleware = self.crawler.get_downloader_middleware(CapMonsterReportMiddleware)
         ledger = middleware._reporter._ledger
         buffer = ledger._buffer
-        entries = (*buffer._batch, *buffer._claims, *buffer._others)
-        events = [entry.event for entry in entries]
+        events = [*buffer._batch, *buffer._claims, *buffer._others]
         moments = [getattr(getattr(event, "submission", event), "at", None) for event in events]
         oldest = min((at for at in moments if at is not None), default=time.time())
         self.behind.append((len(events), time.time() - oldest))

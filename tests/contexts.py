@@ -24,8 +24,7 @@ def settings(**values: Any) -> ReportSettings:
     """The settings of this package, *values* without the prefix ``CAPMONSTER_REPORT_``."""
     named = {f"CAPMONSTER_REPORT_{name.upper()}": value for name, value in values.items()}
     needed = {"CAPMONSTER_CLIENT_KEY": CLIENT_KEY, "CAPMONSTER_REPORT_RULES": ["laravel"]}
-    api_url = {"CAPMONSTER_API_URL": named.pop("CAPMONSTER_REPORT_API_URL", "http://127.0.0.1:9")}
-    return ReportSettings.from_settings(BaseSettings({**needed, **api_url, **named}))
+    return ReportSettings.from_settings(BaseSettings({**needed, **named}))
 
 
 def context(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
+import sqlite3
 import time
 from collections import Counter
+from contextlib import closing
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -109,6 +112,37 @@ async def test_what_a_killed_crawl_had_not_sent_the_next_one_sends_once(
     assert stats["resumed"] == stats["resumed/sent/accepted"] == 50
     assert stats["rejected"] == stats["withheld/duplicate"] == 60
     assert statuses(ledger) == {"sent/accepted": 60}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_kill_in_the_middle_of_a_crawl_loses_no_rejection_older_than_two_seconds(
+    serve: Any, api: Any, child_crawl: Any, tmp_path: Path
+) -> None:
+    path, silent = tmp_path / "ledger.sqlite", api(until_silent(0))
+    settings = {
+        **RULES,
+        "CAPMONSTER_REPORT_LEDGER": f"sqlite:{path}",
+        "CAPMONSTER_API_URL": silent.url,
+        "DOWNLOAD_DELAY": 0.01,
+        "LOG_FORMAT": "%(created)f %(message)s",
+    }
+    killed = child_crawl(serve(refuses).url, range(1, 10_001), settings)
+
+    def rejected() -> dict[int, float]:
+        """When the crawl found each rejection."""
+        found = re.findall(r"(?m)^([\d.]+) Captcha answer rejected .*\?(\d+)>", killed.log)
+        return {int(task_id): float(at) for at, task_id in found}
+
+    def old() -> set[int]:
+        """What was rejected two seconds before the last sign of life, or earlier."""
+        found = rejected()
+        return {task_id for task_id, at in found.items() if max(found.values()) - at > 2.0}
+
+    await until(lambda: len(old()) > 50)
+    killed.kill()
+    with closing(sqlite3.connect(path)) as database:
+        kept = {task_id for (task_id,) in database.execute("SELECT id FROM task WHERE owner <> ''")}
+    assert old() <= kept
 
 
 @pytest_twisted.ensureDeferred

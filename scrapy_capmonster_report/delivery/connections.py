@@ -5,22 +5,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
-from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
-from .proxy import TunnelEndpoint
+from .proxy import TunnelFactory, WrappedEndpoint, connect_request
 from .tls import tls_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from twisted.internet.interfaces import IProtocol
+    from twisted.internet.interfaces import IProtocol, IStreamClientEndpoint
     from twisted.web.client import URI
 
     from .proxy import Proxy
@@ -29,6 +28,9 @@ NEVER_SECONDS: Final = 3600.0
 
 MAX_RECEIVED_BYTES: Final = 256 * 1024
 """Bytes that may be received for one request: far more than an answer with its headers over TLS."""
+
+SLICE_BYTES: Final = 512
+"""Bytes that are passed on at once. Decompressed they have half a megabyte at most."""
 
 
 @implementer(IAgentEndpointFactory)
@@ -44,8 +46,7 @@ class Connections:
         self._reactor = reactor
         self._proxy = proxy
         self._endpoints: dict[tuple[bytes, bytes, int], IStreamClientEndpoint] = {}
-        self._open: set[_Watched] = set()
-        self._all_lost: Deferred[None] | None = None
+        self.open: set[_Watched] = set()
         self.opened = 0
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
@@ -62,7 +63,8 @@ class Connections:
             endpoint = self._watched(uri.host.decode("ascii"), uri.port)
         else:
             host, port, authorization = self._proxy
-            endpoint = TunnelEndpoint(self._watched(host, port), uri.host, uri.port, authorization)
+            request = connect_request(uri.host, uri.port, authorization)
+            endpoint = WrappedEndpoint(self._watched(host, port), partial(TunnelFactory, request))
         if uri.scheme == b"https":
             endpoint = wrapClientTLS(tls_options(uri.host.decode("ascii")), endpoint)
         return endpoint
@@ -70,42 +72,12 @@ class Connections:
     def _watched(self, host: str, port: int) -> IStreamClientEndpoint:
         # No timeout here: the request has a deadline, which knows if the reactor was blocked.
         endpoint = HostnameEndpoint(self._reactor, host, port, timeout=NEVER_SECONDS)
-        return _WatchedEndpoint(endpoint, self)
+        return WrappedEndpoint(endpoint, partial(_WatchedFactory, self))
 
-    def made(self, connection: _Watched) -> None:
-        self._open.add(connection)
-
-    def lost(self, connection: _Watched) -> None:
-        self._open.discard(connection)
-        if self._all_lost is not None and not self._open:
-            all_lost, self._all_lost = self._all_lost, None
-            all_lost.callback(None)
-
-    def abort(self) -> Deferred[None]:
-        """Abort all connections. The Deferred fires when they are lost."""
-        if not self._open:
-            return succeed(None)
-        all_lost = self._all_lost = self._all_lost or Deferred()
-        for connection in list(self._open):
+    def abort(self) -> None:
+        """Abort all connections."""
+        for connection in list(self.open):
             connection.transport.abortConnection()
-        return all_lost
-
-
-@implementer(IStreamClientEndpoint)
-class _WatchedEndpoint:
-    def __init__(self, endpoint: IStreamClientEndpoint, connections: Connections) -> None:
-        self._endpoint = endpoint
-        self._connections = connections
-
-    def connect(self, factory: Any) -> Deferred[IProtocol]:
-        self._connections.opened += 1
-        watched: Deferred[Any] = self._endpoint.connect(_WatchedFactory(factory, self._connections))
-        return watched.addCallback(_unwrapped)
-
-
-def _unwrapped(connection: _Watched) -> IProtocol:
-    protocol: IProtocol = connection.wrappedProtocol
-    return protocol
 
 
 class _Watched(ProtocolWrapper):
@@ -113,6 +85,11 @@ class _Watched(ProtocolWrapper):
 
     transport: Any
     _received = 0
+
+    @property
+    def is_open(self) -> IProtocol:
+        protocol: IProtocol = self.wrappedProtocol
+        return protocol
 
     def write(self, data: bytes) -> None:
         self._received = 0
@@ -126,26 +103,25 @@ class _Watched(ProtocolWrapper):
         self._received += len(data)
         if self._received > MAX_RECEIVED_BYTES:
             self.transport.abortConnection()
-        else:
-            super().dataReceived(data)
+            return
+        # In slices, because treq decompresses all that it gets at once: it may be a gzip bomb.
+        for start in range(0, len(data), SLICE_BYTES):
+            super().dataReceived(data[start : start + SLICE_BYTES])
 
 
 class _WatchedFactory(WrappingFactory):
-    """Notes when a connection is made and lost, before the protocols above it learn of the loss.
-
-    These continue at once, and the crawl may then close. It must not wait for a connection that is
-    lost (``HTTP11ClientProtocol.abort()`` of which would never fire).
-    """
+    """Notes when a connection is made and lost."""
 
     noisy = False
     protocol = _Watched
 
-    def __init__(self, factory: Any, connections: Connections) -> None:
+    def __init__(self, connections: Connections, factory: Any) -> None:
         super().__init__(factory)
         self._connections = connections
+        connections.opened += 1
 
     def registerProtocol(self, p: Any) -> None:
-        self._connections.made(p)
+        self._connections.open.add(p)
 
     def unregisterProtocol(self, p: Any) -> None:
-        self._connections.lost(p)
+        self._connections.open.discard(p)

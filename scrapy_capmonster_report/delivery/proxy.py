@@ -19,6 +19,8 @@ from zope.interface import implementer
 from ..settings import NO_PROXY, PROXY, PROXY_URL, without_secrets
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from twisted.internet.interfaces import IProtocol
     from twisted.python.failure import Failure
 
@@ -79,29 +81,31 @@ def _parse(url: str) -> Proxy:
     return Proxy(parts.hostname or "", parts.port or DEFAULT_PORT, authorization)
 
 
+def connect_request(host: bytes, port: int, authorization: bytes | None) -> bytes:
+    """What asks a proxy for a tunnel (``CONNECT``, RFC 9110, 9.3.6) to *host*."""
+    where = b"%s:%d" % (b"[%s]" % host if b":" in host else host, port)
+    head = [b"CONNECT %s HTTP/1.1" % where, b"Host: " + where]
+    if authorization is not None:
+        head.append(b"Proxy-Authorization: " + authorization)
+    return b"\r\n".join([*head, b"", b""])
+
+
 @implementer(IStreamClientEndpoint)
-class TunnelEndpoint:
-    """Connects to a host through a proxy (``CONNECT``, RFC 9110, 9.3.6).
+class WrappedEndpoint:
+    """Connects to an *endpoint* with a wrapper around the protocol.
 
     Args:
-        endpoint: connects to the proxy.
-        host: what to connect to.
-        port: its port.
-        authorization: see :class:`Proxy`.
+        wrap: makes a factory of wrappers around the protocols of another factory. ``is_open`` of
+            a wrapper is its protocol, or a Deferred of it.
     """
 
-    def __init__(self, endpoint: Any, host: bytes, port: int, authorization: bytes | None) -> None:
+    def __init__(self, endpoint: Any, wrap: Callable[[Any], WrappingFactory]) -> None:
         self._endpoint = endpoint
-        where = b"%s:%d" % (b"[%s]" % host if b":" in host else host, port)
-        head = [b"CONNECT %s HTTP/1.1" % where, b"Host: " + where]
-        if authorization is not None:
-            head.append(b"Proxy-Authorization: " + authorization)
-        self._request = b"\r\n".join([*head, b"", b""])
+        self._wrap = wrap
 
     def connect(self, protocolFactory: Any) -> Deferred[IProtocol]:
-        factory = _TunnelFactory(protocolFactory, self._request)
-        connected: Deferred[Any] = self._endpoint.connect(factory)
-        return connected.addCallback(lambda tunnel: tunnel.is_open)
+        connected: Deferred[Any] = self._endpoint.connect(self._wrap(protocolFactory))
+        return connected.addCallback(lambda wrapper: wrapper.is_open)
 
 
 class _Tunnel(ProtocolWrapper):
@@ -150,10 +154,12 @@ class _Tunnel(ProtocolWrapper):
         self.transport.abortConnection()
 
 
-class _TunnelFactory(WrappingFactory):
+class TunnelFactory(WrappingFactory):
+    """Opens a tunnel with *request* below the protocols of *factory*."""
+
     noisy = False
     protocol = _Tunnel
 
-    def __init__(self, factory: Any, request: bytes) -> None:
+    def __init__(self, request: bytes, factory: Any) -> None:
         super().__init__(factory)
         self.request = request

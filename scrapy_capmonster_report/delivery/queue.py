@@ -65,7 +65,7 @@ class Delivery:
         self._pacing = Pacing(context)
         self._claiming = 0
         self._waiting: deque[Report] = deque()
-        self._in_flight: dict[Report, Deferred[None]] = {}
+        self._in_flight: dict[Report, Deferred[ReportAnswer]] = {}
         self._backing_off: list[tuple[float, Report]] = []  # until when, the next one first
         self._wake_up: IDelayedCall | None = None
         self._is_full_logged = False
@@ -84,11 +84,7 @@ class Delivery:
 
     def submit(self, report: Report) -> None:
         """Take a *report*, to be sent, dropped or kept; then ``on_finish`` is called with it."""
-        if self._is_closed:
-            self._finish(report, Outcome.SHUTDOWN)
-        elif self._is_undeliverable(report):
-            self._finish(report, Outcome.BREAKER)
-        elif self._is_full():
+        if self._is_full():
             self._log_full()
             self._finish(report, Outcome.QUEUE_FULL)
         else:
@@ -176,10 +172,9 @@ class Delivery:
         report.tries += 1
         if report.tries > 1:
             self._stats.count(RETRIED)
-        sending = self._client.send(report.task)
-        self._in_flight[report] = sending.addCallback(
-            self._answered, report, is_probe=self._pacing.is_paused
-        )
+        is_probe = self._pacing.is_paused
+        self._in_flight[report] = sending = self._client.send(report.task)
+        sending.addCallback(self._answered, report, is_probe=is_probe)  # perhaps at once
 
     def _answered(self, answer: ReportAnswer, report: Report, *, is_probe: bool) -> None:
         if self._in_flight.pop(report, None) is None:  # it was given up

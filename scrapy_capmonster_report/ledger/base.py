@@ -195,7 +195,7 @@ class LedgerBackend(Protocol):
 
     @property
     def patience(self) -> float:
-        """Seconds after which a call is cancelled; ``inf`` if calls cannot be cancelled."""
+        """Seconds after which a call is cancelled, more after failures; ``inf`` if it cannot be."""
 
     @property
     def lease(self) -> float:

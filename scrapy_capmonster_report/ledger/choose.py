@@ -44,27 +44,14 @@ def _backend(name: str, context: CrawlContext) -> LedgerBackend:
         from .sqlite import SQLiteBackend
 
         return SQLiteBackend(path, reactor=context.reactor, report_reused=report_reused)
-    if is_redis(name):
-        return _redis_backend(name, report_reused)
-    allowed = "It must be '' (memory), 'sqlite:PATH' or 'redis://HOST:PORT/DB'."
-    raise invalid(LEDGER, without_secrets(name), allowed)
-
-
-def _redis_backend(name: str, report_reused: bool) -> LedgerBackend:
-    from scrapy.utils.reactor import is_asyncio_reactor_installed
-
+    if not is_redis(name):
+        allowed = "It must be '' (memory), 'sqlite:PATH' or 'redis://HOST:PORT/DB'."
+        raise invalid(LEDGER, without_secrets(name), allowed)
     shown = name.partition(":")[0] + "://…"
     try:
-        where = RedisName.parse(name)
-        shown = where.shown
-        if not is_asyncio_reactor_installed():
-            raise ValueError(
-                "A Redis ledger needs the asyncio reactor: set TWISTED_REACTOR to "
-                "'twisted.internet.asyncioreactor.AsyncioSelectorReactor' (Scrapy's default)."
-            )
         from .redis import RedisBackend
 
-        return RedisBackend(where, report_reused=report_reused)
+        return RedisBackend(RedisName.parse(name), report_reused=report_reused)
     except ImportError as error:
         allowed = 'A Redis ledger needs redis-py: pip install "scrapy-capmonster-report[redis]"'
         raise invalid(LEDGER, shown, allowed) from error

@@ -47,7 +47,8 @@ class Contact:
 
     async def ask(self, call: Deferred[Any]) -> Any:
         """The result of a *call* to the backend; raises if it fails."""
-        began, patience = self._now(), self._backend.patience
+        began = self._now()
+        patience = self._backend.patience * (1 + self._failures)
         if patience < math.inf:
             call = with_deadline(call, patience, self._context.reactor, self._now)
         self._call = call

@@ -137,22 +137,27 @@ end
 function functions.recover()
     say_alive()
     local claims, is_alive = redis.call('HGETALL', pending), {}
-    local taken = {}
+    local taken, expired = {}, 0
     for i = 1, #claims, 2 do
-        local owner = redis.call('HGET', owners, claims[i])
-        if owner == run then
-            if arguments.mine_too then table.insert(taken, claims[i + 1]) end
-        else
-            if owner and is_alive[owner] == nil then
-                is_alive[owner] = redis.call('EXISTS', prefix .. 'alive:' .. owner) == 1
-            end
-            if not owner or not is_alive[owner] then
-                redis.call('HSET', owners, claims[i], run)
-                table.insert(taken, claims[i + 1])
+        local id, text = claims[i], claims[i + 1]
+        local owner = redis.call('HGET', owners, id)
+        if owner and owner ~= run and is_alive[owner] == nil then
+            is_alive[owner] = redis.call('EXISTS', prefix .. 'alive:' .. owner) == 1
+        end
+        local is_claim, claim = pcall(cjson.decode, text)
+        local may_take = not owner or not is_alive[owner]
+        if owner == run then may_take = arguments.mine_too end
+        if may_take and is_claim then -- else another program's
+            redis.call('HSET', owners, id, run)
+            if claim[5] > arguments.now then
+                table.insert(taken, text)
+            else
+                events.Finished(text, id, 'dropped/expired', '')
+                expired = expired + 1
             end
         end
     end
-    return taken
+    return {expired, taken}
 end
 
 functions['end'] = function()

@@ -6,13 +6,15 @@ import asyncio
 import json
 import secrets
 from collections import Counter
+from functools import wraps
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 import redis
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from scrapy.utils.reactor import is_asyncio_reactor_installed
 from twisted.internet.defer import Deferred
 
 from ..outcome import Outcome
@@ -20,7 +22,7 @@ from . import base
 from .history import Query
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from .names import RedisName
 
@@ -31,6 +33,9 @@ MAX_ALERTS: Final = 1000
 
 ALIVE_SECONDS: Final = 30
 """A worker that was silent for so long counts as dead."""
+
+CONNECT_SECONDS: Final = 5.0
+"""How long a connection may take."""
 
 READ_SECONDS: Final = 10.0
 """How long the summary waits for an answer."""
@@ -46,6 +51,19 @@ _SCRIPT: Final = files(__package__).joinpath("redis.lua").read_text(encoding="ut
 
 _EVER: Final = 1e15
 
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def _in_asyncio(work: Callable[_P, Coroutine[Any, Any, _T]]) -> Callable[_P, Deferred[_T]]:
+    """A method that runs the coroutine *work* as a task, for redis-py, and returns a Deferred."""
+
+    @wraps(work)
+    def start(*args: _P.args, **kwargs: _P.kwargs) -> Deferred[_T]:
+        return Deferred.fromFuture(asyncio.ensure_future(work(*args, **kwargs)))
+
+    return start
+
 
 class RedisBackend:
     """A ledger that workers on several machines share. The first claim of a task is final.
@@ -53,12 +71,20 @@ class RedisBackend:
     Args:
         name: its name.
         report_reused: whether an answer that was used before may be claimed.
+
+    Raises:
+        ValueError: another reactor is installed.
     """
 
     patience = 20.0
     lease = ALIVE_SECONDS - 5.0
 
     def __init__(self, name: RedisName, *, report_reused: bool) -> None:
+        if not is_asyncio_reactor_installed():
+            raise ValueError(
+                "A Redis ledger needs the asyncio reactor: set TWISTED_REACTOR to "
+                "'twisted.internet.asyncioreactor.AsyncioSelectorReactor' (Scrapy's default)."
+            )
         self.name = name.shown
         self._report_reused = report_reused
         self._run_id = secrets.token_hex(8)
@@ -67,59 +93,45 @@ class RedisBackend:
         self._redis: Any = _connect(Redis, name, None, retry=Retry(NoBackoff(), 0))  # type: ignore[no-untyped-call,unused-ignore]
         self._may_have_taken = False
 
-    def open(self, now: float) -> Deferred[Mapping[str, tuple[int, int]]]:
-        return _deferred(self._sites(now))
-
-    def write(self, events: Sequence[base.Event]) -> Deferred[list[Outcome | None]]:
-        return _deferred(self._write(events))
-
-    def recover(self, now: float) -> Deferred[base.Orphans]:
-        return _deferred(self._recover(now))
-
-    def close(self) -> Deferred[None]:
-        return _deferred(self._close())
-
     async def _call(self, function: str, **arguments: Any) -> Any:
-        # Not by its digest: SCRIPT FLUSH would forget it.
         return await self._redis.eval(
-            _SCRIPT, 1, self._prefix, function, json.dumps({**arguments, "keep": _KEEP})
+            *_script(self._prefix, function, run=self._run_id, keep=_KEEP, **arguments)
         )
 
-    async def _sites(self, now: float) -> dict[str, tuple[int, int]]:
+    @_in_asyncio
+    async def open(self, now: float) -> Mapping[str, tuple[int, int]]:
         passed: Counter[str] = Counter()
         others: Counter[str] = Counter()
         query = Query(keys=("site", "status"))
+        pipeline = self._redis.pipeline(transaction=False)  # all at once, however slow it is
         for day in _days(now, base.RECENT_DAYS):
-            sums = await self._call("sums", **_asked(query, f"hours:{day}"))
+            pipeline.eval(*_script(self._prefix, "sums", **_asked(query, f"hours:{day}")))
+        for sums in await pipeline.execute():
             for count in _counts(query, sums):
                 (passed if count.status == base.PASSED else others)[count.site] += count.tasks
         return {site: (passed[site], others[site]) for site in passed | others}
 
-    async def _write(self, events: Sequence[base.Event]) -> list[Outcome | None]:
+    @_in_asyncio
+    async def write(self, events: Sequence[base.Event]) -> list[Outcome | None]:
         replies = await self._call(
             "write",
-            run=self._run_id,
             report_reused=self._report_reused,
             events=[[type(e).__name__, json.dumps(e), *_texts(e)] for e in events],
         )
         return [Outcome(reply.decode()) if reply else None for reply in replies]
 
-    async def _recover(self, now: float) -> base.Orphans:
+    @_in_asyncio
+    async def recover(self, now: float) -> base.Orphans:
         # If the answer to an earlier call was lost, its claims are already ours.
         mine_too, self._may_have_taken = self._may_have_taken, True
-        taken = await self._call("recover", run=self._run_id, mine_too=mine_too)
+        expired, taken = await self._call("recover", now=now, mine_too=mine_too)
         self._may_have_taken = False
-        claims = [claim for claim in map(_claim, taken) if claim is not None]
-        expired = [claim.submission.task_id for claim in claims if claim.expires_at <= now]
-        if expired:
-            outcome = Outcome.EXPIRED.value
-            await self._write([base.Finished(task_id, outcome, "", now) for task_id in expired])
-        fresh = [claim for claim in claims if claim.expires_at > now]
-        return base.Orphans(sorted(fresh, key=lambda claim: claim.submission.at), len(expired))
+        return base.Orphans(sorted(map(_claim, taken), key=lambda c: c.submission.at), expired)
 
-    async def _close(self) -> None:
+    @_in_asyncio
+    async def close(self) -> None:
         try:
-            await self._call("end", run=self._run_id)
+            await self._call("end")
         finally:
             await self._redis.aclose()
 
@@ -143,7 +155,7 @@ def read(name: RedisName, query: Query, now: float) -> tuple[list[base.Count], l
     try:
         with _connect(redis.Redis, name, READ_SECONDS) as server:
             for arguments in asked:
-                sums = server.eval(_SCRIPT, 1, prefix, "sums", json.dumps(arguments))
+                sums = server.eval(*_script(prefix, "sums", **arguments))
                 for count in _counts(query, sums):
                     counts[count._replace(tasks=0)] += count.tasks
             alerts = [
@@ -156,11 +168,17 @@ def read(name: RedisName, query: Query, now: float) -> tuple[list[base.Count], l
 
 def _connect(client: Any, name: RedisName, timeout: float | None, **options: Any) -> Any:
     """A client of redis-py's class *client*, without options in the URL that would break it."""
-    connected = client.from_url(name.url, **options)
+    # A connection of protocol 3 begins with one or two exchanges more.
+    connected = client.from_url(name.url, protocol=2, **options)
     connected.connection_pool.connection_kwargs.update(
-        decode_responses=False, socket_timeout=timeout, socket_connect_timeout=timeout
+        decode_responses=False, socket_timeout=timeout, socket_connect_timeout=CONNECT_SECONDS
     )
     return connected
+
+
+def _script(prefix: str, function: str, **arguments: Any) -> tuple[Any, ...]:
+    """The arguments of ``EVAL``. Not of ``EVALSHA``: SCRIPT FLUSH would forget the script."""
+    return _SCRIPT, 1, prefix, function, json.dumps(arguments)
 
 
 def _prefix(name: RedisName) -> str:
@@ -201,14 +219,6 @@ def _texts(value: Any) -> Any:
     return [*map(_texts, value)] if isinstance(value, tuple) else str(value)
 
 
-def _claim(text: bytes) -> base.Claimed | None:
-    """The claim in *text*; ``None`` if this package cannot have written it."""
-    try:
-        submission, *others = json.loads(text)
-        return base.Claimed(base.Submission(*submission), *others)
-    except (ValueError, TypeError):
-        return None
-
-
-def _deferred(work: Coroutine[Any, Any, Any]) -> Deferred[Any]:
-    return Deferred.fromFuture(asyncio.ensure_future(work))
+def _claim(text: bytes) -> base.Claimed:
+    submission, *others = json.loads(text)
+    return base.Claimed(base.Submission(*submission), *others)

@@ -12,7 +12,7 @@ from . import base
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from .history import Query
 
@@ -31,6 +31,17 @@ _SECTION: Final = re.compile(
 _SQL: Final[Mapping[str, str]] = dict(
     _SECTION.findall(files(__package__).joinpath("sqlite.sql").read_text(encoding="utf-8"))
 )
+
+_READS: Final[Mapping[str, tuple[type, ...]]] = {
+    "not_sent": (base.NotSent,),
+    "sent": (base.Sent, base.Passed, base.Claimed),
+    "forbidden": (base.Claimed,),
+    "verdicts": (base.Passed, base.Withheld, base.Claimed),
+    "finished": (base.Finished,),
+    "released": (base.Released,),
+    "alerts": (base.Alert,),
+}
+"""The events that each statement reads."""
 
 
 def prepare(database: sqlite3.Connection) -> None:
@@ -55,69 +66,37 @@ def write(
     database: sqlite3.Connection, events: Sequence[base.Event], run_id: str, report_reused: bool
 ) -> list[Outcome | None]:
     """Write *events*, and return the outcome that forbids each of them."""
+    rows = [_row(event) for event in events]
+    arguments = {
+        "events": json.dumps(rows),
+        "run": run_id,
+        "report_reused": report_reused,
+        "keep_sent": KEEP_SENT_SECONDS,
+        "keep_rejected": KEEP_REJECTED_SECONDS,
+    }
 
-    def execute(statement: str, rows: Sequence[Sequence[Any]]) -> Sequence[Any]:
-        if not rows:
-            return ()
-        arguments = {"rows": json.dumps(rows), "run": run_id, "report_reused": report_reused}
-        return database.execute(_SQL[statement], arguments).fetchall()
+    def execute(*statements: str) -> None:
+        for statement in statements:
+            # Beside a busy crawl even one that finds nothing takes 10 ms.
+            if any(isinstance(event, _READS[statement]) for event in events):
+                found.extend(database.execute(_SQL[statement], arguments))
 
-    first, not_sent = _attempts(events)
-    execute("not_sent", not_sent)
-    execute("sent", first)
-    claims = [(n, event) for n, event in enumerate(events) if isinstance(event, base.Claimed)]
-    forbidden = execute("forbidden", [claim.submission[:2] for _, claim in claims])
-    outcomes: list[Outcome | None] = [None] * len(events)
-    granted: dict[int, int] = {}
-    for (n, claim), (outcome,) in zip(claims, forbidden, strict=True):
-        task_id, attempt, *_ = claim.submission
-        if granted.get(task_id, attempt) != attempt:
-            outcomes[n] = Outcome.DUPLICATE
-        elif outcome is not None:
-            outcomes[n] = Outcome(outcome)
-        else:
-            granted[task_id] = attempt
-    execute("verdicts", [*_verdicts(events, outcomes)])
-    finished = [event for event in events if isinstance(event, base.Finished)]
-    execute("finished", [(*event[:3], event.at + KEEP_REJECTED_SECONDS) for event in finished])
-    execute("released", [event for event in events if isinstance(event, base.Released)])
-    execute("alerts", [event for event in events if isinstance(event, base.Alert)])
+    found: list[tuple[int, str]] = []
+    execute("not_sent", "sent", "forbidden")
+    outcomes: list[Outcome | None] = [None] * len(rows)
+    for n, outcome in found:
+        outcomes[n] = Outcome(outcome)
+    if found:
+        allowed = [row for row, outcome in zip(rows, outcomes, strict=True) if outcome is None]
+        arguments["events"] = json.dumps(allowed)
+    execute("verdicts", "finished", "released", "alerts")
     return outcomes
 
 
-def _attempts(
-    events: Sequence[base.Event],
-) -> tuple[list[tuple[int, int, float]], list[base.NotSent]]:
-    """The first attempt of each task, and the attempts on which nothing was sent."""
-    first: dict[int, tuple[int, int, float]] = {}
-    not_sent: list[base.NotSent] = []
-    for event in events:
-        if isinstance(event, base.NotSent):
-            if event.task_id in first and first[event.task_id][1] == event.attempt:
-                del first[event.task_id]
-            else:
-                not_sent.append(event)
-        elif isinstance(event, (base.Sent, base.Passed, base.Claimed)):
-            at = event if isinstance(event, base.Sent) else event.submission
-            first.setdefault(at.task_id, (at.task_id, at.attempt, at.at + KEEP_SENT_SECONDS))
-    return [*first.values()], not_sent
-
-
-def _verdicts(
-    events: Sequence[base.Event], outcomes: Sequence[Outcome | None]
-) -> Iterator[tuple[Any, ...]]:
-    """The rows for "verdicts": the events that are verdicts and are not forbidden."""
-    for event, outcome in zip(events, outcomes, strict=True):
-        if isinstance(event, base.Passed):
-            seen = event.submission
-            yield *seen, "", base.PASSED, seen.at + KEEP_SENT_SECONDS, None, None, None, None
-        elif isinstance(event, base.Withheld):
-            seen, rule, status = event
-            yield *seen, rule, status, seen.at + KEEP_REJECTED_SECONDS, None, None, None, None
-        elif isinstance(event, base.Claimed) and outcome is None:
-            seen, rule, *claim = event
-            keep_until = seen.at + KEEP_REJECTED_SECONDS
-            yield *seen, rule, base.PENDING, keep_until, base.PENDING, *claim
+def _row(event: base.Event) -> list[Any]:
+    """The name of an *event* and its members, those of a submission among them."""
+    first, *others = event
+    return [type(event).__name__, *(first if isinstance(first, tuple) else (first,)), *others]
 
 
 def owners(database: sqlite3.Connection) -> list[str | None]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import sqlite3
-import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -31,8 +30,6 @@ _T = TypeVar("_T")
 LOCK_SECONDS: Final = 1.0
 """How long to wait for another process that writes, before that counts as a failure."""
 
-LOCK_POLL_SECONDS: Final = 0.01
-
 
 class SQLiteBackend:
     """A ledger file that several processes on one machine may share.
@@ -54,7 +51,6 @@ class SQLiteBackend:
         self._database: sqlite3.Connection | None = None
         self._thread = ThreadPool(0, 1, "capmonster-ledger")
         self._at_shutdown: Any = None
-        self._is_closing = False
 
     @property
     def name(self) -> str:
@@ -71,7 +67,6 @@ class SQLiteBackend:
         return self._in_thread(self._recover, now)
 
     def close(self) -> Deferred[None]:
-        self._is_closing = True
         closed: Deferred[None] = self._in_thread(self._let_go)
         return closed.addBoth(self._stop_thread)
 
@@ -79,7 +74,7 @@ class SQLiteBackend:
         if not self._thread.started:
             self._thread.start()
             self._at_shutdown = self._reactor.addSystemEventTrigger(
-                "during", "shutdown", self._shut_down
+                "during", "shutdown", self._thread.stop
             )
         return deferToThreadPool(self._reactor, self._thread, work, *args)
 
@@ -90,10 +85,6 @@ class SQLiteBackend:
             self._reactor, self._reactor.getThreadPool(), self._thread.stop
         )
         return stopped.addCallback(lambda _: result)
-
-    def _shut_down(self) -> None:
-        self._is_closing = True
-        self._thread.stop()
 
     # -- in the thread ---------------------------------------------------------------------------
 
@@ -132,36 +123,22 @@ class SQLiteBackend:
         return Orphans(claims, expired)
 
     def _transaction(self, work: Callable[..., _T], *args: Any) -> _T:
-        database = self._locked_database()
         try:
-            result = work(database, *args)
-            database.execute("COMMIT")
+            if self._database is None:
+                self._database = self._connect()
+            self._database.execute("BEGIN IMMEDIATE")  # it is ours alone to write
+            result = work(self._database, *args)
+            self._database.execute("COMMIT")
         except BaseException:
             self._disconnect()  # which also rolls back
             raise
         return result
 
-    def _locked_database(self) -> sqlite3.Connection:
-        """The database, for us alone to write. It is waited for, but not by a crawl that closes."""
-        until = time.monotonic() + LOCK_SECONDS
-        while True:
-            try:
-                if self._database is None:
-                    self._database = self._connect()
-                self._database.execute("BEGIN IMMEDIATE")
-                return self._database
-            except sqlite3.Error as error:
-                is_locked = "locked" in str(error)
-                if not is_locked or self._is_closing or time.monotonic() > until:
-                    self._disconnect()
-                    raise
-            time.sleep(LOCK_POLL_SECONDS)
-
     def _connect(self) -> sqlite3.Connection:
         # Only its owner may read the file.
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
         database = sqlite3.connect(
-            self._path, timeout=0, isolation_level=None, check_same_thread=False
+            self._path, timeout=LOCK_SECONDS, isolation_level=None, check_same_thread=False
         )
         try:
             # Readers and the writer do not wait for each other, and a commit waits for no disk:

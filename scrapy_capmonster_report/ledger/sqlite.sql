@@ -5,8 +5,9 @@
 -- minutes and for an hour (width.seconds).
 --
 -- task.state: NULL, never claimed; 'pending', claimed by the run in owner (NULL: by none);
--- 'finished'. What events write, they give as one JSON text for all rows (:rows): beside a busy
--- crawl a thread has to wait for the interpreter after each statement.
+-- 'finished'. A batch of events is one JSON text (:events): beside a busy crawl a thread
+-- has to wait for the interpreter after each statement. An event is its name and its members, those
+-- of a submission (id, attempt, site, spider, type, age, at) among them.
 
 -- name: schema
 CREATE TABLE task (
@@ -51,41 +52,64 @@ END
 CREATE TABLE alert (at REAL, site TEXT, before REAL, after REAL, answers INTEGER)
 
 -- name: not_sent
-UPDATE task SET first_attempt = NULL
-WHERE id IN (SELECT json_extract(value, '$[0]') FROM json_each(:rows))
-AND first_attempt IN (SELECT json_extract(value, '$[1]') FROM json_each(:rows))
+UPDATE task SET first_attempt = NULL WHERE (id, first_attempt) IN (
+    SELECT json_extract(value, '$[1]'), json_extract(value, '$[2]') FROM json_each(:events)
+    WHERE json_extract(value, '$[0]') = 'NotSent'
+)
 
 -- name: sent
+WITH event AS (
+    SELECT json_extract(value, '$[0]') AS name, json_extract(value, '$[1]') AS id,
+        json_extract(value, '$[2]') AS attempt,
+        coalesce(json_extract(value, '$[7]'), json_extract(value, '$[3]')) AS at
+    FROM json_each(:events)
+)
 INSERT INTO task (id, first_attempt, keep_until)
-SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]')
-FROM json_each(:rows) WHERE true
+SELECT id, attempt, at + :keep_sent FROM event WHERE name IN ('Sent', 'Passed', 'Claimed')
+AND (id, attempt) NOT IN (SELECT id, attempt FROM event WHERE name = 'NotSent')
 ON CONFLICT DO UPDATE SET first_attempt = coalesce(first_attempt, excluded.first_attempt),
     keep_until = max(keep_until, excluded.keep_until)
 
 -- name: forbidden
-SELECT CASE
-    WHEN state = 'pending' AND owner = :run AND attempt = claimed THEN NULL
-    WHEN state IS NOT NULL THEN 'withheld/duplicate'
-    WHEN first_attempt <> claimed AND NOT :report_reused THEN 'withheld/reused'
-END
-FROM (
-    SELECT key, json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS claimed
-    FROM json_each(:rows)
-) LEFT JOIN task USING (id) ORDER BY key
+SELECT key, outcome FROM (
+    SELECT key, CASE
+        WHEN state = 'pending' AND owner = :run AND attempt = claimed THEN NULL
+        WHEN state IS NOT NULL OR first_claimed <> claimed THEN 'withheld/duplicate'
+        WHEN first_attempt <> claimed AND NOT :report_reused THEN 'withheld/reused'
+    END AS outcome
+    FROM (
+        SELECT key, json_extract(value, '$[1]') AS id, json_extract(value, '$[2]') AS claimed,
+            first_value(json_extract(value, '$[2]')) OVER (
+                PARTITION BY json_extract(value, '$[1]') ORDER BY key
+            ) AS first_claimed
+        FROM json_each(:events) WHERE json_extract(value, '$[0]') = 'Claimed'
+    ) LEFT JOIN task USING (id)
+) WHERE outcome IS NOT NULL
 
 -- name: verdicts
 -- The first verdict on a task is final, except that reject() may overrule "passed" of the same
 -- attempt, and that a claim may follow on a report that was withheld.
+WITH event AS (
+    SELECT json_extract(value, '$[0]') AS name, json_extract(value, '$[1]') AS id,
+        json_extract(value, '$[2]') AS attempt, json_extract(value, '$[3]') AS site,
+        json_extract(value, '$[4]') AS spider, json_extract(value, '$[5]') AS type,
+        json_extract(value, '$[6]') AS age, json_extract(value, '$[7]') AS at,
+        coalesce(json_extract(value, '$[8]'), '') AS rule,
+        json_extract(value, '$[9]') AS outcome_or_kind,
+        json_extract(value, '$[10]') AS solved_at, json_extract(value, '$[11]') AS expires_at
+    FROM json_each(:events)
+)
 INSERT INTO task (
     id, attempt, site, spider, type, age, at, rule, status, keep_until, state, kind, solved_at,
     expires_at, code, owner
 )
-SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
-    json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]'),
-    json_extract(value, '$[6]'), json_extract(value, '$[7]'), json_extract(value, '$[8]'),
-    json_extract(value, '$[9]'), json_extract(value, '$[10]'), json_extract(value, '$[11]'),
-    json_extract(value, '$[12]'), json_extract(value, '$[13]'), '', :run
-FROM json_each(:rows) WHERE true
+SELECT id, attempt, site, spider, type, age, at, rule,
+    CASE name WHEN 'Passed' THEN 'passed' WHEN 'Withheld' THEN outcome_or_kind ELSE 'pending' END,
+    at + CASE name WHEN 'Passed' THEN :keep_sent ELSE :keep_rejected END,
+    CASE name WHEN 'Claimed' THEN 'pending' END,
+    CASE name WHEN 'Claimed' THEN outcome_or_kind END,
+    solved_at, expires_at, '', :run
+FROM event WHERE name IN ('Passed', 'Withheld', 'Claimed')
 ON CONFLICT DO UPDATE SET attempt = excluded.attempt, site = excluded.site,
     spider = excluded.spider, type = excluded.type, age = excluded.age, at = excluded.at,
     rule = excluded.rule, status = excluded.status, keep_until = excluded.keep_until,
@@ -97,21 +121,23 @@ WHERE excluded.state IS NOT NULL OR status IS NULL OR (
 
 -- name: finished
 INSERT INTO task (id, status, code, keep_until)
-SELECT task.id, json_extract(value, '$[1]'), json_extract(value, '$[2]'),
-    json_extract(value, '$[3]')
-FROM json_each(:rows) JOIN task ON task.id = json_extract(value, '$[0]')
-WHERE state = 'pending' AND owner = :run
+SELECT task.id, json_extract(value, '$[2]'), json_extract(value, '$[3]'),
+    json_extract(value, '$[4]') + :keep_rejected
+FROM json_each(:events) JOIN task ON task.id = json_extract(value, '$[1]')
+WHERE json_extract(value, '$[0]') = 'Finished' AND state = 'pending' AND owner = :run
 ON CONFLICT DO UPDATE SET state = 'finished', owner = NULL, status = excluded.status,
     code = excluded.code, keep_until = excluded.keep_until
 
 -- name: released
-UPDATE task SET owner = NULL WHERE state = 'pending' AND owner = :run
-AND id IN (SELECT json_extract(value, '$[0]') FROM json_each(:rows))
+UPDATE task SET owner = NULL WHERE state = 'pending' AND owner = :run AND id IN (
+    SELECT json_extract(value, '$[1]') FROM json_each(:events)
+    WHERE json_extract(value, '$[0]') = 'Released'
+)
 
 -- name: alerts
-INSERT INTO alert SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'),
-    json_extract(value, '$[2]'), json_extract(value, '$[3]'), json_extract(value, '$[4]')
-FROM json_each(:rows)
+INSERT INTO alert SELECT json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+    json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]')
+FROM json_each(:events) WHERE json_extract(value, '$[0]') = 'Alert'
 
 -- name: owners
 SELECT DISTINCT owner FROM task WHERE state = 'pending'
