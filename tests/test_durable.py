@@ -130,7 +130,7 @@ async def test_a_kill_in_the_middle_of_a_crawl_loses_no_rejection_older_than_two
 
     def rejected() -> dict[int, float]:
         """When the crawl found each rejection."""
-        found = re.findall(r"(?m)^([\d.]+) Captcha answer rejected .*\?(\d+)>", killed.log)
+        found = re.findall(r"(?m)^([\d.]+) Answer of task (\d+) rejected", killed.log)
         return {int(task_id): float(at) for at, task_id in found}
 
     def old() -> set[int]:
