@@ -16,14 +16,14 @@ import json
 import logging
 import os
 import re
-from collections import defaultdict
+from collections import defaultdict, deque
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from zlib import crc32
 
 from scrapy.http import HtmlResponse, JsonResponse, Response, TextResponse, XmlResponse
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.threads import deferToThreadPool
 
 from .mask import Mask
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from scrapy import Request
-    from twisted.python.failure import Failure
 
     from .context import CrawlContext
 
@@ -91,8 +90,8 @@ class SavedPages:
         self._pages = 0
         self._bytes = 0
         self._written = 0
-        self._lock = DeferredLock()
-        self._gave_up = False
+        self._waiting: deque[tuple[Path, bytes, bytes]] = deque()
+        self._writing: Deferred[None] | None = None
 
     def judged(
         self,
@@ -127,39 +126,43 @@ class SavedPages:
         known = _describe(Page(response, request), redirects, self._mask)
         path = folder / (name + _SUFFIXES.get(known["class"], ".txt"))
         meta = json.dumps(known, indent=1).encode("ascii")
-        self._lock.run(self._write, path, self._mask.body(response.body), meta)
+        self._waiting.append((path, self._mask.body(response.body), meta))
+        if self._writing is None:
+            self._writing = Deferred.fromCoroutine(self._write_waiting())
 
     def close(self) -> Deferred[None]:
         """Save no more pages, and wait for those that are being written, but not for long."""
         self._on = False
         timeout, reactor = self._context.settings.close_timeout, self._context.reactor
-        all_written: Deferred[None] = self._lock.run(lambda: None)
+        all_written: Deferred[None] = self._writing or succeed(None)
         all_written.addTimeout(timeout, reactor, onTimeoutCancel=self._out_of_time)
         return all_written.addCallback(self._log_written)
 
-    def _write(self, path: Path, body: bytes, meta: bytes) -> Deferred[None] | None:
-        if self._gave_up:
-            return None
+    async def _write_waiting(self) -> None:
         reactor = self._context.reactor
-        writing = deferToThreadPool(reactor, reactor.getThreadPool(), _write, path, body, meta)
-        return writing.addCallbacks(self._done, self._failed, callbackArgs=(path,))
-
-    def _done(self, names: set[str], path: Path) -> None:
-        self._written += path.stem in names
-        self._names[path.parent] |= names
-
-    def _failed(self, failure: Failure) -> None:
-        error = f"{type(failure.value).__name__}: {failure.getErrorMessage()}"
-        problem = "No more pages are saved, because one cannot be written (%s). Check %s."
-        self._give_up(problem, error)
+        try:
+            while self._waiting:
+                path, *contents = self._waiting[0]
+                names = await deferToThreadPool(
+                    reactor, reactor.getThreadPool(), _write, path, *contents
+                )
+                self._waiting.popleft()
+                self._written += path.stem in names
+                self._names[path.parent] |= names
+        except CancelledError:
+            return  # the crawl ends
+        except Exception as error:
+            problem = "No more pages are saved, because one cannot be written (%s). Check %s."
+            self._give_up(problem, f"{type(error).__name__}: {error}")
+        self._writing = None
 
     def _out_of_time(self, *_: object) -> None:
         problem = "%d pages (%s) could not be written before the crawl ended."
-        self._give_up(problem, len(self._lock.waiting) + 1)
+        self._give_up(problem, len(self._waiting))
 
     def _give_up(self, problem: str, detail: object) -> None:
         self._on = False
-        self._gave_up = True
+        self._waiting.clear()
         logger.warning(problem, detail, SAVE_REJECTED, extra=self._context.log_extra)
 
     def _log_written(self, _: object) -> None:

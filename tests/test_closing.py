@@ -119,7 +119,7 @@ def test_closing_does_not_wait_for_what_will_not_happen_in_time(
 async def test_no_socket_is_left_behind_by_any_state_of_the_service(wire: Any) -> None:
     """Row 19: the fixture looks for delayed calls, too."""
     behaviours = [says(), resets, hangs, stalls, drips, in_turn(resets, hangs)]
-    desk = wire(by_task(dict(enumerate(behaviours * 4))), concurrency=8)
+    desk = wire(by_task(dict(enumerate(behaviours * 4))), concurrency=8, timeout=2.0)
     desk.reject(*range(1, 24))
     await until(lambda: desk.server.most_in_flight == 8 and desk.retried)
     await desk.shut(0.3)

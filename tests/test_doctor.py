@@ -170,7 +170,7 @@ class TestKeyAndService:
         self, capfd: pytest.CaptureFixture[str], misbehave: Any
     ) -> None:
         server = misbehave(lambda connection, arrival: connection.answer(CLIENT_KEY.encode()))
-        found = await online(capfd, {URL: server.url})
+        found = await online(capfd, {URL: server.url, "CAPMONSTER_REPORT_TIMEOUT": 0.5})
         assert found["service"]["ok"] is False
         assert CLIENT_KEY not in repr(found)
 

@@ -253,6 +253,20 @@ async def test_a_disk_that_hangs_holds_up_neither_the_crawl_nor_its_end_for_long
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_folder_that_cannot_be_written_holds_nothing_up_however_many_pages_wait(
+    tmp_path: Path, busy_threads: threading.Event, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each page that is given up must not cost a frame of the stack."""
+    (tmp_path / "kept").write_text("a file")
+    folder = Folder(tmp_path / "kept")
+    folder.judge(MAX_PAGES, b"Wrong captcha")
+    busy_threads.set()
+    closed = folder.saved.close()
+    await until(lambda: closed.called, seconds=5.0)
+    assert len(lines(caplog, logging.WARNING)) == 1
+
+
+@pytest_twisted.ensureDeferred
 async def test_closing_waits_for_what_is_being_written(
     tmp_path: Path, busy_threads: threading.Event
 ) -> None:
