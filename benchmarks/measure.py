@@ -117,4 +117,4 @@ def markdown(rows: Iterable[Row]) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 else f"{value:.2f}".rstrip("0").rstrip(".") or "0"
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
