@@ -150,8 +150,8 @@ class Attempts:
     def received(self, request: Request) -> Attempt | None:
         """The attempt whose headers or whole response have come.
 
-        Now it is known when it was sent, for which it may have waited in its slot, and where a
-        browser was redirected.
+        The headers show when the request left its slot, the whole response which redirects a
+        browser followed.
         """
         attempt = read_attempt(request.meta)
         if attempt is None:

@@ -1,4 +1,4 @@
-"""What all parts of one crawl share."""
+"""What all parts of this package share in one crawl."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CrawlContext:
-    """One crawl: what Scrapy and the user say about it, its time, and its chance.
+    """One crawl: its crawler and settings, its clocks, and its source of randomness.
 
     Args:
         crawler: gets the signals.
         settings: those of this package.
-        stats: counts.
+        stats: the counters of this package.
         clock: the time by which answers age.
         reactor: runs timers, threads and connections.
         random: the source of all randomness.

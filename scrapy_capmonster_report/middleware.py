@@ -23,7 +23,7 @@ from .redirects import UnfollowedRedirects, redirect_urls
 from .reporter import Reporter
 from .rules import compile_rules
 from .saved_pages import SavedPages
-from .settings import ReportSettings, warn_about_unknown_settings
+from .settings import API_URL, DEFAULTS, ReportSettings, warn_about_unknown_settings
 from .stats import Stats
 from .task import DONT_REPORT, TASK_ID
 
@@ -37,10 +37,8 @@ if TYPE_CHECKING:
 
     from .rules import Rules
 
-_SERVICE: Final = "https://api.capmonster.cloud"
-
 _MAX_HOSTS: Final = 1024
-"""How many hosts are remembered."""
+"""How many hosts are remembered in the form of :func:`_host_and_port`."""
 
 
 class CapMonsterReportMiddleware:
@@ -59,7 +57,7 @@ class CapMonsterReportMiddleware:
         self.crawler = context.crawler
         self.settings = context.settings
         self._rules = rules
-        urls = _SERVICE, context.settings.api_url
+        urls = DEFAULTS[API_URL], context.settings.api_url
         self._service = {_host_and_port(*urlsplit(url)[:2]) for url in urls}
         self._host_and_port = lru_cache(_MAX_HOSTS)(_host_and_port)
         self._hints = ClosingHints(context, rules.domains)

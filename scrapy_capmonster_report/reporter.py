@@ -216,7 +216,7 @@ class Reporter:
 
 
 def _is_heard(level: int) -> bool:
-    """Whether a handler takes records of *level*: Scrapy sets that of its handler, no logger's."""
+    """Whether a handler takes records of *level*: Scrapy sets a level for its handler only."""
     source: logging.Logger | None = logger
     while source is not None and all(handler.level > level for handler in source.handlers):
         source = source.parent

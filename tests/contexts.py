@@ -19,6 +19,10 @@ class CountingStats(Counter[str]):
     def count(self, name: str, count: int = 1) -> None:
         self[name] += count
 
+    @property
+    def tally(self) -> Counter[str]:
+        return self
+
 
 def settings(**values: Any) -> ReportSettings:
     """The settings of this package, *values* without the prefix ``CAPMONSTER_REPORT_``."""
@@ -32,12 +36,14 @@ def context(
     reactor: Any = None,
     clock: Any = None,
     random: Any = lambda: 0.0,
+    bits: int = 0,
     job_dir: str | None = None,
     **values: Any,
 ) -> Any:
     """Stands for a ``CrawlContext``; no jitter.
 
     Args:
+        bits: what ``getrandbits()`` gives.
         values: settings, without the prefix.
     """
     spider = SimpleNamespace(name="spider")
@@ -47,6 +53,6 @@ def context(
         stats=CountingStats(),
         clock=clock or SteadyClock(),
         reactor=reactor,
-        random=SimpleNamespace(random=random),
+        random=SimpleNamespace(random=random, getrandbits=lambda _: bits),
         log_extra={},
     )

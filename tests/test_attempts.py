@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 import scrapy
+from contexts import context
 from hypothesis import given
 from hypothesis import strategies as st
 from scrapy import signals
@@ -44,13 +45,7 @@ def make_attempts(first_number: int = 1) -> tuple[Attempts, FakeClock]:
     time_ = FakeClock()
     time_.advance(SOLVED_AT)
     clock = SteadyClock(time_.seconds, time_.seconds)
-    context = SimpleNamespace(
-        clock=clock,
-        stats=SimpleNamespace(count=lambda name: None),
-        random=SimpleNamespace(getrandbits=lambda _: first_number - 1),
-        log_extra={},
-    )
-    return Attempts(context, Ledger(clock.now)), time_
+    return Attempts(context(clock=clock, bits=first_number - 1), Ledger(clock.now)), time_
 
 
 class Journey:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_twisted
 import scrapy
+from contexts import context
 from misbehaving import hangs
 from scrapy.utils.test import get_crawler
 from support import crawl
@@ -175,9 +175,7 @@ async def test_the_rules_are_for_other_sites(
 def test_a_domain_covers_its_subdomains(
     host: str, is_covered: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    crawler = get_crawler()
-    context = SimpleNamespace(stats=Stats(crawler), log_extra={})
-    hints = ClosingHints(context, {"shop.example", "forum.example"})
+    hints = ClosingHints(context(), {"shop.example", "forum.example"})
     hints.task_seen = True
     hints.checked(scrapy.http.Response(f"https://{host}/login"))
     hints.log()

@@ -120,6 +120,40 @@ async def test_a_redirect_is_seen_though_it_led_nowhere(
     assert stats["rejected"] == stats["sent/accepted"] == 1
 
 
+class Solves:
+    """Gives each request a task on its way out, as solving middlewares do."""
+
+    def process_request(self, request: Any, spider: Any = None) -> None:
+        request.meta.setdefault("taskId", 1)
+
+
+class HasNoTasks(Login):
+    """Leaves the captchas to a middleware."""
+
+    async def start(self) -> Any:
+        for url in self.urls:
+            yield scrapy.Request(url, errback=self.failed)
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_first_task_of_a_crawl_comes_from_a_middleware_and_its_redirect_leads_nowhere(
+    serve: Any, api: Any
+) -> None:
+    cloud = api()
+    stats = await crawl(
+        HasNoTasks,
+        {
+            **RULES,
+            "CAPMONSTER_API_URL": cloud.url,
+            "DOWNLOADER_MIDDLEWARES": {Solves: 500},
+            "RETRY_ENABLED": False,
+        },
+        urls=[serve(site).url + "/login?to=http://127.0.0.1:9/?captchaError=1"],
+    )
+    assert cloud.reports == [(TOKEN, 1)]
+    assert stats["rejected"] == stats["sent/accepted"] == 1
+
+
 @pytest_twisted.ensureDeferred
 async def test_redirects_of_unusable_tasks_that_led_nowhere_are_counted_each(
     serve: Any, api: Any

@@ -7,15 +7,15 @@ import os
 import stat
 import threading
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_twisted
 import scrapy
+from contexts import context
 from keeping import WRONG_RULE, known, pages, path_of, places, visit, wrong_or_fine
 from scrapy.http import HtmlResponse
-from support import CLIENT_KEY, Reply
+from support import Reply
 from wired import lines, until
 
 from scrapy_capmonster_report import saved_pages
@@ -162,15 +162,7 @@ class Folder:
     def __init__(self, path: Path) -> None:
         from twisted.internet import reactor
 
-        context = SimpleNamespace(
-            settings=SimpleNamespace(
-                save_rejected=str(path), client_key=CLIENT_KEY, close_timeout=30.0
-            ),
-            reactor=reactor,
-            random=SimpleNamespace(getrandbits=lambda _: 0x5F3A9C01),
-            log_extra={},
-        )
-        self.saved = SavedPages(context)
+        self.saved = SavedPages(context(reactor=reactor, bits=0x5F3A9C01, save_rejected=str(path)))
         self._verdicts = 0
 
     def judge(self, number: int, body: bytes) -> None:

@@ -51,10 +51,6 @@ ENDPOINTS: Final[Mapping[Kind, str]] = {
 _SAID_BY_TWISTED: Final = (error.ConnectError, error.DNSLookupError, error.TimeoutError)
 """Failures of the connection, before an answer."""
 
-_HEADERS: Final = Headers(
-    {b"Content-Type": [b"application/json"], b"Accept": [b"application/json"]}
-)
-
 MAX_ANSWER_BYTES: Final = 64 * 1024
 """An answer has about 40 bytes. Reading stops at this length, and the answer counts as invalid."""
 
@@ -76,6 +72,8 @@ class ReportClient:
         self._wall = wall
         url = settings.api_url
         self._urls = {kind: _EncodedURL.from_text(url + ENDPOINTS[kind]) for kind in Kind}
+        json_type = [b"application/json"]
+        self._headers = Headers({b"Content-Type": json_type, b"Accept": json_type})
         self._pool = HTTPConnectionPool(reactor, persistent=True)
         self._pool.maxPersistentPerHost = settings.concurrency
         self._connections = Connections(reactor, proxy_for(url, settings.proxy))
@@ -117,7 +115,7 @@ class ReportClient:
             answered = self._client.post(
                 self._urls[task.kind],
                 data=_ReportBody(self._client_key, task.id),
-                headers=_HEADERS,
+                headers=self._headers,
                 allow_redirects=False,
                 unbuffered=True,
                 reactor=self._reactor,
