@@ -7,6 +7,7 @@ import pytest
 import pytest_twisted
 from misbehaving import MisbehavingServer, hangs
 from support import CLIENT_KEY, LoopbackServer, RecordingApi
+from twisted.logger import globalLogPublisher
 from wired import WiredDesk, delayed_calls, until
 
 if TYPE_CHECKING:
@@ -102,3 +103,18 @@ def key_shows_nowhere(
     for path in tmp_path.rglob("*"):
         if path.is_file():
             assert CLIENT_KEY.encode() not in path.read_bytes(), path
+
+
+@pytest.fixture(autouse=True)
+def every_failure_is_handled() -> Iterator[None]:
+    """No Deferred was let go with a failure that nobody had looked at."""
+    unhandled: list[str] = []
+
+    def observe(event: Any) -> None:
+        if event["log_namespace"] == "twisted.internet.defer" and "log_failure" in event:
+            unhandled.append(event["log_failure"].getTraceback())
+
+    globalLogPublisher.addObserver(observe)
+    yield
+    globalLogPublisher.removeObserver(observe)
+    assert unhandled == []

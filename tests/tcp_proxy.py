@@ -67,9 +67,15 @@ class TcpProxy:
         self.port: int = self._port.getHost().port
         self.redis_url = f"redis://127.0.0.1:{self.port}/0"
 
+    @property
+    def connections(self) -> set[Any]:
+        """Those that are open."""
+        found: set[Any] = self._factory.connections
+        return found
+
     def reset(self) -> None:
         """Break off every connection."""
-        for connection in list(self._factory.connections):
+        for connection in list(self.connections):
             connection.transport.abortConnection()
 
     async def stop(self) -> None:

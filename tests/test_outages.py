@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -312,6 +313,32 @@ async def test_two_workers_whose_redis_is_in_trouble_report_each_task_once(
     for proxy in proxies:
         await proxy.stop()
     server.stop()
+
+
+@needs_asyncio
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("step", ["while it writes", "once all is written"])
+async def test_a_redis_that_falls_silent_at_the_end_leaves_no_connection_and_no_traceback(
+    step: str, redis_server: Any, serve: Any, api: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    cloud, proxy = api(), TcpProxy(redis_server.port)
+    going = Crawl(
+        proxy.redis_url,
+        serve(rejects).url,
+        cloud.url,
+        range(1, 21),
+        CAPMONSTER_REPORT_CLOSE_TIMEOUT=1,
+    )
+    await until(lambda: len(cloud.reports) == 20)
+    if step == "once all is written":
+        await until(lambda: statuses(redis_server.url) == {"sent/accepted": 20})
+    proxy.is_holding = True
+    stats = await going.end()
+    await until(lambda: not proxy.connections)
+    gc.collect()  # a failure that nobody has looked at is logged when it is let go
+    assert stats["sent/accepted"] == 20
+    assert lines(caplog, logging.ERROR) == []
+    await proxy.stop()
 
 
 # -- a crawl that stands still ---------------------------------------------------------------------

@@ -266,7 +266,7 @@ class BufferedLedger(Ledger):
         await self._idle
         self._end()
         with suppress(Exception):  # nothing is left to be done about it
-            await self._backend.close()
+            await self._contact.ask(self._backend.close())
         deadline.cancel()
         _fire(self._closed)
 

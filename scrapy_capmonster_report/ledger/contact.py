@@ -37,7 +37,7 @@ class Contact:
         self._call: Deferred[Any] = succeed(None)
         self._pause: Deferred[None] = succeed(None)
         self._failures = 0
-        self._is_warned = False
+        self._is_warned = self._is_given_up = False
         self._quiet_until = -math.inf
         self._last = -math.inf
         self._unsure_before = -math.inf
@@ -52,6 +52,8 @@ class Contact:
         if patience < math.inf:
             call = with_deadline(call, patience, self._context.reactor, self._now)
         self._call = call
+        if self._is_given_up:
+            call.cancel()
         result = await call
         if began - self._last > self._backend.lease:
             self._unsure_before = began
@@ -85,7 +87,8 @@ class Contact:
         self._pause.cancel()
 
     def give_up(self) -> None:
-        """Cancel the current call, and the pause."""
+        """Cancel the current call, all later ones, and the pause."""
+        self._is_given_up = True
         self._pause.cancel()
         self._call.cancel()
 

@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from scrapy.utils.reactor import is_asyncio_reactor_installed
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
 from ..outcome import Outcome
 from . import base
@@ -23,6 +23,8 @@ from .history import Query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
+
+    from twisted.python.failure import Failure
 
     from .names import RedisName
 
@@ -60,9 +62,17 @@ def _in_asyncio(work: Callable[_P, Coroutine[Any, Any, _T]]) -> Callable[_P, Def
 
     @wraps(work)
     def start(*args: _P.args, **kwargs: _P.kwargs) -> Deferred[_T]:
-        return Deferred.fromFuture(asyncio.ensure_future(work(*args, **kwargs)))
+        call = Deferred.fromFuture(asyncio.ensure_future(work(*args, **kwargs)))
+        return call.addErrback(_cancelled)
 
     return start
+
+
+def _cancelled(failure: Failure) -> Failure:
+    """*failure*, or Twisted's ``CancelledError`` for asyncio's, which is not an ``Exception``."""
+    if failure.check(asyncio.CancelledError):
+        raise CancelledError
+    return failure
 
 
 class RedisBackend:
