@@ -211,6 +211,96 @@ def _other_codes() -> Iterator[Case]:
     yield from cases.all
 
 
+def _others_in_many_languages() -> Iterator[Case]:
+    """What a form says of a name, an upload or a code that is not the captcha's."""
+    cases = Cases()
+    for message in (
+        "Your name contains invalid characters",
+        "The subject contains characters that are not valid",
+        "Le nom contient des caractères invalides",
+        "El nombre contiene caracteres no válidos",
+        "O nome contém caracteres inválidos",
+        "Il nome contiene caratteri non validi",
+        "De naam bevat ongeldige tekens",
+        "Namnet innehåller ogiltiga tecken",
+        "Имя содержит недопустимые символы",
+        "Ім'я містить недопустимі символи",
+        "Nazwa zawiera nieprawidłowe znaki",
+        "Jméno obsahuje neplatné znaky",
+        "Numele conține caractere invalide",
+        "A név érvénytelen karaktereket tartalmaz",
+        "Ad geçersiz karakterler içeriyor",
+        "Το όνομα περιέχει μη έγκυρους χαρακτήρες",
+        "Името съдържа невалидни символи",
+        "用户昵称含有非法字符",
+        "이름에 잘못된 문자가 있습니다",
+        "Tên chứa ký tự không hợp lệ",
+        "Nama mengandung karakter yang tidak valid",
+        "The image type is not valid",
+        "L'image envoyée n'est pas valide",
+        "Неверный формат изображения",
+        "图片格式不正确",
+        "画像の形式が正しくありません",
+        "The product code is invalid",
+        "The access code is incorrect",
+        "Reset code is invalid",
+        "The code we sent is incorrect",
+        "The verification code sent to you is wrong",
+        "Der Zugangscode ist falsch",
+        "Der Code, den wir Ihnen gesendet haben, ist falsch",
+        "Le code d'accès est incorrect",
+        "Code de réduction invalide",
+        "Le code envoyé est incorrect",
+        "Código de activación inválido",
+        "Código de invitación inválido",
+        "Código de barras inválido",
+        "El código enviado es incorrecto",
+        "Codice fiscale errato",
+        "Codice sconto non valido",
+        "Неверный код активации",
+        "Неверный код товара",
+        "Неверный код из письма",
+        "Kod aktywacyjny jest nieprawidłowy",
+        "Wysłany kod jest nieprawidłowy",
+        "Neplatný aktivační kód",
+        "Davet kodu geçersiz",
+        "Gönderilen kod hatalı",
+        "Kode undangan salah",
+        "招待コードが正しくありません",
+        "초대코드가 올바르지 않습니다",
+        "推荐码错误",
+        "我们发送的验证码不正确",
+    ):
+        for captcha in (PICTURE, RECAPTCHA):
+            cases.add(f"2 {message}", shown(alert(message), captcha=captcha))
+        cases.add(f"2 JSON: {message}", answer({"message": message}, status=400))
+    for name in ("invite_code", "couponCode", "activation_code"):
+        field = f'<input name="{name}">'
+        cases.add(f"3 {name}", shown(alert("The code is incorrect.") + field))
+    yield from cases.all
+
+
+def _asked_for_after_another_error() -> Iterator[Case]:
+    """What failed is the log-in or the message, and the captcha is asked for after a comma."""
+    cases = Cases()
+    for message in (
+        "Authentication failed, enter the captcha to try again",
+        "Login failed, please enter the captcha.",
+        "Invalid login, please enter the captcha",
+        "Wrong username. After 3 failed attempts, a captcha is shown",
+        "Anmeldung fehlgeschlagen, bitte Captcha eingeben",
+        "Accesso fallito, inserisci il captcha",
+        "Falha no login, digite o captcha",
+        "Giriş başarısız, lütfen captcha girin",
+        "Logowanie nie powiodło się, wpisz captcha",
+    ):
+        for captcha in (PICTURE, RECAPTCHA):
+            cases.add(f"9 {message}", shown(alert(message), captcha=captcha))
+        cases.add(f"9 JSON: {message}", answer({"message": message}, status=400))
+        cases.add(f"9 alert: {message}", text(f"<script>alert('{message}')</script>", "text/html"))
+    yield from cases.all
+
+
 def _missing() -> Iterator[Case]:
     cases = Cases()
     for language, message in REQUIRED.items():
@@ -230,6 +320,7 @@ def _missing() -> Iterator[Case]:
         "Please enter the captcha",
         "Missing captcha",
         "You did not enter the captcha.",
+        "You failed to enter the captcha.",
         "Captcha verification failed: the response is missing.",
         "Please prove you are a human.",
         "Please solve the reCAPTCHA to verify that you're not a robot.",
@@ -273,6 +364,8 @@ def _late() -> Iterator[Case]:
         "This captcha was already used.",
         "Captcha verification failed: timeout-or-duplicate",
         "The captcha timed out. Please try again.",
+        "The captcha is not valid any more.",
+        "The captcha is not valid anymore",
         "Das Captcha ist abgelaufen.",
         "Captcha ungültig: abgelaufen",
         "Срок действия капчи истёк",
@@ -329,6 +422,17 @@ def _their_own() -> Iterator[Case]:
         "Oops, nous n'avons pas pu valider votre réponse reCAPTCHA. Veuillez essayer à nouveau.",
         "Captcha is misconfigured: invalid secret key",
         "The captcha image could not be loaded.",
+        "Something went wrong with reCAPTCHA. Please contact the store owner.",
+        "Invalid reCAPTCHA keys",
+        "Invalid captcha provider",
+        "Captcha id is invalid",
+        "Failed to refresh captcha",
+        "Fehler beim Laden des Captchas",
+        "Nie udało się załadować captcha",
+        "キャプチャの読み込みに失敗しました",
+        "Gagal memuat captcha",
+        "验证码加载失败",
+        "发送验证码失败",
         "Ошибка сервера при проверке капчи",
         "验证码服务异常",
         "系统错误，验证码获取失败",
@@ -466,6 +570,10 @@ def _hidden_and_hints() -> Iterator[Case]:
         "Cannot read the code? Click here.",
         "看不清验证码？点击图片更换",
         "Wrong or unreadable? Click the picture.",
+        "Wrong captcha? Click the picture for a new one.",
+        "¿Captcha incorrecto? Haga clic en la imagen.",
+        "Captcha falsch? Hier klicken.",
+        "验证码错误？点击图片更换",
         "Неразборчиво? Обновить",
     ):
         cases.add(f"12 {hint}", shown(alert(hint, "warning")))
@@ -577,6 +685,8 @@ LOOK_ALIKES: Final = (
     *_first_showings(),
     *_other_fields(),
     *_other_codes(),
+    *_others_in_many_languages(),
+    *_asked_for_after_another_error(),
     *_missing(),
     *_late(),
     *_their_own(),

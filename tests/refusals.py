@@ -629,6 +629,19 @@ def _refused_by_others() -> Iterator[Case]:
         cases.add("62 all there is", text(message, "text/plain"), language)
         cases.add("62 all there is", text(message, "text/html"), language)
         cases.add("62 all there is", page(f"<body><p>{message} {back}</p></body>"), language)
+    for message in (
+        "The CAPTCHA wasn't entered correctly. Go back and try it again.",
+        "The captcha has not been entered correctly.",
+        "That was not the right captcha answer.",
+        "You did not answer the verification questions correctly.",
+        "Robot verification failed, please try again.",
+        "Sorry, the captcha is wrong. Are you human?",
+        "Введенный вами код безопасности, не соответствует отображённому.",
+        "Désolé, mauvais captcha, veuillez saisir le captcha à nouveau.",
+    ):
+        for captcha in (PICTURE, RECAPTCHA):
+            error = f'<div class="alert alert-danger">{message}</div>'
+            cases.add(f"63 {message}", shown(error, captcha=captcha))
     yield from cases.all
 
 

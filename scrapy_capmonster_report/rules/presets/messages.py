@@ -40,6 +40,12 @@ _NOT = re.compile(r"n't\b")
 _NAME_ENDS = re.compile(r"[\s_]+")
 _SENTENCE_ENDS = re.compile(r"[.!?;\u0589\u0964]+\s+|[\u3002\uff01\uff1f\uff1b]+|\n")
 _QUOTED = re.compile(r"“[^”]*”|«[^»]*»|„[^“”]*[“”]|\"[^\"]*\"")
+_ENDS: Final = r".!?;\n\u3002\uff01\uff1f"
+_QUESTION = re.compile(rf"(?<![^{_ENDS}])[^{_ENDS},\u3001\uff0c]*(?:\?(?!\S)|[\uff1f\u061f])")
+"""A hint: *Wrong captcha? Click the picture.* With a comma it may say more than it asks."""
+
+_ONE_OR_TWO_WORDS = re.compile(r"(?:\s+\w+){1,2}")
+_COMMA = re.compile("[,\u3001\u060c]")
 
 
 class About(IntEnum):
@@ -110,8 +116,8 @@ def mentions(text: str, kind: str) -> bool:
 
 
 def _sentences(text: str) -> Iterator[str]:
-    for sentence in _SENTENCE_ENDS.split(_QUOTED.sub(_unless_it_is_a_name, text)):
-        yield fold(sentence)
+    text = _QUESTION.sub(" ", _QUOTED.sub(_unless_it_is_a_name, text))
+    yield from map(fold, _SENTENCE_ENDS.split(text))
 
 
 def _unless_it_is_a_name(quotation: re.Match[str]) -> str:
@@ -127,10 +133,21 @@ def _rejects(sentence: str, found: list[_Found], beside: list[_Found], about: Ab
         return False
     if any(_takes_back(item, verdicts, languages, sentence) for item in found):
         return False
-    if about >= About.ITS_PLACE or any(item.kind == "captcha" for item in found):
+    if about >= About.ITS_PLACE:
         return bool(verdicts)
-    wrong = {item.language for item in verdicts if item.kind == "wrong"}
-    code_languages = wrong & {item.language for item in found if item.kind == "code"}
+    pairs = [
+        (verdict, item)
+        for verdict in verdicts
+        for item in found
+        if not (verdict.end <= item.start and _COMMA.search(sentence, verdict.end, item.start))
+    ]
+    if any(item.kind == "captcha" for item in found):
+        return any(item.kind == "captcha" for _, item in pairs)
+    code_languages = {
+        item.language
+        for verdict, item in pairs
+        if (verdict.kind, item.kind) == ("wrong", "code") and verdict.language == item.language
+    }
     if about >= About.ITS_PLACE_HAS_ONE:
         return bool(code_languages)
     return about >= About.ITS_ANSWER and not code_languages.isdisjoint(_ANSWER_FIRST)
@@ -150,7 +167,12 @@ def _takes_back(item: _Found, verdicts: list[_Found], languages: set[str], sente
         return False
     if kind == "missing":
         spans = (sentence[slice(*_between(item, verdict))] for verdict in verdicts)
-        return not any(mentions(span, "or") for span in spans)
+        # "not entered" in "not entered correctly" is part of the phrase for "wrong".
+        ends = (sentence[item.end : verdict.end] for verdict in verdicts)
+        return not (
+            any(mentions(span, "or") for span in spans)
+            or any(map(_ONE_OR_TWO_WORDS.fullmatch, ends))
+        )
     # "is correct" in "is not correct" is part of the phrase for "wrong".
     return kind in ("right", "if") and not any(
         verdict.start <= item.start < verdict.end for verdict in verdicts

@@ -67,7 +67,10 @@ CAPTCHA_NAME = re.compile(
 )
 """The names of a captcha's field, in lower case."""
 
-_OTHER_CODE = re.compile("otp|sms|phone|mobile|mail|2fa|mfa|one-time|authenticator|factor")
+_OTHER_CODE = re.compile(
+    "otp|sms|phone|mobile|mail|2fa|mfa|one-time|authenticator|factor|invit|promo|coupon|voucher"
+    "|activat|referr"
+)
 _WIDGET = re.compile(
     "g-recaptcha|h-captcha|cf-turnstile|frc-captcha|geetest|mtcaptcha|altcha|smart-captcha"
     "|funcaptcha|recaptcha|hcaptcha|turnstile"
@@ -113,7 +116,7 @@ class Sight:
         self.picture = ""
         """A picture that is called like a captcha."""
         self.has_other_code = False
-        """Whether there is a field for the code of a text message, a mail or a device."""
+        """Whether there is a field for another code: of a text message, a coupon, an invitation."""
         self.groups: list[Any] = []
         """Elements around a captcha's fields. What they say counts only if it names the captcha."""
         self._is_named = False  # something is called "captcha", not only "code"
