@@ -28,6 +28,8 @@ def closest_match(wrong: object, names: Iterable[str], cutoff: float = 0.6) -> s
         names: what is allowed.
         cutoff: how similar the two must be, from 0 to 1 (:func:`difflib.get_close_matches`).
     """
+    if not isinstance(wrong, str):
+        return None
     by_lower = {name.lower(): name for name in names}
-    found = difflib.get_close_matches(str(wrong).strip().lower(), by_lower, n=1, cutoff=cutoff)
+    found = difflib.get_close_matches(wrong.strip().lower(), by_lower, n=1, cutoff=cutoff)
     return by_lower[found[0]] if found else None

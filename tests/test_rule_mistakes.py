@@ -267,6 +267,9 @@ JMESPATH = "a JMESPath expression, or a list of them"
         ("css", "div::before", CSS, None),
         ("css", "div::attr()", CSS, None),
         ("css", ["div", "p >"], CSS, None),
+        ("css", "svg|rect", CSS, None),
+        ("css", "use[xlink|href]", CSS, None),
+        ("css", "p:lang('')", CSS, None),
         ("css", [], CSS, None),
         ("css", 7, CSS, None),
         ("xpath", "", XPATH, None),
@@ -280,6 +283,8 @@ JMESPATH = "a JMESPath expression, or a list of them"
         ("xpath", "//p[has-class()]", XPATH, None),
         ("xpath", "//p[re:tset(., 'x')]", XPATH, "'re:test'"),
         ("xpath", "//p[re:test(., '(')]", XPATH, None),
+        ("xpath", "//p[re:test('x')]", XPATH, None),
+        ("xpath", "re:replace(//p, 'x', 'y')", XPATH, None),
         ("xpath", "//p[svg:g]", XPATH, None),
         ("xpath", "//svg:*", XPATH, None),
         ("xpath", "//p[. = $wrong]", XPATH, None),
@@ -383,6 +388,7 @@ A_CALLBACK = "Allowed: the name of a spider's method, a path such as 'package.mo
         ("nowhere", "the spider 'captcha' has no method 'nowhere'", None),
         ("", "the spider 'captcha' has no method ''", None),
         ("threshold", "'threshold' is not callable", None),
+        ("costly", "'costly' raises AssertionError: looked at for a mere suggestion", None),
         ("parse_page", "'parse_page' yields, so its result is always true", None),
         ("look", "'look' is async, so its result is always true", None),
         ("stream", "'stream' is async, so its result is always true", None),
@@ -494,6 +500,20 @@ def test_a_function_that_the_user_registered_is_no_mistake() -> None:
         assert [rule.matched for rule in told] == [True, False]
     finally:
         parsel.xpathfuncs.set_xpathfunc("price", None)
+
+
+@pytest.mark.parametrize("key", ["name", "kind", *CONDITIONS])
+@pytest.mark.parametrize("wrap", [lambda value: value, lambda value: [value]])
+def test_a_number_too_long_to_be_written_is_named_by_its_size(key: str, wrap: Any) -> None:
+    rule = {"method": "POST", key: wrap(10**5000)}
+    assert "an int of 16610 bits" in mistake([rule])
+    assert f"key '{key}'" in mistake([rule])
+
+
+def test_a_key_that_is_a_number_too_long_to_be_written() -> None:
+    assert "an int of 16610 bits" in mistake([{"status": 403, 10**5000: 1}])
+    assert "an int of 16610 bits" in mistake([10**5000])
+    assert "an int of 16610 bits" in mistake(10**5000)
 
 
 ANY_JSON = st.recursive(

@@ -46,7 +46,10 @@ class Callback(Options):
     def _method(self, name: str) -> object:
         if self.spider is None:
             raise self.mistake(name, "names a spider's method, and a spider is needed")
-        method = getattr(self.spider, name, None)
+        try:
+            method = getattr(self.spider, name, None)
+        except Exception as error:  # a property may raise anything
+            raise self.mistake(name, f"raises {type(error).__name__}: {error}") from None
         if method is None:
             # From the class, because reading the spider's properties would run them.
             kind = type(self.spider)

@@ -150,7 +150,7 @@ class Status(Options):
         if isinstance(value, str) and re.fullmatch("[1-9]xx", value.lower()):
             first = int(value[0]) * 100
             return range(first, first + 100)
-        text = str(value).strip().lower()
+        text = (value if isinstance(value, str) else show(value)).strip().lower()
         meant: object = None
         if number := re.fullmatch(r"([1-9][0-9]{2})(\.0)?", text):
             meant = int(number[1])

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import reprlib
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_repr = reprlib.Repr()
-_repr.maxstring = _repr.maxother = 80
-show = _repr.repr
+_MAX_LENGTH: Final = 80
+_MAX_BITS: Final = 1000
+
+
+class _Repr(reprlib.Repr):
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = _MAX_LENGTH
+
+    def repr_int(self, x: int, level: int) -> str:
+        # Python refuses to write an int of thousands of digits.
+        bits = x.bit_length()
+        return super().repr_int(x, level) if bits < _MAX_BITS else f"an int of {bits} bits"
+
+
+show = _Repr().repr
 """The repr of a value of any size, shortened for a message."""
 
 
@@ -46,5 +59,5 @@ def error_context(place: object) -> Iterator[None]:
     try:
         yield
     except RuleError as mistake:
-        mistake.place.insert(0, str(place))
+        mistake.place.insert(0, place if isinstance(place, str) else show(place))
         raise

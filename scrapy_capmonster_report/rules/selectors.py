@@ -18,7 +18,7 @@ from parsel.csstranslator import GenericTranslator, HTMLTranslator
 
 from ..text import closest_match
 from .condition import Options
-from .errors import show
+from .errors import RuleError, show
 from .page import NOT_JSON
 from .snippets import truncate
 
@@ -75,12 +75,16 @@ class Css(_Nodes):
     def parse(self, value: object) -> Mapping[str, str]:
         text = self.parse_text(value)
         try:
-            return {
-                "html": HTMLTranslator().css_to_xpath(text),
-                "xml": GenericTranslator().css_to_xpath(text),
-            }
+            xpath = HTMLTranslator().css_to_xpath(text)
+            XPath(xpath)  # a prefix such as that of svg|rect is looked up only when it is reached
+            return {"html": xpath, "xml": GenericTranslator().css_to_xpath(text)}
+        except RuleError as mistake:
+            problem: object = mistake.problem
         except (SelectorError, RecursionError) as error:
-            raise self.mistake(text, f"is a bad CSS selector: {error}") from None
+            problem = error
+        except AssertionError:  # cssselect asserts that :lang() has a value
+            problem = "it cannot be translated to XPath"
+        raise self.mistake(text, f"is a bad CSS selector: {problem}")
 
 
 class XPath(_Nodes):
@@ -98,7 +102,7 @@ class XPath(_Nodes):
             # page no predicate is: each is tried by itself.
             for part in _parts(text):
                 _try_xpath(f"/*[boolean({part})]")
-        except (ValueError, etree.XPathSyntaxError, re.error) as error:
+        except (ValueError, TypeError, etree.XPathSyntaxError, re.error) as error:
             reason = str(error).removeprefix("XPath error: ").partition(" in /*[boolean(")[0]
             problem = f"is a bad XPath expression: {reason} in {show(part)}"
             raise self.mistake(text, problem, _suggestion(part)) from None
@@ -117,10 +121,10 @@ def _selects(xpath: str, page: Selector) -> bool:
 def _try_xpath(xpath: str) -> None:
     try:
         Selector("<html></html>", type="html").xpath(xpath)
-    except (ValueError, re.error):
-        raise
-    except Exception:  # a function that the user registered, and that this page does not suit
-        return
+    except Exception as error:
+        # A function that the user registered may raise anything on a page that does not suit it.
+        if isinstance(error, (ValueError, re.error)) or "positional argument" in str(error):
+            raise
 
 
 def _parts(xpath: str) -> Iterator[str]:
