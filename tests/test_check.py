@@ -378,6 +378,34 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
         ["page.html", "--header", "Server"],
         "--header: 'Server' is not of the form NAME:VALUE",
     ),
+    "a URL that is not of the web": (
+        ["ftp://shop.example/page.html", "--preset", "phpbb"],
+        "argument SOURCE: 'ftp://shop.example/page.html' is a URL, not a file or folder",
+    ),
+    "rules at a URL": (
+        ["page.html", "--rules", "https://shop.example/rules.json"],
+        "argument --rules: 'https://shop.example/rules.json' is a URL, not a file or folder",
+    ),
+    "a method that is none": (
+        ["page.html", "--method", "", "--preset", "phpbb"],
+        "the options: 'method' is '': it must be an HTTP method such as POST",
+    ),
+    "two words for a method": (
+        ["page.html", "--method", "POST /login", "--preset", "phpbb"],
+        "'method' is 'POST /login': it must be an HTTP method such as POST",
+    ),
+    "a header that is no text": (
+        ["page.html", "--header", "Server: \udcff", "--preset", "phpbb"],
+        "the options: 'headers' is",
+    ),
+    "a key twice": (
+        ["twice.html", "--preset", "phpbb"],
+        "twice.meta.json: the key 'status' is used twice in one dict. Allowed: each key once.",
+    ),
+    "a header twice": (
+        ["header.html", "--preset", "phpbb"],
+        "header.meta.json: the key 'Link' is used twice in one dict. Allowed: each key once.",
+    ),
     "an option that is none": (["page.html", "--verbos"], "unrecognized arguments: --verbos"),
     "an option without its value": (["page.html", "--rules"], "--rules: expected one argument"),
 }
@@ -404,6 +432,10 @@ def test_what_is_wrong_is_said_in_one_line(
     save(tmp_path / "key.html", "<p>", satus=200)
     save(tmp_path / "nourl.html", "<p>", url="shop")
     save(tmp_path / "headers.html", "<p>", headers={"Server": 7})
+    save(tmp_path / "twice.html", "<p>")
+    save(tmp_path / "twice.meta.json", '{"status": 200, "url": "http://x/", "status": 403}')
+    save(tmp_path / "header.html", "<p>")
+    save(tmp_path / "header.meta.json", '{"headers": {"Link": "a", "Link": "b"}}')
     ran = run(capfd, "check", *argv, "--json")
     assert said in ran.complaint
     assert ran.complaint.startswith("scrapy capmonster check: ")

@@ -228,6 +228,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "no source": ([], "the following arguments are required: SOURCE"),
     "two sources": (["a", "b"], "unrecognized arguments: b"),
     "nothing there": (["none"], "there is no file or folder 'none'"),
+    "pages at a URL": (["https://shop.example/"], "is a URL, not a file or folder"),
     "no page was saved yet": (
         ["none", "-s", "CAPMONSTER_REPORT_SAVE_REJECTED=none"],
         "there is no file or folder 'none'; a crawl makes it when it saves a page",

@@ -260,6 +260,19 @@ class TestAsAUserRunsIt:
         assert ran.err.startswith("Too few pages to suggest rules from: at least 2")
         assert json.loads(ran.out)["suggestions"] == []
 
+    def test_a_page_that_is_given_in_two_ways_counts_once(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        refused = ["<p class='captcha-error'>Nope</p>"] * 2
+        folder = saved(tmp_path / "pages", refused=refused, accepted=["<p>Fine</p>"] * 3)
+        (tmp_path / "also").symlink_to(folder / "accepted")
+        monkeypatch.chdir(tmp_path)
+        twice = ("--refused", folder / "refused", "--accepted", "also")
+        answer = run(capfd, "suggest", "pages", *twice, "--json").answer
+        assert (answer["refused"], answer["accepted"]) == (2, 3)
+        (suggestion,) = answer["suggestions"]
+        assert suggestion["refused"] == 2
+
     def test_two_folders(self, tmp_path: Path) -> None:
         saved(tmp_path, bad=["<p class='captcha-error'>No</p>"] * 2, good=["<p>Fine</p>"] * 2)
         ran = run_scrapy(tmp_path, "suggest", "--refused", "bad", "--accepted", "good", "--json")

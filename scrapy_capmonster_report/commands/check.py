@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import asdict
 from functools import partial
@@ -36,10 +35,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"saved page ({', '.join(SUFFIXES)}; NAME.meta.json beside it may say more), or URL, which "
         "is fetched with the project's settings"
     )
-    parser.add_argument("sources", metavar="SOURCE", nargs="+", type=cli.not_empty, help=text)
+    parser.add_argument("sources", metavar="SOURCE", nargs="+", type=_source, help=text)
     cli.add_json_argument(parser)
     cli.add_rule_arguments(parser)
     cli.add_page_arguments(parser)
+
+
+def _source(text: str) -> str | Path:
+    """A URL that can be fetched, or a path, for ``argparse``."""
+    return text if re.match("https?://", text, re.IGNORECASE) else cli.a_path(text)
 
 
 def run(command: Command, args: argparse.Namespace) -> int:
@@ -53,14 +57,12 @@ def run(command: Command, args: argparse.Namespace) -> int:
 def _read(args: argparse.Namespace, settings: Settings) -> list[SavedPage]:
     """All pages, read before anything is printed, so that an error leaves no partial output."""
     read_page = PageReader(settings, args)
-    urls = [source for source in args.sources if re.match("https?://", source, re.IGNORECASE)]
-    pages = {}
-    for source in args.sources:
-        if source in urls:
-            continue
-        if os.path.isdir(source):
-            raise UsageError(f"{source} is a folder; try: scrapy capmonster replay {source}")
-        pages[source] = read_page(Path(source))
+    pages: dict[str | Path, SavedPage] = {}
+    urls = [source for source in args.sources if isinstance(source, str)]
+    for path in (source for source in args.sources if isinstance(source, Path)):
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder; try: scrapy capmonster replay {path}")
+        pages[path] = read_page(path)
     if urls:
         pages.update(fetch(urls, settings))
     return [pages[source] for source in args.sources]

@@ -71,7 +71,9 @@ def not_empty(text: str) -> str:
 
 def a_path(text: str) -> Path:
     """The path that *text* names, for ``argparse``; ``Path("")`` would be the current folder."""
-    return Path(not_empty(text))
+    if re.match(r"\w+://", not_empty(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is a URL, not a file or folder")
+    return Path(text)
 
 
 def _header(text: str) -> tuple[str, str]:

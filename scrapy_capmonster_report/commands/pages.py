@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeGuard, cast
 
 from parsel import Selector
 from scrapy import Request, version_info
@@ -17,6 +18,7 @@ from scrapy.http import Headers, Response, TextResponse, XmlResponse
 from scrapy.responsetypes import responsetypes
 from scrapy.signalmanager import SignalManager
 
+from ..rules.errors import RuleError, unique_keys
 from ..rules.page import Page
 from ..saved_pages import META_SUFFIX, RESPONSE_CLASSES
 from ..settings import SAVE_REJECTED
@@ -158,8 +160,11 @@ def _read_meta(path: Path) -> dict[str, Any]:
     """
     if not os.path.lexists(path):
         return {}
-    with usage_error(f"{path} is not JSON: ", (ValueError, RecursionError)):
-        known = json.loads(read_file(path))
+    with (
+        usage_error(f"{path} is not JSON: ", (ValueError, RecursionError)),
+        usage_error(f"{path}: ", RuleError),
+    ):
+        known = json.loads(read_file(path), object_pairs_hook=unique_keys)
     if not isinstance(known, dict):
         raise UsageError(f"{path} is not a JSON object")
     _check_meta(known, str(path))
@@ -178,8 +183,9 @@ def _check_meta(known: Mapping[str, Any], where: str) -> None:
             raise UsageError(f"{where}: {key!r} is {value!r}: it must be {allowed}")
 
 
-def _is_str(value: object) -> bool:
-    return isinstance(value, str)
+def _is_str(value: object) -> TypeGuard[str]:
+    """Whether *value* is text. Bytes on the command line that are none become surrogates."""
+    return isinstance(value, str) and not re.search("[\ud800-\udfff]", value)
 
 
 def _are_strs(value: object) -> bool:
@@ -189,11 +195,14 @@ def _are_strs(value: object) -> bool:
 _META: Final[Mapping[str, tuple[Callable[[object], bool], str]]] = {
     "url": (_is_str, "a URL"),
     "status": (lambda value: type(value) is int and 100 <= value <= 999, "an int from 100 to 999"),
-    "method": (_is_str, "a str"),
+    "method": (
+        lambda value: _is_str(value) and re.fullmatch(r"[!-~]+", value) is not None,
+        "an HTTP method such as POST",
+    ),
     "headers": (
         lambda value: (
             isinstance(value, dict)
-            and all(_is_str(item) or _are_strs(item) for item in value.values())
+            and all(_is_str(item) or _are_strs(item) for item in (*value, *value.values()))
         ),
         "a dict of str to str or lists of them",
     ),

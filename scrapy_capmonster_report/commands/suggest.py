@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
@@ -133,18 +134,18 @@ def _fitness(preset: str, matches: Iterable[tuple[SavedPage, Rule]]) -> tuple[in
 
 
 def _read(args: argparse.Namespace, settings: BaseSettings) -> dict[str, list[SavedPage]]:
-    """The pages of both kinds."""
-    sides: dict[str, list[SavedPage]] = {REFUSED: [], ACCEPTED: []}
+    """The pages of both kinds, each file once."""
+    sides: dict[str, dict[str, SavedPage]] = {REFUSED: {}, ACCEPTED: {}}
     folders = {None: args.folder, REFUSED: args.refused, ACCEPTED: args.accepted}
     for side, folder in folders.items():
         if folder is not None:
             source = Source(folder, settings, PageReader(settings))
             for page in cli.with_progress(source):
                 if name := side or source.expectation(page.source):
-                    sides[name].append(page)
+                    sides[name].setdefault(os.path.realpath(page.source), page)
     if not any(sides.values()):
         raise UsageError("there are no pages: give FOLDER, or --refused and --accepted")
-    return sides
+    return {name: [*pages.values()] for name, pages in sides.items()}
 
 
 def _say(sentence: str) -> None:

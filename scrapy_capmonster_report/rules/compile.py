@@ -10,7 +10,7 @@ from ..task import Kind
 from ..text import closest_match
 from .condition import mapping
 from .conditions import CONDITIONS, compile_conditions
-from .errors import RuleError, error_context, show
+from .errors import RuleError, error_context, show, unique_keys
 from .rule import Rule, Rules
 from .snippets import truncate
 
@@ -89,7 +89,7 @@ def _read(value: object) -> Sequence[object]:
 
 def _read_json(text: str) -> object:
     try:
-        return json.loads(text, object_pairs_hook=_read_object)
+        return json.loads(text, object_pairs_hook=unique_keys)
     except json.JSONDecodeError as error:
         name = closest_match(text, (*_presets().PRESETS, _CALLBACKS))
         suggestion = json.dumps([name]) if name else None
@@ -97,15 +97,6 @@ def _read_json(text: str) -> object:
         raise RuleError(f"{problem} (char {error.pos})", _ALLOWED, suggestion) from None
     except (ValueError, RecursionError) as error:  # thousands of digits, or of brackets
         raise RuleError(f"it is JSON that cannot be read: {error}", _ALLOWED) from None
-
-
-def _read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object. A duplicate key is an error: it would silently replace a condition."""
-    keys = [key for key, _ in pairs]
-    for key in keys:
-        if keys.count(key) > 1:
-            raise RuleError(f"the key {show(key)} is used twice in one dict", "each key once")
-    return dict(pairs)
 
 
 def _compile_entry(entry: object, position: int, spider: Spider | None) -> Iterator[Rule]:

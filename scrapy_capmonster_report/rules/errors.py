@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import reprlib
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,3 +61,16 @@ def error_context(place: object) -> Iterator[None]:
     except RuleError as mistake:
         mistake.place.insert(0, place if isinstance(place, str) else show(place))
         raise
+
+
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object. A duplicate key is an error: the last one would silently win.
+
+    Raises:
+        RuleError: a key is there twice.
+    """
+    keys = [key for key, _ in pairs]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise RuleError(f"the key {show(key)} is used twice in one dict", "each key once")
+    return dict(pairs)
