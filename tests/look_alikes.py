@@ -556,6 +556,10 @@ def _hidden_and_hints() -> Iterator[Case]:
         f'<div class="error" ng-show="form.captcha.$error">{wrong}</div>',
         f'<div class="error" v-if="wrong">{wrong}</div>',
         f'<!-- <div class="error">{wrong}</div> -->',
+        f'<div class="modal fade" tabindex="-1"><p class="alert alert-danger">{wrong}</p></div>',
+        f'<span class="sr-only error">{wrong}</span>',
+        f'<button class="btn btn-danger">Report: {wrong}</button>',
+        f'<a class="btn-danger btn" href="/help">{wrong}</a>',
     ):
         cases.add(f"11 {markup}", shown(markup))
         cases.add(f"11 {markup}", shown(markup), **BACK)
@@ -601,6 +605,8 @@ def _words_as_data() -> Iterator[Case]:
         cases.add(f"13 {script}", shown("", after=f"<script>{script}</script>"))
     catalogue = f'<script type="application/json">{json.dumps(messages)}</script>'
     cases.add("13 catalogue", shown(catalogue))
+    catalogue = json.dumps({"errorMessages": {"captcha": wrong, "name": "Wrong name"}})
+    cases.add("13 catalogue", shown(f'<script type="application/json">{catalogue}</script>'))
     i18n = {"messages": {"errors": {"captcha": wrong}}}
     cases.add("13 catalogue", shown(f'<script type="application/json">{json.dumps(i18n)}</script>'))
     for data in (
@@ -635,6 +641,8 @@ def _words_as_data() -> Iterator[Case]:
         f'<div class="alert">Your comment <em>{wrong}</em> awaits moderation.</div>',
         f"<table class='errors'><tr><td>captcha_invalid</td><td><code>{wrong}</code></td></tr>"
         "</table>",
+        "<div class='notice'>We fixed a bug: a wrong captcha was shown at the log-in.</div>",
+        "<div class='alert'>Since Monday some users see the message Invalid captcha.</div>",
         f"<ul class='changelog'><li>Fix the message: {wrong}</li></ul>",
         f"<div class='help'><p>When an answer is wrong we say: {wrong}</p></div>",
     ):

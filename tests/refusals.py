@@ -596,6 +596,9 @@ def _refused_by_others() -> Iterator[Case]:
         ):
             cases.add("58 old pages", shown(markup, encoding=encoding))
     error = '<div class="el-form-item__error">Incorrect verification code</div>'
+    dialog = '<div class="modal fade {}"><p class="alert alert-danger">Wrong captcha.</p></div>'
+    for name in ("show", "in"):
+        cases.add("59 a dialog that is open", shown("", after=dialog.format(name)))
     for captcha in (
         '<img src="data:image/png;base64,iVBOR"><input name="verifyCode">',
         '<svg viewBox="0 0 9 9"><path d="M0"/></svg><input id="vcode">',

@@ -14,10 +14,17 @@ _UNSEEN_STYLE: Final = re.compile(
     r"display\s*:\s*none|visibility\s*:\s*hidden|opacity\s*:\s*0(?![.\d])", re.IGNORECASE
 )
 _UNSEEN_CLASS: Final = re.compile(
-    r"(?:^|\s)(?:d-none|invisible|(?:is-|ng-|js-|u-|uk-|visually-)?(?:hidden|hide))(?:\s|$)"
+    r"(?:^|\s)(?:d-none|invisible|sr-only|modal fade"
+    r"|(?:is-|ng-|js-|u-|uk-|visually-)?(?:hidden|hide))(?:\s|$)"
 )
-_SEEN_CLASS: Final = re.compile(r"(?::|d-\w+-)(?:block|flex|grid|inline|table|visible)")
-"""Classes such as ``hidden md:block`` hide an element on small screens only."""
+_SEEN_CLASS: Final = re.compile(
+    r"(?::|d-\w+-)(?:block|flex|grid|inline|table|visible)|(?:^|\s)(?:show|in)(?:\s|$)"
+)
+"""Classes such as ``hidden md:block`` hide an element on small screens only. A dialog of Bootstrap
+is shown by ``show`` or ``in``."""
+
+_SUSPECT: Final = ("hid", "none", "invis", "sr-only", "modal")
+"""What a class has that may hide an element. To look for it costs less than the regex."""
 
 _TEMPLATE: Final = frozenset(("ng-if", "ng-show", "ng-message", "v-if", "v-show", "v-else"))
 """Attributes that show an element only if a script says so. Angular adds a class when it does."""
@@ -40,7 +47,7 @@ def is_unseen(element: Any) -> bool:
         return True
     for name, value in element.items():
         if name == "class":
-            is_suspect = "hid" in value or "none" in value or "invis" in value
+            is_suspect = any(part in value for part in _SUSPECT)
             if is_suspect and _UNSEEN_CLASS.search(value) and not _SEEN_CLASS.search(value):
                 return True
         elif name == "style":

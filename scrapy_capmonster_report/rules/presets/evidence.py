@@ -89,7 +89,8 @@ def messages_in_scripts(page: Page) -> list[Saying]:
     return [
         saying
         for saying in found
-        if any(map(names_errors, saying.path)) and "messages" not in saying.path
+        if any(map(names_errors, saying.path))
+        and not any(name.lower().endswith("messages") for name in saying.path)
     ]
 
 

@@ -39,7 +39,7 @@ _MARKED = re.compile(
     r"|(?:^|[\s_-])msg|(?:form|system|status|response)[_-]?message|help-block|help-inline"
     r"|feedback|explain|helper-text|validation"
 )
-_NOT_MARKED = re.compile("success")
+_NOT_MARKED = re.compile(r"success|\bbtn\b")
 _RED = re.compile(
     r"(?:^|[^-])color\s*:\s*(?:(?:dark)?red\b|crimson|firebrick|#[b-f]\w[0-5]\w[0-5]\w\b"
     r"|#[b-f][0-5][0-5]\b|rgb\(\s*(?:1[6-9]|2\d)\d\s*,\s*\d{1,2}\s*,\s*\d{1,2}\s*\))",
@@ -50,8 +50,10 @@ _QUOTES: Final = frozenset(
 )
 """Elements that contain a label or a quotation."""
 
-_OTHERS_WORDS: Final = frozenset(("blockquote", "code", "option", "pre", "q", "samp", "textarea"))
-"""Elements that contain a quotation even if they are marked as errors."""
+_OTHERS_WORDS: Final = frozenset(
+    ("blockquote", "button", "code", "option", "pre", "q", "samp", "textarea")
+)
+"""Elements that contain a label or a quotation even if they are marked as errors."""
 
 _WITH_ATTRIBUTES: Final = etree.XPath("descendant-or-self::*[@* or self::center]")
 
