@@ -499,6 +499,13 @@ def _refused_by_services() -> Iterator[Case]:
         ):
             status = (400, 401, 403, 422, 500, 200)[number % 6]
             cases.add(f"45 {code}", answer(data, status=status))
+    for data in (
+        {"code": "1001", "desc": "验证码不正确"},
+        {"state": "fail", "info": "验证码错误"},
+        {"flag": False, "tip": "验证码错误"},
+        {"captchaError": "Incorrect"},
+    ):
+        cases.add("45 in a member of another name", answer(data))
     relayed = "Error: invalid response was returned from the token: invalid-input-response"
     for status in (400, 500):
         cases.add("46 in a sentence", answer({"message": relayed}, status=status))
@@ -595,6 +602,7 @@ def _refused_by_others() -> Iterator[Case]:
             f"<center><b>{message}</b></center>",
         ):
             cases.add("58 old pages", shown(markup, encoding=encoding))
+    cases.add("57 web forms", shown('<span id="lblMsg">Wrong captcha code.</span>', captcha=asp))
     error = '<div class="el-form-item__error">Incorrect verification code</div>'
     dialog = '<div class="modal fade {}"><p class="alert alert-danger">Wrong captcha.</p></div>'
     for name in ("show", "in"):

@@ -24,12 +24,12 @@ _MAX_SAYINGS: Final = 200
 _ERROR = re.compile(
     "err|fail|invalid|violation|message|msg|detail|description|reason|alert|flash|notice|warning"
     "|feedback|validation|fields$|^code$|code$|^status|title$|^name$|^text$|^info|^data$|^result$"
-    "|^response$|^content$|^html$|^body$|^note$|hint$|^captcha_?key$|^d$"
+    "|^response$|^content$|^html$|^body$|^note$|hint$|^captcha_?key$|^d$|^desc$|^tips?$"
 )
 """Members that hold errors, in lower case."""
 
-_SIDE = re.compile("^(?:description|name|title|text|info|reason|hint)$")
-_MAIN = re.compile("err|code|status|success|^ok$|message|msg|result|fail")
+_SIDE = re.compile("^(?:desc|description|name|title|text|tips?|info|reason|hint)$")
+_MAIN = re.compile("err|code|status|success|^ok$|message|msg|result|fail|^state$|^flag$")
 """Members that mark an error. Without one of them, :data:`_SIDE` may mean anything."""
 
 _ERRORS = re.compile("errors?$|fields$|violations$|^messages?$|validation|^detail")
@@ -39,10 +39,15 @@ _DATA = re.compile(
     "i18n|locale|lang|translat|string|label|schema|definition|propert|example|doc|changelog|post"
     "|comment|article|^items$|log|histor|quer|allmessage|hits|entries|thread|path|component"
     "|parameter|catalog|dictionar|template|faq|help|search|result_?s$|texts$|config|setting|news"
+    "|^(?:en|de|es|fr|it|ja|ko|pl|pt|ru|tr|zh)(?:[_-]|$)"
 )
-"""Members that hold data about messages."""
+"""Members that hold data about messages. Those called like a language hold translations."""
+
+_IF_EMPTY = re.compile("required|missing|empty|blank")
+_IF_WRONG = re.compile("invalid|incorrect|wrong|mismatch")
 
 _NOT_A_FIELD = re.compile("requir|need|url|src|show|enabl|expire|miss|valid$|status|count|html")
+_ERROR_OF_A_FIELD = re.compile("captcha_?error$")
 _NAMES_A_FIELD: Final = ("field", "param", "property", "path", "attribute", "source", "key", "loc")
 
 _ADDRESS = re.compile("(?:https?:|data:|/)")
@@ -131,7 +136,7 @@ def _walk(value: Any, path: tuple[str, ...], is_placed: bool, is_error: bool) ->
         if len(value) <= _MAX_ITEMS and is_error:
             for item in value:
                 yield from _walk(item, path, is_placed, is_error)
-    elif isinstance(value, dict) and len(value) <= _MAX_MEMBERS:
+    elif isinstance(value, dict) and len(value) <= _MAX_MEMBERS and not _is_catalogue(value):
         fields = [str(value.get(name, "")).lower() for name in _NAMES_A_FIELD]
         is_placed = is_placed or any(map(_is_field, fields))
         captioned = [key for key, item in value.items() if _is_caption(key, item)]
@@ -148,6 +153,12 @@ def _walk(value: Any, path: tuple[str, ...], is_placed: bool, is_error: bool) ->
                 yield from _walk(item, (*path, key), is_placed or _is_field(name), names_error)
 
 
+def _is_catalogue(members: dict[str, Any]) -> bool:
+    """Whether *members* say what is shown in different cases: an answer is not empty and wrong."""
+    names = " ".join(key.lower() for key, item in members.items() if isinstance(item, str))
+    return bool(_IF_EMPTY.search(names) and _IF_WRONG.search(names))
+
+
 def _is_caption(key: str, item: Any) -> bool:
     """Whether a member is like one of a catalogue of messages about captchas."""
     return "captcha" in key.lower() and isinstance(item, str) and not _CODE.fullmatch(item)
@@ -155,6 +166,5 @@ def _is_caption(key: str, item: Any) -> bool:
 
 def _is_field(name: str) -> bool:
     """Whether a member is called like a captcha's field."""
-    return bool(CAPTCHA_NAME.search(name)) and not (
-        _NOT_A_FIELD.search(name) or rejects_as_code(name)
-    )
+    is_code = rejects_as_code(name) and not _ERROR_OF_A_FIELD.search(name)
+    return bool(CAPTCHA_NAME.search(name)) and not (_NOT_A_FIELD.search(name) or is_code)

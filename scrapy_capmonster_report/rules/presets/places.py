@@ -36,7 +36,7 @@ _MAX_TEXT: Final = 4 * MAX_LENGTH
 _MARKED = re.compile(
     r"[Ee]rror|ERROR|(?:^|[\s_-])[Ee]rr|[a-z]Err|danger|invalid|alert|warn|fail|wrong|incorrect"
     r"|reject|\bflash(?:es|-?mess\w*)?\b|text-(?:red|rose)|(?:^|[\s_-])red(?:$|[\s_-])|negative|caution|notice|notif|toast|callout|wp-die|fehler|hata\b"
-    r"|(?:^|[\s_-])msg|(?:form|system|status|response)[_-]?message|help-block|help-inline"
+    r"|(?:^|[\s_-])msg|[a-z]Msg|(?:form|system|status|response)[_-]?message|help-block|help-inline"
     r"|feedback|explain|helper-text|validation"
 )
 _NOT_MARKED = re.compile(r"success|\bbtn\b")
