@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -87,6 +88,23 @@ def test_a_reader_that_has_seen_enough_ends_the_command_without_a_word(
     command.stdout.close()
     _, err = command.communicate(timeout=60)
     assert (command.returncode, err) == (141, b"")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has a device that is full")
+@pytest.mark.parametrize("options", [["--json"], []], ids=["json", "table"])
+def test_a_full_disk_is_said_in_one_line(tmp_path: Path, options: list[str]) -> None:
+    page = save(tmp_path / "page.html", "<p>")
+    with open("/dev/full", "wb") as full:
+        argv = ("check", page.name, "--preset", "turnstile", *options)
+        ran = run_scrapy(tmp_path, *argv, stdout=full)
+    assert ran.code == 2
+    assert ran.err == "scrapy capmonster check: [Errno 28] No space left on device\n"
+
+
+@pytest.mark.parametrize("command", ["check", "replay", "suggest", "summary"])
+def test_a_name_of_thousands_of_letters_is_said_in_one_line(command: str, tmp_path: Path) -> None:
+    presets = ["--preset", "phpbb"] if command in ("check", "replay") else []
+    assert "File name too long" in run_scrapy(tmp_path, command, "a" * 5000, *presets).complaint
 
 
 @pytest.mark.parametrize(

@@ -91,12 +91,19 @@ class Command(ScrapyCommand):
             self.exitcode = subcommand(opts.subcommand).run(self, opts)
             print(end="", flush=True)  # not sys.stdout.flush(): it may be None
         except UsageError as error:
-            print(one_line(f"{_PROG} {opts.subcommand}: {error}"), file=sys.stderr)
-            self.exitcode = 2
-        except BrokenPipeError:
-            # As in `… | head -1`. The buffer must not be flushed to the closed pipe at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            self.exitcode = _NOBODY_READS
+            self._fail(opts, str(error))
+        except OSError as error:
+            # As in `… | head -1`, or on a full disk. At exit Python flushes to standard output (1)
+            # once more, and would fail again.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            if isinstance(error, BrokenPipeError):
+                self.exitcode = _NOBODY_READS
+            else:
+                self._fail(opts, str(error))
+
+    def _fail(self, opts: argparse.Namespace, problem: str) -> None:
+        print(one_line(f"{_PROG} {opts.subcommand}: {problem}"), file=sys.stderr)
+        self.exitcode = 2
 
 
 def _complain(parser: argparse.ArgumentParser, message: str) -> NoReturn:
