@@ -1,17 +1,38 @@
-"""Texts for messages: foreign text made safe to print, and suggestions for misspelt names."""
+"""Texts for messages: foreign text shortened and made safe to print, and misspelt names."""
 
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Collection, Iterable
+
+
+LENGTH: Final = 200
+"""The most characters of a snippet."""
+
+_CONTEXT: Final = 40
+_MORE: Final = "…"
 
 
 def one_line(text: str) -> str:
     """*text* on one line, without control characters that a terminal would interpret."""
     return "".join(char if char.isprintable() else " " for char in text)
+
+
+def truncate(text: str, length: int = LENGTH) -> str:
+    """*text*, or as much of its beginning as a snippet of at most *length* characters holds."""
+    return text if len(text) <= length else text[: length - 1] + _MORE
+
+
+def excerpt(match: re.Match[str]) -> str:
+    """What was matched, with a little of what stands before and after it."""
+    start, end = max(match.start() - _CONTEXT, 0), match.end() + _CONTEXT
+    before = _MORE if start > 0 else ""
+    after = _MORE if end < len(match.string) else ""
+    return truncate(f"{before}{match.string[start:end]}{after}")
 
 
 def some_of(names: Collection[str], most: int) -> str:

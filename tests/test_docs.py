@@ -21,8 +21,7 @@ from scrapy_capmonster_report.delivery.answer import ERROR_CODES
 from scrapy_capmonster_report.delivery.client import ENDPOINTS
 from scrapy_capmonster_report.insight import watch
 from scrapy_capmonster_report.outcome import Outcome
-from scrapy_capmonster_report.rules.compile import _LABELS
-from scrapy_capmonster_report.rules.conditions import CONDITIONS
+from scrapy_capmonster_report.rules.compile import _LABELS, CONDITIONS
 from scrapy_capmonster_report.settings import DEFAULTS
 from scrapy_capmonster_report.simulator import Simulator
 from scrapy_capmonster_report.task import TASK_TYPES, Task

@@ -19,7 +19,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from scrapy_capmonster_report.outcome import Outcome
 from scrapy_capmonster_report.rules import compile_rules
-from scrapy_capmonster_report.rules.conditions import CONDITIONS
+from scrapy_capmonster_report.rules.compile import CONDITIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

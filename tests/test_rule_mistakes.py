@@ -15,7 +15,7 @@ from scrapy import Request, Spider
 from scrapy.http import HtmlResponse
 
 from scrapy_capmonster_report.rules import SETTING, compile_rules
-from scrapy_capmonster_report.rules.conditions import CONDITIONS
+from scrapy_capmonster_report.rules.compile import CONDITIONS
 from scrapy_capmonster_report.rules.page import Page
 from scrapy_capmonster_report.rules.presets import PRESETS
 

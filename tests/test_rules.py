@@ -24,7 +24,7 @@ from scrapy import Request
 from scrapy.http import HtmlResponse, Response, TextResponse
 
 from scrapy_capmonster_report.rules import Rules, compile_rules
-from scrapy_capmonster_report.rules.conditions import CONDITIONS
+from scrapy_capmonster_report.rules.compile import CONDITIONS
 from scrapy_capmonster_report.rules.page import Page
 from scrapy_capmonster_report.rules.presets import PRESETS
 from scrapy_capmonster_report.task import Kind

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from scrapy.exceptions import UsageError
 
-from ..rules.snippets import truncate
+from ..text import truncate
 from . import cli
 from .fetch import fetch
 from .pages import SUFFIXES, PageReader

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -76,7 +77,6 @@ class PageReader:
         for name, value in getattr(args, "headers", None) or ():
             self._told.setdefault("headers", {}).setdefault(name, []).append(value)
         _check_meta(self._told, "the options")
-        self.page("the options", self._told, b"")
 
     def __call__(self, path: Path) -> SavedPage:
         """The saved page *path*, with the values of its ``NAME.meta.json``.
@@ -91,21 +91,13 @@ class PageReader:
     def page(
         self, source: str, known: dict[str, Any], body: bytes, file: Path | None = None
     ) -> SavedPage:
-        """A page with what is *known* of it, by the keys of ``NAME.meta.json``.
-
-        Raises:
-            UsageError: its URL is not one.
-        """
-        url, redirects = known.get("url", _UNKNOWN_URL), known.get("redirects", [])
-        try:
-            request = Request(
-                url,
-                method=known.get("method", "GET"),
-                meta={"redirect_urls": redirects} if redirects else None,
-            )
-        except ValueError as error:
-            where = file.with_suffix(META_SUFFIX) if file else source
-            raise UsageError(f"{where}: 'url' is {url!r}: it must be a URL") from error
+        """A page with what is *known* of it, by the keys of ``NAME.meta.json``."""
+        redirects = known.get("redirects", [])
+        request = Request(
+            known.get("url", _UNKNOWN_URL),
+            method=known.get("method", "GET"),
+            meta={"redirect_urls": redirects} if redirects else None,
+        )
         headers = Headers(known.get("headers", {}))
         # A crawl that saves pages writes the class. It saw the body decompressed.
         kind = RESPONSE_CLASSES.get(known.get("class", ""))
@@ -188,12 +180,19 @@ def _is_str(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and not re.search("[\ud800-\udfff]", value)
 
 
+def _is_url(value: object) -> bool:
+    with suppress(TypeError, ValueError):
+        Request(cast("str", value))
+        return True
+    return False
+
+
 def _are_strs(value: object) -> bool:
     return isinstance(value, list) and all(map(_is_str, value))
 
 
 _META: Final[Mapping[str, tuple[Callable[[object], bool], str]]] = {
-    "url": (_is_str, "a URL"),
+    "url": (_is_url, "a URL"),
     "status": (lambda value: type(value) is int and 100 <= value <= 999, "an int from 100 to 999"),
     "method": (
         lambda value: _is_str(value) and re.fullmatch(r"[!-~]+", value) is not None,

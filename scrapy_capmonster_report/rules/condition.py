@@ -7,10 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
-from ..text import closest_match
+from ..text import closest_match, excerpt, truncate
 from . import hosts
 from .errors import RuleError, error_context, show
-from .snippets import excerpt, truncate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -299,6 +298,19 @@ def mapping(value: object, allowed: str) -> Mapping[Any, object]:
     if isinstance(value, Mapping):
         return value
     raise RuleError(f"{show(value)} is not a dict", allowed)
+
+
+def all_true(verdicts: Iterable[bool | None]) -> bool | None:
+    """Whether all *verdicts* are true; ``None`` if that cannot be told, as some are ``None``.
+
+    If one is false, the result is ``False``, even if others are ``None``.
+    """
+    unknown = False
+    for verdict in verdicts:
+        if verdict is False:
+            return False
+        unknown |= verdict is None
+    return None if unknown else True
 
 
 def _first_match(regexes: Iterable[Search], texts: Sequence[str]) -> re.Match[str] | None:

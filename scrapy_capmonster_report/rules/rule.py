@@ -9,11 +9,10 @@ from functools import cached_property, lru_cache, partialmethod
 from time import perf_counter, thread_time
 from typing import TYPE_CHECKING, Any, Final
 
-from .condition import Domains, Redirect, Status
-from .conditions import all_true
+from ..text import truncate
+from .condition import Domains, Redirect, Status, all_true
 from .hosts import authority_of, host_of, parents_of
 from .page import MAX_BODY, Page
-from .snippets import truncate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence

@@ -16,11 +16,10 @@ from lxml import etree
 from parsel import Selector
 from parsel.csstranslator import GenericTranslator, HTMLTranslator
 
-from ..text import closest_match
+from ..text import closest_match, truncate
 from .condition import Options
 from .errors import RuleError, show
 from .page import NOT_JSON
-from .snippets import truncate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -15,7 +15,7 @@ import json
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
-from ..conditions import CONDITIONS
+from ..compile import CONDITIONS
 from .marks import MARKS, OF_ONE
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from ...text import truncate
 from ..condition import Condition
 from ..page import view
 from ..selectors import Css, JmesPath
-from ..snippets import truncate
 from . import evidence
 from .messages import About, fold, mentions, rejects
 from .places import CAPTCHA_NAME
