@@ -392,6 +392,18 @@ class TestMiddlewares:
             "ok"
         ]
 
+    def test_an_order_may_be_any_number_but_nothing_else(
+        self, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        ours = "scrapy_capmonster_report.CapMonsterReportMiddleware"
+        assert self.check(capfd, {ours: 585.5, Banned: 585})["ok"] is True
+        assert self.check(capfd, {ours: 588, Banned: 587})["ok"] is True
+        assert self.check(capfd, {ours: 570, Banned: 580})["ok"] is None
+        for order in ("585", "above"):
+            check = self.check(capfd, {ours: 585, Banned: order})
+            assert check["ok"] is False
+            assert f"Invalid value {order} for component" in check["found"]
+
     def test_nothing_enables_it(self, capfd: pytest.CaptureFixture[str]) -> None:
         check = offline(capfd, {"ADDONS": {}})["middlewares"]
         assert check["ok"] is False

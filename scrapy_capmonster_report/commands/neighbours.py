@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from packaging.requirements import Requirement
 from scrapy.downloadermiddlewares.retry import RetryMiddleware
+from scrapy.utils.conf import build_component_list
 from scrapy.utils.misc import load_object
 from scrapy.utils.python import global_object_name
 
-from ..addon import MIDDLEWARE_ORDER
 from ..middleware import CapMonsterReportMiddleware
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from scrapy.settings import BaseSettings
 
@@ -27,8 +27,9 @@ _NEEDED: Final = ("scrapy-capmonster-report", "scrapy", "twisted", "treq")
 _HIDING: Final = ("rotating_proxies", "captcha", "solver")
 """Parts of the names of middlewares that are known to hide rejected responses."""
 
-_BETWEEN: Final = range(551, 590)
-"""Above RetryMiddleware, to see every attempt; below HttpCompressionMiddleware."""
+_RETRY: Final = 550
+_HTTP_COMPRESSION: Final = 590
+"""The orders of Scrapy's middlewares between which ours sees every attempt, decompressed."""
 
 
 class Finding(NamedTuple):
@@ -47,22 +48,27 @@ class Finding(NamedTuple):
 
 def check_middlewares(settings: BaseSettings) -> Finding:
     """Whether our middleware sees each response before another one drops or retries it."""
-    middlewares = dict(_middlewares(settings))
-    order = middlewares.get(CapMonsterReportMiddleware)
-    if order is None:
+    orders = settings.getwithbase("DOWNLOADER_MIDDLEWARES")
+    try:
+        build_component_list(orders)
+    except ValueError as error:
+        return Finding(False, f"{error}.", "Correct it in DOWNLOADER_MIDDLEWARES.")
+    middlewares = dict(_loaded(orders))
+    own = middlewares.get(CapMonsterReportMiddleware)
+    if own is None:
         return Finding(
             False,
             "Our middleware is not enabled.",
             'Set ADDONS = {"scrapy_capmonster_report.Addon": 500}. If it is set, look for ADDONS = '
             "{} further down in settings.py: Scrapy's template ends with one, and the last wins.",
         )
-    if order not in _BETWEEN:
+    if not _RETRY < own < _HTTP_COMPRESSION:
         advice = "Set its order to 585: above RetryMiddleware, below HttpCompressionMiddleware."
-        return Finding(False, f"The order of our middleware is {order}.", advice)
+        return Finding(False, f"The order of our middleware is {own}.", advice)
     hiding, seeing = [], []
     for item, order in middlewares.items():
         name = global_object_name(item)
-        if order <= MIDDLEWARE_ORDER or name.startswith("scrapy."):
+        if order <= own or name.startswith("scrapy."):
             continue
         if isinstance(item, type) and issubclass(item, RetryMiddleware):
             hiding.append(f"{name} at {order} retries before we see the response.")
@@ -72,13 +78,15 @@ def check_middlewares(settings: BaseSettings) -> Finding:
             seeing.append(f"{name} at {order} sees responses before we do.")
     if not (hiding or seeing):
         return Finding(True, "No middleware of the project is above ours.")
-    advice = "Give it an order below 585. Above ours, it hides the responses it drops or retries."
+    advice = (
+        f"Give it an order below {own}. Above ours, it hides the responses it drops or retries."
+    )
     return Finding(False if hiding else None, " ".join(hiding + seeing), advice)
 
 
-def _middlewares(settings: BaseSettings) -> Iterator[tuple[Any, int]]:
-    """The downloader middlewares that can be loaded; Scrapy names the others in a crawl."""
-    for path, order in settings.getwithbase("DOWNLOADER_MIDDLEWARES").items():
+def _loaded(orders: Mapping[Any, Any]) -> Iterator[tuple[Any, float]]:
+    """The middlewares that can be loaded; Scrapy names the others in a crawl."""
+    for path, order in orders.items():
         if order is not None:
             try:
                 yield load_object(path), order
