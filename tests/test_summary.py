@@ -481,6 +481,23 @@ def test_what_cannot_be_read_is_said_in_one_line(
     assert not missing.exists()
 
 
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["mysql://user:secret@db/x"], "argument LEDGER: 'mysql://…@db/x' is a URL, not a file"),
+        ([""], "argument LEDGER: it is empty"),
+        (["--since", ""], "argument --since: it is empty"),
+        (["--site", ""], "argument --site: it is empty"),
+        (["--html", "https://shop.example/"], "argument --html: 'https://shop.example/' is a URL"),
+    ],
+)
+def test_an_argument_that_names_nothing_to_read(
+    argv: list[str], said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    complaint = run_command(capfd, "summary", *argv).complaint
+    assert complaint.startswith(f"scrapy capmonster summary: {said}")
+
+
 @pytest_twisted.ensureDeferred
 async def test_looking_at_a_ledger_does_not_change_it(
     summary: Any, serve: Any, api: Any, tmp_path: Path

@@ -17,7 +17,7 @@ from scrapy.exceptions import NotConfigured, UsageError
 from scrapy.utils.misc import load_object
 
 from ..rules import SETTING, RuleError, Rules, compile_rules, read_rules
-from ..settings import CLIENT_KEY, RULES, ReportSettings
+from ..settings import CLIENT_KEY, RULES, ReportSettings, without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -72,7 +72,8 @@ def not_empty(text: str) -> str:
 def a_path(text: str) -> Path:
     """The path that *text* names, for ``argparse``; ``Path("")`` would be the current folder."""
     if re.match(r"\w+://", not_empty(text)):
-        raise argparse.ArgumentTypeError(f"{text!r} is a URL, not a file or folder")
+        shown = without_secrets(text)
+        raise argparse.ArgumentTypeError(f"{shown!r} is a URL, not a file or folder")
     return Path(text)
 
 

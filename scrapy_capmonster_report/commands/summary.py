@@ -33,13 +33,21 @@ _WHEN: Final = "a date (2026-11-24), a time (2026-11-24T18:00), or how long ago 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     text = "sqlite:PATH, redis://…, a SQLite file or a JOBDIR; without it the project's"
-    add("ledger", metavar="LEDGER", nargs="?", type=cli.not_empty, help=text)
+    add("ledger", metavar="LEDGER", nargs="?", type=_ledger, help=text)
     cli.add_json_argument(parser)
-    add("--since", metavar="WHEN", help=f"only answers used since then, to the hour: {_WHEN}")
-    add("--site", metavar="HOST", help="only this site")
-    add("--spider", metavar="NAME", help="only this spider's answers")
+    text = f"only answers used since then, to the hour: {_WHEN}"
+    add("--since", metavar="WHEN", type=cli.not_empty, help=text)
+    add("--site", metavar="HOST", type=cli.not_empty, help="only this site")
+    text = "only this spider's answers"
+    add("--spider", metavar="NAME", type=cli.not_empty, help=text)
     text = "write a page with charts; needs [summary]"
     add("--html", metavar="FILE", type=cli.a_path, help=text)
+
+
+def _ledger(text: str) -> str:
+    """The name of a ledger, for ``argparse``."""
+    is_name = text.startswith("sqlite:") or ledgers.is_redis(text)
+    return text if is_name else str(cli.a_path(text))
 
 
 def run(command: Command, args: argparse.Namespace) -> int:
