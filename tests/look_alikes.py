@@ -587,6 +587,15 @@ def _hidden_and_hints() -> Iterator[Case]:
             cases.add(f"12 {hint}", shown("", captcha=own))
         group = f'<div class="has-error"><label>{hint}</label>{PICTURE}</div>'
         cases.add(f"12 {hint}", shown(group, captcha=""))
+    for hint in (
+        "Please enter the correct characters.",
+        "Please enter a valid code",
+        "Bitte geben Sie den richtigen Code aus dem Bild ein",
+        "请输入正确的验证码",
+    ):
+        for around in ("<div>{}</div>", '<div><p class="hint">{}</p></div>', "<p>{}</p>"):
+            own = around.format(f"{PICTURE}{hint}")
+            cases.add(f"12 {hint}", shown("", captcha=own))
     yield from cases.all
 
 

@@ -12,7 +12,7 @@ from scrapy.selector import Selector
 
 from ..page import NOT_JSON, view
 from .answers import Saying, names_errors, sayings, succeeded
-from .messages import About, matters, rejects
+from .messages import About, matters, mentions, rejects
 from .places import MAX_FIELDS, Error, Sight, fields_in, is_captchas_own
 
 if TYPE_CHECKING:
@@ -132,7 +132,8 @@ def error_on(seen: Sight, most: About = About.ITS_PLACE) -> str | None:
     elif not seen.fields:
         level = About.ITS_ANSWER
     for error in seen.errors:
-        if _CODE.fullmatch(error.text):
+        is_hint = error.place in seen.groups and mentions(error.text, "ask")
+        if is_hint or _CODE.fullmatch(error.text):
             continue
         is_one = rejects(error.text, min(level, most)) or (
             most is About.ITS_PLACE
