@@ -153,7 +153,11 @@ class TestHttpCache:
             await fill(cache / str(rejected), serve, storage)
             argv = ("replay", cache / str(rejected), "--rules", rules, "--json")
             answer = run(capfd, *argv).answer
-            assert (answer["rejected"], answer["undecided"]) == (rejected, [])
+            assert answer["rejected"] == rejected
+            missing = [page["missing"] for page in answer["undecided"]]
+            assert missing == ([] if rejected else [["method"]] * (len(ANSWERED) + 2))
+        told = run(capfd, *argv, "--method", "POST").answer
+        assert (told["rejected"], told["undecided"]) == (len(ANSWERED) + 2, [])
 
     @pytest_twisted.ensureDeferred
     async def test_caches_with_expectations(

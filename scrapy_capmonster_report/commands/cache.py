@@ -117,11 +117,10 @@ def read_database(path: Path, module: str) -> Iterator[tuple[str, Callable[[], b
 def read_record(content: Callable[[], bytes]) -> tuple[dict[str, Any], bytes]:
     """What an entry of :func:`read_database` has, as :func:`read_entry` returns it.
 
-    The storage does not keep methods, so every request becomes a GET.
+    The storage does not keep the methods of requests.
     """
     known = _PlainUnpickler(io.BytesIO(content())).load()
-    answered = {key: known[key] for key in ("url", "status", "headers")}
-    return {**answered, "method": "GET"}, known["body"]
+    return {key: known[key] for key in ("url", "status", "headers")}, known["body"]
 
 
 class _PlainUnpickler(pickle.Unpickler):

@@ -85,13 +85,14 @@ class PageReader:
             NotAPageError: one of the two is not a regular file, or is too large.
             UsageError: one of the two files cannot be read.
         """
-        known = {**self._told, **_read_meta(path.with_suffix(META_SUFFIX))}
+        known = _read_meta(path.with_suffix(META_SUFFIX))
         return self.page(str(path), known, read_file(path), path)
 
     def page(
         self, source: str, known: dict[str, Any], body: bytes, file: Path | None = None
     ) -> SavedPage:
         """A page with what is *known* of it, by the keys of ``NAME.meta.json``."""
+        known = {**self._told, **known}
         redirects = known.get("redirects", [])
         request = Request(
             known.get("url", _UNKNOWN_URL),
