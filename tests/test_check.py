@@ -249,6 +249,29 @@ def test_a_page_from_a_known_url_was_not_redirected_unless_it_is_said(
 
 
 @pytest.mark.parametrize(
+    ("options", "rejected"),
+    [
+        ([], None),
+        (["--status", "200"], None),
+        (["--status", "200", "--method", "GET"], None),
+        (["--status", "200", "--method", "GET", "--url", "http://shop.example/"], False),
+        (["--status", "200", "--url", "http://shop.example/"], None),
+        (["--status", "200", "--url", "http://shop.example/?captcha=x"], True),
+        (["--status", "200", "--method", "POST"], True),
+        (["--status", "422"], True),
+        (["--status", "429"], False),
+        (["--method", "POST"], None),
+    ],
+)
+def test_a_preset_does_not_guess_how_a_page_was_asked_for(
+    options: list[str], rejected: bool | None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    page = save(tmp_path / "page.json", '{"error": "Invalid captcha"}')
+    argv = ("check", page, "--preset", "json-captcha-error", *options, "--json")
+    assert run(capfd, *argv).answer["rejected"] is rejected
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [("expired", "none of the exceptions applies"), ("captcha", "an exception applies:")],
 )

@@ -60,6 +60,11 @@ class Mark(Condition):
     def holds(self, page: Page) -> bool:
         return (self._find(page) is None) is self._absent
 
+    def verdict(self, page: Page) -> bool | None:
+        # What is found is there, whatever is unknown: a placeholder is nothing that is looked for.
+        is_missing = self._find(page) is None
+        return None if is_missing and self.needs & page.unknown else self.holds(page)
+
     def found(self, page: Page) -> str | None:
         found = self._find(page) or (self._instead(page) if self._instead else None)
         return None if found is None else truncate(found)
@@ -80,13 +85,21 @@ def mark(value: str, **more: Any) -> Callable[[Find], Find]:
     return add
 
 
-@mark("not a missing page, a rate limit or a server error", needs="status")
+def _status(page: Page) -> str:
+    return f"status {page.status}"
+
+
+@mark(
+    "a missing page, a rate limit or a server error",
+    absent=True,
+    instead=_status,
+    needs="status",
+)
 def judged(page: Page) -> str | None:
-    is_another = page.status in (404, 429) or page.status > 500
-    return None if is_another else f"status {page.status}"
+    return _status(page) if page.status in (404, 429) or page.status > 500 else None
 
 
-@mark("a POST, or a GET that sends the captcha's field", needs="method")
+@mark("a POST, or a GET that sends the captcha's field", needs="method url")
 def submission(page: Page) -> str | None:
     if page.request.method not in ("GET", "HEAD"):
         return page.request.method
@@ -94,11 +107,14 @@ def submission(page: Page) -> str | None:
     return f"?{query}" if CAPTCHA_NAME.search(query) else None
 
 
-@mark("an answer: to a POST, with an error's status, as JSONP, or with the captcha in the URL")
+@mark(
+    "an answer: to a POST, with an error's status, as JSONP, or with the captcha in the URL",
+    needs="status method url",
+)
 def answer(page: Page) -> str | None:
     if page.is_jsonp:
         return "JSON that a script is called with"
-    return f"status {page.status}" if page.status >= 400 else submission(page)
+    return _status(page) if page.status >= 400 else submission(page)
 
 
 @mark("a redirect that led here", needs="redirects")
