@@ -24,7 +24,7 @@ from scrapy_capmonster_report.ledger.base import (
     Sent,
     Submission,
     Withheld,
-    age_between,
+    age_class,
     hour_of,
     period_of,
 )
@@ -461,7 +461,7 @@ def test_what_cannot_be_read_is_said_in_one_line(ledger: str, said: str, tmp_pat
     [(-5.0, 0), (0.0, 0), (9.99, 0), (10.0, 10), (119.9, 90), (120.0, 120), (1e9, 600)],
 )
 def test_ages_are_told_apart_by_their_lower_bound(seconds: float, age: int) -> None:
-    assert age_between(NOW, NOW + seconds) == age
+    assert age_class(seconds) == age
 
 
 def test_hours_begin_at_the_hour() -> None:
