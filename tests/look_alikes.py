@@ -270,6 +270,9 @@ def _others_in_many_languages() -> Iterator[Case]:
         "초대코드가 올바르지 않습니다",
         "推荐码错误",
         "我们发送的验证码不正确",
+        "动态验证码错误",
+        "Недопустимые символы в имени",
+        "Nieprawidłowe znaki w nazwie",
     ):
         for captcha in (PICTURE, RECAPTCHA):
             cases.add(f"2 {message}", shown(alert(message), captcha=captcha))

@@ -143,6 +143,8 @@ def _rejects(sentence: str, found: list[_Found], beside: list[_Found], about: Ab
     ]
     if any(item.kind == "captcha" for item in found):
         return any(item.kind == "captcha" for _, item in pairs)
+    if any(item.kind == "another" and item.language in (*languages, "en") for item in found):
+        return False
     code_languages = {
         item.language
         for verdict, item in pairs
