@@ -646,6 +646,7 @@ def _refused_by_others() -> Iterator[Case]:
         "That was not the right captcha answer.",
         "You did not answer the verification questions correctly.",
         "Robot verification failed, please try again.",
+        "Der Sicher&shy;heits&shy;code ist fal&#8203;sch.",
         "Your product review was not saved because the captcha is wrong.",
         "Die Datei wurde nicht hochgeladen: Das Captcha ist falsch.",
         "Votre fichier n'a pas été envoyé car le captcha est incorrect.",

@@ -539,6 +539,11 @@ def test_words(regex: object, expected: bool) -> None:
     assert holds({"words": regex}, html(PAGE)) is expected
 
 
+def test_words_may_break_anywhere_on_a_narrow_screen() -> None:
+    page = html("<p>Sicher&shy;heits\u200bcode<wbr> fal\u2060sch")
+    assert holds({"words": "^Sicherheitscode falsch$"}, page)
+
+
 def test_words_of_what_has_none() -> None:
     for response in (as_json('{"a": "Wrong"}'), Response(URL, body=PNG), html(" ")):
         assert not holds({"words": "Wrong"}, response)

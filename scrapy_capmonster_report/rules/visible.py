@@ -29,6 +29,9 @@ _SUSPECT: Final = ("hid", "none", "invis", "sr-only", "modal")
 _TEMPLATE: Final = frozenset(("ng-if", "ng-show", "ng-message", "v-if", "v-show", "v-else"))
 """Attributes that show an element only if a script says so. Angular adds a class when it does."""
 
+_INVISIBLE: Final = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
+"""Characters that only say where a line may break."""
+
 BLOCKS: Final = frozenset(
     (
         *("address", "article", "aside", "blockquote", "body", "br", "button", "center", "dd"),
@@ -75,4 +78,4 @@ def words_of(root: Any) -> str:
             parts.append(" ")
         if text := element.text if event == "start" else element.tail:
             parts.append(text)
-    return " ".join("".join(parts).split())
+    return " ".join("".join(parts).translate(_INVISIBLE).split())

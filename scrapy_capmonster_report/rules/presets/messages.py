@@ -85,9 +85,13 @@ class _Found(NamedTuple):
 
 
 def fold(text: str) -> str:
-    """*text* without case and accents, white space and ``_`` folded."""
+    """*text* without case, accents and invisible characters; white space and ``_`` folded."""
     text = unicodedata.normalize("NFKD", _CAMEL.sub(" ", text)).casefold()
-    text = "".join(letter for letter in text if not unicodedata.combining(letter))
+    text = "".join(
+        letter
+        for letter in text
+        if not unicodedata.combining(letter) and unicodedata.category(letter) != "Cf"
+    )
     return _NAME_ENDS.sub(" ", _NOT.sub(" not", text.translate(_LETTERS)))
 
 
