@@ -61,7 +61,7 @@ class Mark(Condition):
         return (self._find(page) is None) is self._absent
 
     def verdict(self, page: Page) -> bool | None:
-        # What is found is there, whatever is unknown: a placeholder is nothing that is looked for.
+        # A placeholder is nothing that a mark looks for, so what is found is certain.
         is_missing = self._find(page) is None
         return None if is_missing and self.needs & page.unknown else self.holds(page)
 
@@ -90,10 +90,7 @@ def _status(page: Page) -> str:
 
 
 @mark(
-    "a missing page, a rate limit or a server error",
-    absent=True,
-    instead=_status,
-    needs="status",
+    "a missing page, a rate limit or a server error", absent=True, instead=_status, needs="status"
 )
 def judged(page: Page) -> str | None:
     return _status(page) if page.status in (404, 429) or page.status > 500 else None
