@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from scrapy import Request
-from scrapy.http import HtmlResponse, JsonResponse, Response, TextResponse
+from scrapy.http import HtmlResponse, JsonResponse, Response, TextResponse, XmlResponse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -47,7 +47,8 @@ def answer(data: Any, *, url: str = URL, status: int = 200) -> JsonResponse:
 
 
 def text(body: str, kind: str, *, url: str = URL) -> Response:
-    cls = HtmlResponse if "html" in kind else TextResponse
+    kinds = {"html": HtmlResponse, "xml": XmlResponse}
+    cls = kinds.get(kind.partition("/")[2], TextResponse)
     return cls(url, body=body.encode(), headers={"Content-Type": f"{kind}; charset=utf-8"})
 
 
@@ -640,6 +641,9 @@ def _refused_by_others() -> Iterator[Case]:
         cases.add("62 all there is", text(message, "text/plain"), language)
         cases.add("62 all there is", text(message, "text/html"), language)
         cases.add("62 all there is", page(f"<body><p>{message} {back}</p></body>"), language)
+        in_xml = f"""<?xml version="1.0"?><root><![CDATA[{message}<script>if (typeof handle ==
+            'function') {{ handle('{message}'); }}</script>]]></root>"""
+        cases.add("62 markup in XML", text(in_xml, "text/xml"), language)
     for message in (
         "The CAPTCHA wasn't entered correctly. Go back and try it again.",
         "The captcha has not been entered correctly.",

@@ -11,6 +11,7 @@ from lxml import etree
 from scrapy.selector import Selector
 
 from ..page import NOT_JSON, view
+from ..visible import words_of
 from .answers import Saying, names_errors, sayings, succeeded
 from .messages import About, matters, mentions, rejects
 from .places import MAX_FIELDS, Error, Sight, fields_in, is_captchas_own
@@ -107,9 +108,17 @@ def _parsed(text: str | None) -> Any:
 def fragments(page: Page) -> list[Sight]:
     """The errors and captchas that markup inside a JSON answer shows."""
     markup = [saying.text for saying in json_messages(page) if _MARKUP.search(saying.text)]
-    return [
-        Sight(Selector(text=f"<body>{text}", type="html").root) for text in markup[:_MAX_FRAGMENTS]
-    ]
+    return [Sight(_root_of(text)) for text in markup[:_MAX_FRAGMENTS]]
+
+
+@view
+def words(page: Page) -> str:
+    """The words that a page shows, or that markup inside an answer of XML would show."""
+    return words_of(_root_of(page.words)) if _MARKUP.search(page.words) else page.words
+
+
+def _root_of(markup: str) -> Any:
+    return Selector(text=f"<body>{markup}", type="html").root
 
 
 def rejection_in(messages: list[Saying]) -> str | None:

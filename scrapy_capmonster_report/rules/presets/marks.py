@@ -162,7 +162,8 @@ def named_error(page: Page) -> str | None:
 def lone_message(page: Page) -> str | None:
     if len(page.response.body) > _MAX_LONE or evidence.sight(page).fields:
         return None
-    return page.words if rejects(page.words, About.ITS_ANSWER) else None
+    words = evidence.words(page)
+    return words if rejects(words, About.ITS_ANSWER) else None
 
 
 @mark("another error in the same list", absent=True)
