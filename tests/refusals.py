@@ -453,6 +453,12 @@ def _refused() -> Iterator[Case]:
     cases.add("34 wordpress", wp_login(HCAPTCHA_WP))
     cases.add("35 wordpress", wp_login(HCAPTCHA_WP, '<p class="message register">Register</p>'))
     cases.add("36 contact form 7", cf7(HCAPTCHA_WP, "hcap-cf7"))
+    hcaptcha_ru = (
+        "Ошибка hCaptcha: Параметр ответа (токен проверки) недействителен или имеет неправильный "
+        "формат."
+    )
+    cases.add("34 wordpress", wp_login(hcaptcha_ru), "ru")
+    cases.add("36 contact form 7", cf7(hcaptcha_ru, "hcap-cf7"), "ru")
     cases.add("37 turnstile", wp_die(TURNSTILE_WP))
     cases.add("38 contact form 7", cf7(TURNSTILE_WP, "cf-turnstile", TURNSTILE_WP))
     for data in ({"code": "captcha_invalid"}, {"data": [{"code": "captcha_invalid"}]}):
