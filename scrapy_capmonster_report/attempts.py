@@ -177,7 +177,8 @@ class Attempts:
             if attempt.sent_at is None:  # unknown without headers: now at the latest
                 self._note_sent(attempt, None)
         attempt.in_downloader = False
-        attempt.site = fetched_host(request, response) or attempt.site or host_of(request)
+        fetched = fetched_host(request, response, attempt.begun)
+        attempt.site = fetched or attempt.site or host_of(request)
         return attempt.write(request.meta)
 
     def failed(self, request: Request, exception: BaseException) -> Attempt:

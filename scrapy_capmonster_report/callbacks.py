@@ -23,13 +23,13 @@ def accept(crawler: Crawler, request: Request) -> None:
         middleware.accept(request)
 
 
-def reject(crawler: Crawler, request: Request, reason: str = "") -> None:
+def reject(crawler: Crawler, request: Request, reason: str | None = "") -> None:
     """Say that the site rejected the answer that *request* submitted, as a matching rule does.
 
     Args:
         crawler: ``self.crawler``. Does nothing where the middleware is disabled.
         request: ``response.request``.
-        reason: for the log.
+        reason: for the log; ``None`` for no reason.
     """
     middleware = crawler.get_downloader_middleware(CapMonsterReportMiddleware)
     if middleware is not None:

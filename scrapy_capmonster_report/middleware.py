@@ -22,6 +22,7 @@ from .ledger import open_ledger
 from .redirects import UnfollowedRedirects, redirect_urls
 from .reporter import Reporter
 from .rules import compile_rules
+from .rules.hosts import host_and_port
 from .saved_pages import SavedPages
 from .settings import API_URL, DEFAULTS, ReportSettings, warn_about_unknown_settings
 from .stats import Stats
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from .rules import Rules
 
 _MAX_HOSTS: Final = 1024
-"""How many hosts are remembered in the form of :func:`_host_and_port`."""
+"""How many hosts are remembered in the form of :func:`~.hosts.host_and_port`."""
 
 
 class CapMonsterReportMiddleware:
@@ -58,8 +59,8 @@ class CapMonsterReportMiddleware:
         self.settings = context.settings
         self._rules = rules
         urls = DEFAULTS[API_URL], context.settings.api_url
-        self._service = {_host_and_port(*urlsplit(url)[:2]) for url in urls}
-        self._host_and_port = lru_cache(_MAX_HOSTS)(_host_and_port)
+        self._service = {host_and_port(*urlsplit(url)[:2]) for url in urls}
+        self._host_and_port = lru_cache(_MAX_HOSTS)(host_and_port)
         self._hints = ClosingHints(context, rules.domains)
         ledger = open_ledger(context)
         self._attempts = Attempts(context, ledger)
@@ -171,14 +172,14 @@ class CapMonsterReportMiddleware:
         if self._is_submission(request) and not request.meta.get(DONT_REPORT):
             self._judge.accepted(request)
 
-    def reject(self, request: Request, reason: str = "") -> None:
+    def reject(self, request: Request, reason: str | None = "") -> None:
         """Say that the site rejected the answer that *request* submitted, as a matching rule does.
 
         It overrules the verdict that the same response passed the rules.
 
         Args:
             request: ``response.request``.
-            reason: for the log.
+            reason: for the log; ``None`` for no reason.
         """
         if self._is_submission(request) and not request.meta.get(DONT_REPORT):
             self._judge.rejected(request, reason)
@@ -202,12 +203,6 @@ class CapMonsterReportMiddleware:
         # If a SIGINT comes while the spider closes, Scrapy does not wait for spider_closed.
         if self._closed is not None:
             await maybe_deferred_to_future(self._closed)
-
-
-def _host_and_port(scheme: str, netloc: str) -> str:
-    """The host and port of a URL, the same for every way of writing them."""
-    default_port = ":443" if scheme == "https" else ":80"
-    return netloc.rpartition("@")[2].lower().removesuffix(default_port)
 
 
 def _is_dummy(response: Response) -> bool:

@@ -9,8 +9,9 @@ in 2.13 and 2.19).
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from scrapy.downloadermiddlewares.offsite import OffsiteMiddleware
 from scrapy.downloadermiddlewares.redirect import RedirectMiddleware
@@ -21,6 +22,7 @@ from .rules import hosts, is_web, location_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from urllib.parse import SplitResult
 
     from scrapy import Request
     from scrapy.crawler import Crawler
@@ -53,13 +55,11 @@ def redirected_to(request: Request, response: Response, begun: int) -> list[str]
         begun: the number of ``redirect_urls`` when the attempt began.
     """
     followed = redirect_urls(request.meta)[begun:]
-    if (
-        response.url != request.url
-        and not _is_same_page(response.url, request.url)
-        and response.url not in _pages_asked_for(request)
-    ):
-        return [*followed[1:], response.url]
-    return [*followed[1:], request.url] if followed else []
+    moved = not _is_same_page(response.url, request.url)
+    last = response.url if moved else request.url
+    if followed:
+        return [*followed[1:], last]
+    return [last] if moved and not _asks_for(request, last) else []
 
 
 def host_of(request: Request) -> str:
@@ -67,16 +67,25 @@ def host_of(request: Request) -> str:
     return (urlparse_cached(request).hostname or "").rstrip(".")
 
 
-def fetched_host(request: Request, response: Response) -> str:
+def fetched_host(request: Request, response: Response, begun: int) -> str:
     """The host of a page that a service fetched (Splash, a scraping API); ``""`` without one.
 
     A request to such a service names the page in its URL or body, and a middleware sets the URL of
-    that page on the response.
+    that page on the response. So does a login page that names where a browser is led afterwards.
+
+    Args:
+        begun: the number of ``redirect_urls`` when the attempt began.
     """
-    if response.url == request.url:
+    if response.url == request.url or request.url in redirect_urls(request.meta)[begun:]:
         return ""
     host = hosts.host_of(response.url)
     return host if host in _pages_asked_for(request) else ""
+
+
+def _asks_for(request: Request, url: str) -> bool:
+    """Whether *request* asks a service to fetch the page at *url*."""
+    page = re.escape(unquote(url).rstrip("/"))
+    return re.search(rf"{page}/?(?![^\s\"'&\\])", _pages_asked_for(request)) is not None
 
 
 def _pages_asked_for(request: Request) -> str:
@@ -86,11 +95,17 @@ def _pages_asked_for(request: Request) -> str:
 
 
 def _is_same_page(url: str, other: str) -> bool:
-    """Whether two URLs are equivalent (``http://a.example`` and ``http://a.example/``)."""
+    """Whether two URLs are equivalent (``http://a.example`` and ``http://a.example:80/``)."""
+    return url == other or _canonical(url) == _canonical(other)
+
+
+def _canonical(url: str) -> SplitResult | None:
+    """One form for all URLs of a page: browsers leave out users and default ports."""
     try:
-        return bool(canonicalize_url(url) == canonicalize_url(other))
+        parts = urlsplit(canonicalize_url(url))
     except ValueError:
-        return False
+        return None
+    return parts._replace(netloc=hosts.host_and_port(parts.scheme, parts.netloc))
 
 
 class UnfollowedRedirects:

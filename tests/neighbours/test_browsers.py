@@ -106,6 +106,25 @@ async def test_a_redirect_rule_sees_where_a_browser_was_led_and_not_what_was_pos
 
 
 @pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("package", ["scrapy_playwright", "tells"])
+async def test_a_browser_is_led_to_the_page_that_the_login_page_was_asked_for(
+    package: str, serve: Any, api: Any
+) -> None:
+    site, cloud = StrictSite(), api()
+    url = serve(site.respond).url
+    stats = await send(
+        # As /login?next=https://… does.
+        lambda spider: [submit(f"{url}/hop?to={url}/welcome", 1, IN_BROWSER)],
+        cloud,
+        CAPMONSTER_REPORT_RULES=[{"name": "back at the form", "redirect": "/hop"}],
+        **settings_for(package),
+    )
+    assert site.paths[:2] == ["/hop", "/welcome"]
+    assert cloud.reports == []
+    assert stats == {"checked": 1, "passed": 1}
+
+
+@pytest_twisted.ensureDeferred
 @BROWSERS
 async def test_a_page_that_a_browser_was_not_led_away_from_is_no_redirect(
     package: str, serve: Any, api: Any
