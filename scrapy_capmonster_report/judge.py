@@ -62,12 +62,14 @@ class Judge:
         self._log_extra = context.log_extra
         self._broken_rules: set[str] = set()
 
-    def response(self, request: Request, response: Response, attempt: Attempt) -> None:
+    def response(self, request: Request, response: Response) -> Attempt:
         """Judge *response*, unless a rejection on the same attempt led to it by a meta refresh."""
+        attempt = self._attempts.answered(request, response)
         if attempt.verdict != REJECTED:
             self._judge(request, response, attempt, self._rules.match)
+        return attempt
 
-    def redirect(self, request: Request, response: Response, is_all: bool) -> None:
+    def redirect(self, request: Request, response: Response, *, is_all: bool) -> None:
         """Judge a 3xx that Scrapy does not follow.
 
         Args:

@@ -69,7 +69,7 @@ class CapMonsterReportMiddleware:
         self._judge = Judge(
             context, rules, self._attempts, self._reporter, self._saved_pages, self._hints
         )
-        self._unfollowed = UnfollowedRedirects(context.crawler, self._judge.redirect)
+        self._unfollowed = UnfollowedRedirects(context.crawler, self._judge)
         self._closed: Deferred[None] | None = None
 
     @classmethod
@@ -130,9 +130,7 @@ class CapMonsterReportMiddleware:
     ) -> Response:
         """See whether *response* rejects the answer that *request* submitted."""
         if self._is_submission(request) and not _is_dummy(response):
-            attempt = self._attempts.answered(request, response)
-            self._unfollowed.followed(attempt)
-            self._judge.response(request, response, attempt)
+            self._unfollowed.followed(self._judge.response(request, response))
         return response
 
     def process_exception(

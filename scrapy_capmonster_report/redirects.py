@@ -13,6 +13,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
+from scrapy import Request
 from scrapy.downloadermiddlewares.offsite import OffsiteMiddleware
 from scrapy.downloadermiddlewares.redirect import RedirectMiddleware
 from scrapy.utils.httpobj import urlparse_cached
@@ -21,14 +22,14 @@ from w3lib.url import canonicalize_url
 from .rules import hosts, is_web, location_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from urllib.parse import SplitResult
 
-    from scrapy import Request
     from scrapy.crawler import Crawler
     from scrapy.http import Response
 
     from .attempts import Attempt
+    from .judge import Judge
 
 _MAX_BODY: Final = 10_000
 """The part of a request's body, in bytes, that is searched for the URL of a page."""
@@ -113,10 +114,10 @@ class UnfollowedRedirects:
 
     Args:
         crawler: has its middlewares once the spider is open.
-        judge: called with the request, the 3xx, and whether it is all that the site will say.
+        judge: judges them.
     """
 
-    def __init__(self, crawler: Crawler, judge: Callable[[Request, Response, bool], None]) -> None:
+    def __init__(self, crawler: Crawler, judge: Judge) -> None:
         self._crawler = crawler
         self._judge = judge
         self._pending: dict[int, tuple[Request, Response]] = {}
@@ -124,10 +125,14 @@ class UnfollowedRedirects:
 
     def downloaded(self, request: Request, response: Response, attempt: Attempt) -> None:
         """Keep a 3xx until it is clear whether Scrapy follows it."""
-        if self._is_one_too_many(request, response):
-            self._judge(request, response, True)
-            return
         self.followed(attempt)
+        middleware = self._middleware_for(request, response)
+        if middleware is not None and not _is_url(location_of(response)):
+            self._judge.response(request, response)  # the middleware raises an exception
+            return
+        if middleware is not None and _is_one_too_many(request, response, middleware):
+            self._judge.redirect(request, response, is_all=True)
+            return
         self._pending[attempt.number] = request, response
         if len(self._pending) > _MAX_PENDING:
             del self._pending[next(iter(self._pending))]
@@ -145,7 +150,7 @@ class UnfollowedRedirects:
             redirect = self._pending.pop(self._scheduled[1], None)
             self._scheduled = None
             if redirect is not None:
-                self._judge(*redirect, True)
+                self._judge.redirect(*redirect, is_all=True)
 
     def followed(self, attempt: Attempt) -> None:
         """Forget the redirect that led to a response."""
@@ -156,24 +161,20 @@ class UnfollowedRedirects:
         redirect = self._pending.get(attempt.number)
         if redirect is not None and redirect[0] is not request:
             del self._pending[attempt.number]
-            self._judge(*redirect, is_all)
+            self._judge.redirect(*redirect, is_all=is_all)
 
-    def _is_one_too_many(self, request: Request, response: Response) -> bool:
-        """Whether RedirectMiddleware is about to give up."""
-        redirects = self._crawler.get_downloader_middleware(RedirectMiddleware)
-        meta = request.meta
-        if (
-            redirects is None
-            or response.status not in _FOLLOWED
-            or not is_web(location_of(response))
+    def _middleware_for(self, request: Request, response: Response) -> RedirectMiddleware | None:
+        """The middleware that follows the redirect *response*, unless it is told to let it pass."""
+        meta, spider = request.meta, self._crawler.spider
+        passes = (
+            response.status not in _FOLLOWED
+            or "Location" not in response.headers
             or meta.get("dont_redirect")
             or meta.get("handle_httpstatus_all")
             or response.status in meta.get("handle_httpstatus_list", ())
-            or response.status in getattr(self._crawler.spider, "handle_httpstatus_list", ())
-        ):
-            return False
-        most = redirects.max_redirect_times
-        return not meta.get("redirect_ttl", most) or meta.get("redirect_times", 0) >= most
+            or response.status in getattr(spider, "handle_httpstatus_list", ())
+        )
+        return None if passes else self._crawler.get_downloader_middleware(RedirectMiddleware)
 
     def _is_offsite(self, request: Request) -> bool:
         offsite = self._crawler.get_downloader_middleware(OffsiteMiddleware)
@@ -181,3 +182,18 @@ class UnfollowedRedirects:
             return False
         assert self._crawler.spider is not None
         return not offsite.should_follow(request, self._crawler.spider)
+
+
+def _is_one_too_many(request: Request, response: Response, middleware: RedirectMiddleware) -> bool:
+    """Whether *middleware* is about to give up."""
+    most, meta = middleware.max_redirect_times, request.meta
+    exhausted = not meta.get("redirect_ttl", most) or meta.get("redirect_times", 0) >= most
+    return exhausted and is_web(location_of(response))
+
+
+def _is_url(location: str | None) -> bool:
+    """Whether Scrapy can make a request to *location*."""
+    try:
+        return location is not None and bool(Request(location))
+    except ValueError:
+        return False

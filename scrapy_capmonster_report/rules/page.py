@@ -202,7 +202,7 @@ def _unwrapped(text: str) -> str | None:
 
 
 def location_of(response: Response) -> str | None:
-    """The URL that *response* redirects to, if it is a 3xx."""
+    """The URL that *response* redirects to, if it is a 3xx; as it is written if it is no URL."""
     location = response.headers.get("Location")
     if location is None or not 300 <= response.status < 400:
         return None
@@ -210,7 +210,7 @@ def location_of(response: Response) -> str | None:
         # Like Scrapy's RedirectMiddleware, escape the bytes as they are.
         return urljoin(response.url, safe_url_string(location))
     except ValueError:
-        return None
+        return _decode(location)
 
 
 def _refresh_of(response: Response) -> str | None:
