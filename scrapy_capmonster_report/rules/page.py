@@ -202,7 +202,7 @@ def _unwrapped(text: str) -> str | None:
 
 
 def location_of(response: Response) -> str | None:
-    """The URL that *response* redirects to, if it is a 3xx; as it is written if it is no URL."""
+    """The URL that *response* redirects to, if it is a 3xx; as written there if it is not valid."""
     location = response.headers.get("Location")
     if location is None or not 300 <= response.status < 400:
         return None
