@@ -158,10 +158,11 @@ class Attempts:
             return None
         if attempt.sent_at is None and LATENCY in request.meta:
             self._note_sent(attempt, request.meta[LATENCY])
-        hops = len(redirect_urls(request.meta))
-        if hops < attempt.hops:
+        urls = redirect_urls(request.meta)
+        added = urls[attempt.hops : attempt.hops + 1]
+        if len(urls) < attempt.hops or added not in ([], [attempt.url]):
             attempt.begun = 0  # the list was replaced
-        attempt.hops = hops
+        attempt.hops = len(urls)
         return attempt.write(request.meta)
 
     # -- on the way back -----------------------------------------------------------------------

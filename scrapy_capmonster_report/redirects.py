@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 _MAX_BODY: Final = 10_000
 """The part of a request's body, in bytes, that is searched for the URL of a page."""
 
+_URL_ENDS: Final = re.compile(r"/?(?:[\s\"'&\\]|\Z)")
+"""What follows a whole URL in a query, a form or JSON."""
+
 _MAX_PENDING: Final = 1000
 """The redirects that are followed up at once. Beyond that, the oldest is forgotten."""
 
@@ -85,8 +88,8 @@ def fetched_host(request: Request, response: Response, begun: int) -> str:
 
 def _asks_for(request: Request, url: str) -> bool:
     """Whether *request* asks a service to fetch the page at *url*."""
-    page = re.escape(unquote(url).rstrip("/"))
-    return re.search(rf"{page}/?(?![^\s\"'&\\])", _pages_asked_for(request)) is not None
+    page = unquote(url).rstrip("/")
+    return page != "" and any(map(_URL_ENDS.match, _pages_asked_for(request).split(page)[1:]))
 
 
 def _pages_asked_for(request: Request) -> str:
