@@ -69,7 +69,7 @@ class Judge:
             self._judge(request, response, attempt, self._rules.match)
         return attempt
 
-    def redirect(self, request: Request, response: Response, *, is_all: bool) -> None:
+    def redirect(self, request: Request, response: Response, is_all: bool) -> None:
         """Judge a 3xx that Scrapy does not follow.
 
         Args:

@@ -22,14 +22,13 @@ from w3lib.url import canonicalize_url
 from .rules import hosts, is_web, location_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from urllib.parse import SplitResult
 
     from scrapy.crawler import Crawler
     from scrapy.http import Response
 
     from .attempts import Attempt
-    from .judge import Judge
 
 _MAX_BODY: Final = 10_000
 """The part of a request's body, in bytes, that is searched for the URL of a page."""
@@ -117,12 +116,19 @@ class UnfollowedRedirects:
 
     Args:
         crawler: has its middlewares once the spider is open.
-        judge: judges them.
+        judge: called with the request, the 3xx, and whether it is all that the site will say.
+        judge_page: called with the request and a 3xx that leads to no page, so is one itself.
     """
 
-    def __init__(self, crawler: Crawler, judge: Judge) -> None:
+    def __init__(
+        self,
+        crawler: Crawler,
+        judge: Callable[[Request, Response, bool], None],
+        judge_page: Callable[[Request, Response], object],
+    ) -> None:
         self._crawler = crawler
         self._judge = judge
+        self._judge_page = judge_page
         self._pending: dict[int, tuple[Request, Response]] = {}
         self._scheduled: tuple[Request, int] | None = None
 
@@ -131,10 +137,10 @@ class UnfollowedRedirects:
         self.followed(attempt)
         middleware = self._middleware_for(request, response)
         if middleware is not None and not _is_url(location_of(response)):
-            self._judge.response(request, response)  # the middleware raises an exception
+            self._judge_page(request, response)  # the middleware raises an exception
             return
         if middleware is not None and _is_one_too_many(request, response, middleware):
-            self._judge.redirect(request, response, is_all=True)
+            self._judge(request, response, True)
             return
         self._pending[attempt.number] = request, response
         if len(self._pending) > _MAX_PENDING:
@@ -153,7 +159,7 @@ class UnfollowedRedirects:
             redirect = self._pending.pop(self._scheduled[1], None)
             self._scheduled = None
             if redirect is not None:
-                self._judge.redirect(*redirect, is_all=True)
+                self._judge(*redirect, True)
 
     def followed(self, attempt: Attempt) -> None:
         """Forget the redirect that led to a response."""
@@ -164,7 +170,7 @@ class UnfollowedRedirects:
         redirect = self._pending.get(attempt.number)
         if redirect is not None and redirect[0] is not request:
             del self._pending[attempt.number]
-            self._judge.redirect(*redirect, is_all=is_all)
+            self._judge(*redirect, is_all)
 
     def _middleware_for(self, request: Request, response: Response) -> RedirectMiddleware | None:
         """The middleware that follows the redirect *response*, unless it is told to let it pass."""

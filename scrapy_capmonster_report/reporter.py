@@ -110,7 +110,7 @@ class Reporter:
                 report,
                 cached=attempt.verdict == CACHED,
                 claimed=self._ledger.is_claimed(task.id),
-                is_first=self._settings.report_reused or self._attempts.is_first(attempt),
+                is_first=self._settings.report_reused or self._is_first(attempt),
                 dry_run=self._settings.dry_run,
                 now=self._clock.now(),
             )
@@ -131,6 +131,14 @@ class Reporter:
             request,
             f" ({reason})" if reason else "",
         )
+
+    def _is_first(self, attempt: Attempt) -> bool:
+        """Whether the site got the answer on no earlier attempt.
+
+        Of requests that are sent at once, the first may be overtaken on its way.
+        """
+        overtaken = self._insight.passed_elsewhere(attempt.task_id, attempt.number)
+        return self._attempts.is_first(attempt) and not overtaken
 
     def _task(self, request: Request, attempt: Attempt, kind: Kind | None = None) -> Task | None:
         if not attempt.task_id:
