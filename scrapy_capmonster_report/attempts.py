@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .redirects import fetched_host, host_of, redirect_urls
 from .sending import SendingOrder, nothing_was_sent
-from .task_reader import TaskReader
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 
     from .context import CrawlContext
     from .ledger import Ledger
+    from .task_reader import TaskReader
 
 ATTEMPT: Final = "_capmonster_report"
 """The key in ``meta`` for our own bookkeeping. Its value is plain: queues pickle it."""
@@ -117,12 +117,13 @@ class Attempts:
 
     Args:
         context: the crawl.
+        tasks: reads what requests carry.
         ledger: tells other workers and later crawls which attempts began.
     """
 
-    def __init__(self, context: CrawlContext, ledger: Ledger) -> None:
+    def __init__(self, context: CrawlContext, tasks: TaskReader, ledger: Ledger) -> None:
         self._clock = context.clock
-        self._tasks = TaskReader(context)
+        self._tasks = tasks
         # Workers that share a ledger must not give the same numbers.
         self._next_number = itertools.count(context.random.getrandbits(60) + 1).__next__
         self._ledger = ledger

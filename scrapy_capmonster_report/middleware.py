@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import random
-from functools import lru_cache
-from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
 from scrapy import signals
 from scrapy.exceptions import IgnoreRequest, NotConfigured
 from scrapy.utils.defer import maybe_deferred_to_future
-from scrapy.utils.httpobj import urlparse_cached
 from twisted.internet.defer import Deferred
 
 from .attempts import Attempts
-from .clock import SteadyClock
 from .context import CrawlContext
 from .insight import ClosingHints
 from .judge import Judge
@@ -22,11 +17,10 @@ from .ledger import open_ledger
 from .redirects import UnfollowedRedirects, redirect_urls
 from .reporter import Reporter
 from .rules import compile_rules
-from .rules.hosts import host_and_port
 from .saved_pages import SavedPages
-from .settings import API_URL, DEFAULTS, ReportSettings, warn_about_unknown_settings
-from .stats import Stats
+from .settings import ReportSettings, warn_about_unknown_settings
 from .task import DONT_REPORT, TASK_ID
+from .task_reader import TaskReader
 
 if TYPE_CHECKING:
     from scrapy import Request, Spider
@@ -37,9 +31,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from .rules import Rules
-
-_MAX_HOSTS: Final = 1024
-"""How many hosts are remembered in the form of :func:`~.hosts.host_and_port`."""
 
 
 class CapMonsterReportMiddleware:
@@ -58,12 +49,10 @@ class CapMonsterReportMiddleware:
         self.crawler = context.crawler
         self.settings = context.settings
         self._rules = rules
-        urls = DEFAULTS[API_URL], context.settings.api_url
-        self._service = {host_and_port(*urlsplit(url)[:2]) for url in urls}
-        self._host_and_port = lru_cache(_MAX_HOSTS)(host_and_port)
+        self._tasks = TaskReader(context)
         self._hints = ClosingHints(context, rules.domains)
         ledger = open_ledger(context)
-        self._attempts = Attempts(context, ledger)
+        self._attempts = Attempts(context, self._tasks, ledger)
         self._reporter = Reporter(context, ledger, self._attempts)
         self._saved_pages = SavedPages(context)
         self._judge = Judge(
@@ -89,11 +78,7 @@ class CapMonsterReportMiddleware:
         warn_about_unknown_settings(crawler.settings, {"spider": crawler.spider})
         settings = ReportSettings.from_settings(crawler.settings)
         rules = compile_rules(settings.rules, spider=crawler.spider)
-        from twisted.internet import reactor
-
-        clock, chance = SteadyClock(), random.Random()
-        context = CrawlContext(crawler, settings, Stats(crawler), clock, reactor, chance)
-        middleware = cls(context, rules)
+        middleware = cls(CrawlContext.of(crawler, settings), rules)
         connect = crawler.signals.connect
         connect(middleware._spider_opened, signals.spider_opened)
         connect(middleware._request_scheduled, signals.request_scheduled)
@@ -150,8 +135,7 @@ class CapMonsterReportMiddleware:
             return False
         if not self._hints.task_seen:
             self._first_task_seen()
-        url = urlparse_cached(request)
-        return self._host_and_port(url.scheme, url.netloc) not in self._service
+        return not self._tasks.is_for_service(request)
 
     def _first_task_seen(self) -> None:
         """Connect to the signals that cost each page, but matter only for answers."""

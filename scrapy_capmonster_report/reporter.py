@@ -10,13 +10,14 @@ from twisted.internet.defer import Deferred, succeed
 
 from . import signals, stats
 from .attempts import CACHED
+from .deadline import Deadline
 from .delivery import Delivery, ReportClient
 from .fairness import withhold_reason
 from .insight import CrawlInsight
 from .mask import Mask
 from .outcome import BY_CALLBACK, Outcome, Report
 from .settings import CLOSE_TIMEOUT
-from .task import read_task
+from .task import read_task, type_name
 from .text import some_of
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from .context import CrawlContext
     from .ledger import Ledger, Recovered
     from .rules import Rule
-    from .task import Kind, Task
+    from .task import Kind
 
 logger = logging.getLogger(__name__)
 
@@ -68,10 +69,15 @@ class Reporter:
 
     def passed(self, request: Request, attempt: Attempt) -> None:
         """Note that the site accepted the answer that *request* submitted."""
-        if task := self._task(request, attempt):
-            sent_at = attempt.sent_at or self._clock.now()
-            self._ledger.passed(task, attempt.number, attempt.site, sent_at)
-            self._insight.passed(task.id, attempt.number, attempt.site)
+        if attempt.task_id:
+            self._ledger.passed(
+                attempt.task_id,
+                attempt.number,
+                attempt.site,
+                type_name(request.meta) or "",
+                (attempt.sent_at or self._clock.now()) - attempt.solved_at,
+            )
+            self._insight.passed(attempt.task_id, attempt.number, attempt.site)
 
     def rejected(
         self,
@@ -92,7 +98,12 @@ class Reporter:
         rule_name = rule.name if rule else BY_CALLBACK
         self._stats.count(stats.REJECTED)
         self._stats.count(stats.REJECTED_BY_RULE.format(name=rule_name))
-        task = self._task(request, attempt, rule.kind if rule else None)
+        task = None
+        if attempt.task_id:
+            kind = rule.kind if rule else None
+            task = read_task(
+                request.meta, attempt.task_id, attempt.solved_at, attempt.created_at, fallback=kind
+            )
         self._context.send(
             signals.captcha_rejected, request=request, response=response, task=task, rule=rule_name
         )
@@ -123,7 +134,8 @@ class Reporter:
                 self._show(request, report)
         if outcome is not None:
             self._stats.count(outcome.value)
-        self._debug(
+        self._context.debug(
+            logger,
             "Answer of task %s rejected (%s), report %s: %s%s",
             task.id if task else "(unusable taskId)",
             rule_name,
@@ -140,13 +152,6 @@ class Reporter:
         overtaken = self._insight.passed_elsewhere(attempt.task_id, attempt.number)
         return self._attempts.is_first(attempt) and not overtaken
 
-    def _task(self, request: Request, attempt: Attempt, kind: Kind | None = None) -> Task | None:
-        if not attempt.task_id:
-            return None
-        return read_task(
-            request.meta, attempt.task_id, attempt.solved_at, attempt.created_at, fallback=kind
-        )
-
     def _show(self, request: Request, report: Report) -> None:
         """Log the first report of each rule and kind that a dry run does not send."""
         kind = report.task.kind
@@ -162,16 +167,11 @@ class Reporter:
             )
 
     def _finished(self, report: Report, outcome: Outcome, code: str | None) -> None:
-        if report.recovered:
-            self._stats.count_recovered(outcome)
-        else:
-            self._stats.count_outcome(outcome, code)
-        self._debug("Report of task %d: %s %s", report.task.id, outcome.reason, code or "")
+        self._stats.count_outcome(outcome, code, recovered=report.recovered)
+        self._context.debug(
+            logger, "Report of task %d: %s %s", report.task.id, outcome.reason, code or ""
+        )
         self._context.send(signals.report_finished, task=report.task, outcome=outcome)
-
-    def _debug(self, message: str, *args: object) -> None:
-        if _is_heard(logging.DEBUG):  # a record costs as much as the rest of a rejection
-            logger.debug(message, *args, extra=self._log_extra, stacklevel=2)
 
     def open(self, rules: Collection[str]) -> None:
         """Open the ledger, recover what other crawls left, and log the names of the *rules*."""
@@ -198,7 +198,7 @@ class Reporter:
     async def close(self) -> None:
         """Send reports for ``CAPMONSTER_REPORT_CLOSE_TIMEOUT`` at most, and log the totals."""
         closes_at = self._clock.now() + self._settings.close_timeout
-        waiting = self._context.reactor.callLater(_QUIET_SECONDS, self._log_waiting)
+        waiting = Deadline(self._context.reactor, _QUIET_SECONDS, self._log_waiting)
         # A short crawl also sends what another one left.
         self._ledger_opened.addTimeout(
             self._settings.close_timeout, self._context.reactor, onTimeoutCancel=lambda *_: None
@@ -208,8 +208,7 @@ class Reporter:
         await maybe_deferred_to_future(self._delivery.close(timeout))
         await maybe_deferred_to_future(self._ledger.close())
         await maybe_deferred_to_future(self._client.close())
-        if waiting.active():
-            waiting.cancel()
+        waiting.cancel()
         logger.info("Captcha answers: %s", self._stats.closing_line(), extra=self._log_extra)
         self._insight.log_table()
 
@@ -221,11 +220,3 @@ class Reporter:
             CLOSE_TIMEOUT,
             extra=self._log_extra,
         )
-
-
-def _is_heard(level: int) -> bool:
-    """Whether a handler takes records of *level*: Scrapy sets a level for its handler only."""
-    source: logging.Logger | None = logger
-    while source is not None and all(handler.level > level for handler in source.handlers):
-        source = source.parent
-    return source is not None

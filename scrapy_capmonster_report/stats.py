@@ -78,12 +78,15 @@ class Stats:
                     extra={"spider": self._crawler.spider},
                 )
 
-    def count_outcome(self, outcome: Outcome, code: str | None = None) -> None:
-        """Count what became of a rejection.
+    def count_outcome(self, outcome: Outcome, code: str | None, *, recovered: bool) -> None:
+        """Count what became of a rejection, or of a report that another crawl left.
 
         Args:
             code: the ``errorCode`` with which the service refused the report, documented or not.
         """
+        if recovered:
+            self.count_recovered(outcome)
+            return
         self.count(outcome.value)
         if code is not None:
             name = REFUSED_WITH_CODE.format(errorCode=code)

@@ -173,6 +173,12 @@ def task_type(name: object) -> TaskType | None:
     return TASK_TYPES[known] if known else None
 
 
+def type_name(meta: Mapping[str, Any]) -> str | None:
+    """The ``taskType`` in *meta* as the user wrote it; ``None`` if there is none."""
+    name = meta.get(TASK_TYPE)
+    return name if isinstance(name, str) else None
+
+
 def closest_task_type(name: str) -> str | None:
     """The known task type or kind whose name is most like *name*, as the service spells it."""
     return closest_match(name[:_MAX_NAME].strip().lower().removesuffix("proxyless"), TASK_TYPES)
@@ -194,13 +200,6 @@ def read_task(
         created_at: when it was created, by the same clock, if that is known.
         fallback: the kind if *meta* has no known type: that of the rule that matched.
     """
-    name = meta.get(TASK_TYPE)
+    name = type_name(meta)
     known = task_type(name) or (TASK_TYPES[fallback.value] if fallback else _TOKEN)
-    return Task(
-        task_id,
-        known.kind,
-        name if isinstance(name, str) else None,
-        solved_at,
-        known.lifetime,
-        created_at,
-    )
+    return Task(task_id, known.kind, name, solved_at, known.lifetime, created_at)

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import logging
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from scrapy.utils.httpobj import urlparse_cached
 
 from . import stats
+from .rules.hosts import host_and_port
+from .settings import API_URL, DEFAULTS
 from .task import (
     CREATED_AT,
     SOLVED_AT,
@@ -21,15 +27,20 @@ from .text import one_line
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from scrapy import Request
+
     from .context import CrawlContext
 
 logger = logging.getLogger(__name__)
 
 _MAX_WARNINGS: Final = 50
 
+_MAX_HOSTS: Final = 1024
+"""How many hosts are remembered in the form of :func:`~.hosts.host_and_port`."""
+
 
 class TaskReader:
-    """Reads the keys of ``request.meta`` that users write.
+    """Reads the keys of ``request.meta`` that users write, and whom a request is for.
 
     Args:
         context: the crawl.
@@ -40,6 +51,14 @@ class TaskReader:
         self._stats = context.stats
         self._log_extra = context.log_extra
         self._warned: set[str] = set()
+        urls = DEFAULTS[API_URL], context.settings.api_url
+        self._service = {host_and_port(*urlsplit(url)[:2]) for url in urls}
+        self._host_and_port = lru_cache(_MAX_HOSTS)(host_and_port)
+
+    def is_for_service(self, request: Request) -> bool:
+        """Whether *request* goes to CapMonster Cloud itself, and so submits nothing to a site."""
+        url = urlparse_cached(request)
+        return self._host_and_port(url.scheme, url.netloc) in self._service
 
     def task_id(self, meta: Mapping[str, Any]) -> int:
         """The ``taskId``; 0 if it is unusable."""

@@ -30,6 +30,7 @@ from scrapy_capmonster_report.clock import SteadyClock
 from scrapy_capmonster_report.ledger import Ledger
 from scrapy_capmonster_report.redirects import redirected_to
 from scrapy_capmonster_report.sending import SendingOrder
+from scrapy_capmonster_report.task_reader import TaskReader
 
 TOKEN = "/reportIncorrectTokenCaptcha"
 SOLVED_AT = 1_700_000_000.0
@@ -45,7 +46,8 @@ def make_attempts(first_number: int = 1) -> tuple[Attempts, FakeClock]:
     time_ = FakeClock()
     time_.advance(SOLVED_AT)
     clock = SteadyClock(time_.seconds, time_.seconds)
-    return Attempts(context(clock=clock, bits=first_number - 1), Ledger(clock.now)), time_
+    here = context(clock=clock, bits=first_number - 1)
+    return Attempts(here, TaskReader(here), Ledger(clock.now)), time_
 
 
 class Journey:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import socket
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -22,7 +24,7 @@ from scrapy_capmonster_report.ledger.base import (
     Sent,
     Submission,
     Withheld,
-    age_between,
+    age_class,
     hour_of,
     period_of,
 )
@@ -374,6 +376,39 @@ async def test_no_option_of_a_redis_url_switches_the_claims_off(tmp_path: Path) 
     server.stop()
 
 
+@pytest.mark.skipif("redis" not in BACKENDS, reason="a Redis ledger needs the asyncio reactor")
+@pytest_twisted.ensureDeferred
+async def test_a_lost_redis_connection_leaves_its_number_to_the_crawls_own(
+    redis_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a request of the spider fails, and the answer in it counts as used (cpython#136234)."""
+    from scrapy_capmonster_report.ledger.redis import RedisBackend
+
+    open_connection, writers = asyncio.open_connection, []
+
+    async def noted(*args: Any, **options: Any) -> Any:
+        reader, writer = await open_connection(*args, **options)
+        writers.append(writer)
+        return reader, writer
+
+    monkeypatch.setattr(asyncio, "open_connection", noted)
+    backend = RedisBackend(RedisName.parse(redis_server.url), report_reused=False)
+    await backend.open(NOW)
+    (writer,) = writers
+    number = writer.get_extra_info("socket").fileno()
+    call = backend.write([claim(1)])  # begins with the event loop's next turn …
+    writer.transport.abort()  # … in which the loss of the connection has not yet come around
+    assert await call == [None]
+    others = [end for _ in range(5) for end in socket.socketpair()]
+    again = writers[-1].get_extra_info("socket")
+    assert number in [end.fileno() for end in (*others, again)]
+    for other in others:
+        asyncio.get_running_loop().add_reader(other, other.recv, 1)
+        asyncio.get_running_loop().remove_reader(other)
+        other.close()
+    await backend.close()
+
+
 @pytest_twisted.ensureDeferred
 async def test_rows_that_are_old_are_forgotten_and_their_totals_stay(tmp_path: Path) -> None:
     """SQLite; Redis lets its keys expire by itself."""
@@ -426,7 +461,7 @@ def test_what_cannot_be_read_is_said_in_one_line(ledger: str, said: str, tmp_pat
     [(-5.0, 0), (0.0, 0), (9.99, 0), (10.0, 10), (119.9, 90), (120.0, 120), (1e9, 600)],
 )
 def test_ages_are_told_apart_by_their_lower_bound(seconds: float, age: int) -> None:
-    assert age_between(NOW, NOW + seconds) == age
+    assert age_class(seconds) == age
 
 
 def test_hours_begin_at_the_hour() -> None:

@@ -71,9 +71,8 @@ class Crawl:
 
     def use(self, *task_ids: int) -> None:
         for task_id in task_ids:
-            task = Task(task_id, Kind.TOKEN, None, self.clock.seconds(), None)
             self.ledger.sent(task_id, 1)
-            self.ledger.passed(task, 1, "shop.example", self.clock.seconds())
+            self.ledger.passed(task_id, 1, "shop.example", "", 0.0)
 
     def close(self) -> None:
         self.ledger.close().addCallback(lambda _: self.closed.append(self.clock.seconds()))

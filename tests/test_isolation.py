@@ -84,7 +84,12 @@ async def test_a_stats_collector_that_raises_breaks_neither_crawl_nor_reports(
     server = misbehave(says())
     crawler = await start_crawl(
         Refused,
-        {"CAPMONSTER_API_URL": server.url, "STATS_CLASS": BrokenStats},
+        # One by one: if the second "1" were answered first, it would be withheld as "reused".
+        {
+            "CAPMONSTER_API_URL": server.url,
+            "STATS_CLASS": BrokenStats,
+            "CONCURRENT_REQUESTS": 1,
+        },
         base=serve(lambda _: WRONG).url,
         tasks=[*"1234", "1"],
     )

@@ -223,9 +223,9 @@ class LedgerBackend(Protocol):
         """Close it, after the current call if there is one."""
 
 
-def age_between(solved_at: float, sent_at: float) -> int:
-    """The age of an answer when it was sent, as one of :data:`AGES`."""
-    return AGES[max(0, bisect_right(AGES, sent_at - solved_at) - 1)]
+def age_class(age: float) -> int:
+    """The *age* of an answer when it was sent, as one of :data:`AGES`."""
+    return AGES[max(0, bisect_right(AGES, age) - 1)]
 
 
 def period_of(at: float) -> int:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from ..context import CrawlContext
     from ..outcome import Report
-    from ..task import Task
     from .base import Alert, Event, LedgerBackend
 
 logger = logging.getLogger(__name__)
@@ -92,8 +91,8 @@ class BufferedLedger(Ledger):
     def not_sent(self, task_id: int, attempt: int) -> None:
         self._add(NotSent(task_id, attempt))
 
-    def passed(self, task: Task, attempt: int, site: str, sent_at: float) -> None:
-        self._add(Passed(self._translator.submission(task, attempt, site, sent_at)))
+    def passed(self, task_id: int, attempt: int, site: str, task_type: str, age: float) -> None:
+        self._add(Passed(self._translator.submission(task_id, attempt, site, task_type, age)))
 
     def withheld(self, report: Report, outcome: Outcome) -> None:
         super().withheld(report, outcome)

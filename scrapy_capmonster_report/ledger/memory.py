@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..outcome import Report
-    from ..task import Task
     from .base import Alert, Recovered
 
 
@@ -51,11 +50,12 @@ class Ledger:
     def not_sent(self, task_id: int, attempt: int) -> None:
         """Take :meth:`sent` back: *attempt* failed before anything was sent."""
 
-    def passed(self, task: Task, attempt: int, site: str, sent_at: float) -> None:
+    def passed(self, task_id: int, attempt: int, site: str, task_type: str, age: float) -> None:
         """Note that *site* accepted the answer.
 
         Args:
-            sent_at: when it was sent, by :class:`~.clock.SteadyClock`.
+            task_type: the ``taskType``, ``""`` if the request had none.
+            age: seconds from solving to sending.
         """
 
     def withheld(self, report: Report, outcome: Outcome) -> None:

@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 import redis
-from redis.asyncio import Redis
+from redis.asyncio import Connection, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from scrapy.utils.reactor import is_asyncio_reactor_installed
@@ -75,6 +75,19 @@ def _cancelled(failure: Failure) -> Failure:
     return failure
 
 
+class _Connection(Connection):
+    """One that connects again if it is lost just before a command.
+
+    Otherwise redis-py writes to it, and before Python 3.13.6 that leaves the file descriptor in the
+    event loop. A connection of the crawl that gets the same number then fails (cpython#136234).
+    """
+
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        if self._writer is not None and self._writer.is_closing():
+            await self.disconnect(nowait=True)
+        await super().send_packed_command(command, check_health)
+
+
 class RedisBackend:
     """A ledger that workers on several machines share. The first claim of a task is final.
 
@@ -100,7 +113,8 @@ class RedisBackend:
         self._run_id = secrets.token_hex(8)
         self._prefix = _prefix(name)
         # The caller retries, and has a deadline that knows if the reactor was blocked.
-        self._redis: Any = _connect(Redis, name, None, retry=Retry(NoBackoff(), 0))  # type: ignore[no-untyped-call,unused-ignore]
+        options = {"retry": Retry(NoBackoff(), 0), "connection_class": _Connection}  # type: ignore[no-untyped-call,unused-ignore]
+        self._redis: Any = _connect(Redis, name, None, **options)
         self._may_have_taken = False
 
     async def _call(self, function: str, **arguments: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..outcome import Report
 from ..task import Kind, Task
-from .base import Claimed, Submission, age_between
+from .base import Claimed, Submission, age_class
 
 if TYPE_CHECKING:
     from ..context import CrawlContext
@@ -28,21 +28,25 @@ class Translator:
         self._spider = storable(spider.name if spider else "")
         self._max_age = context.settings.max_age
 
-    def submission(self, task: Task, attempt: int, site: str, sent_at: float) -> Submission:
+    def submission(
+        self, task_id: int, attempt: int, site: str, task_type: str, age: float
+    ) -> Submission:
         return Submission(
-            task.id,
+            task_id,
             attempt,
             storable(site),
             self._spider,
-            storable(task.type or ""),
-            age_between(task.solved_at, sent_at),
+            storable(task_type),
+            age_class(age),
             self._clock.wall(),
         )
 
     def rejected(self, report: Report) -> tuple[Submission, str]:
         """The submission that *report* is about, and the name of the rule."""
-        submission = self.submission(report.task, report.attempt, report.site, report.sent_at)
-        return submission, storable(report.rule)
+        task = report.task
+        age = report.sent_at - task.solved_at
+        seen = self.submission(task.id, report.attempt, report.site, task.type or "", age)
+        return seen, storable(report.rule)
 
     def claimed(self, report: Report) -> Claimed:
         task = report.task
