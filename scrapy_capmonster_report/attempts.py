@@ -20,7 +20,8 @@ from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
-from .redirects import fetched_host, host_of, redirect_urls
+from .redirects import fetched_host, redirect_urls
+from .rules import hosts
 from .sending import SendingOrder, nothing_was_sent
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ class Attempts:
                 self._note_sent(attempt, None)
         attempt.in_downloader = False
         fetched = fetched_host(request, response, attempt.begun)
-        attempt.site = fetched or attempt.site or host_of(request)
+        attempt.site = fetched or attempt.site or hosts.host_of(request.url)
         return attempt.write(request.meta)
 
     def failed(self, request: Request, exception: BaseException) -> Attempt:
@@ -244,7 +245,7 @@ class Attempts:
             begun=len(urls),
             hops=len(urls),
             url=request.url,
-            site=host_of(request),
+            site=hosts.host_of(request.url),
         )
 
     def _note_sent(self, attempt: Attempt, latency: object) -> None:

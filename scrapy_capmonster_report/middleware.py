@@ -101,6 +101,10 @@ class CapMonsterReportMiddleware:
         else:
             self._attempts.without_task(request)  # engine.download_async() schedules nothing
 
+    def _request_dropped(self, request: Request) -> None:
+        if self._is_submission(request):
+            self._unfollowed.lost(request, self._attempts.scheduled(request), is_all=True)
+
     def _headers_received(self, request: Request) -> None:
         if self._is_submission(request):
             self._attempts.received(request)
@@ -141,7 +145,7 @@ class CapMonsterReportMiddleware:
         """Connect to the signals that cost each page, but matter only for answers."""
         self._hints.task_seen = True
         connect = self.crawler.signals.connect
-        connect(self._unfollowed.dropped, signals.request_dropped)
+        connect(self._request_dropped, signals.request_dropped)
         connect(self._headers_received, signals.headers_received)
         connect(self._response_downloaded, signals.response_downloaded)
 

@@ -11,19 +11,17 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from scrapy import Request
 from scrapy.downloadermiddlewares.offsite import OffsiteMiddleware
 from scrapy.downloadermiddlewares.redirect import RedirectMiddleware
 from scrapy.utils.httpobj import urlparse_cached
-from w3lib.url import canonicalize_url
 
-from .rules import hosts, is_web, location_of
+from .rules import hosts, is_same_page, is_web, location_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from urllib.parse import SplitResult
 
     from scrapy.crawler import Crawler
     from scrapy.http import Response
@@ -58,16 +56,11 @@ def redirected_to(request: Request, response: Response, begun: int) -> list[str]
         begun: the number of ``redirect_urls`` when the attempt began.
     """
     followed = redirect_urls(request.meta)[begun:]
-    moved = not _is_same_page(response.url, request.url)
+    moved = not is_same_page(response.url, request.url)
     last = response.url if moved else request.url
     if followed:
         return [*followed[1:], last]
     return [last] if moved and not _asks_for(request, last) else []
-
-
-def host_of(request: Request) -> str:
-    """The host that *request* goes to."""
-    return (urlparse_cached(request).hostname or "").rstrip(".")
 
 
 def fetched_host(request: Request, response: Response, begun: int) -> str:
@@ -97,20 +90,6 @@ def _pages_asked_for(request: Request) -> str:
     return unquote(f"{url.path} {url.query} {request.body[:_MAX_BODY].decode('latin-1')}")
 
 
-def _is_same_page(url: str, other: str) -> bool:
-    """Whether two URLs are equivalent (``http://a.example`` and ``http://a.example:80/``)."""
-    return url == other or _canonical(url) == _canonical(other)
-
-
-def _canonical(url: str) -> SplitResult | None:
-    """One form for all URLs of a page: browsers leave out users and default ports."""
-    try:
-        parts = urlsplit(canonicalize_url(url))
-    except ValueError:
-        return None
-    return parts._replace(netloc=hosts.host_and_port(parts.scheme, parts.netloc))
-
-
 class UnfollowedRedirects:
     """Finds redirects of answers that Scrapy does not follow.
 
@@ -130,7 +109,6 @@ class UnfollowedRedirects:
         self._judge = judge
         self._judge_page = judge_page
         self._pending: dict[int, tuple[Request, Response]] = {}
-        self._scheduled: tuple[Request, int] | None = None
 
     def downloaded(self, request: Request, response: Response, attempt: Attempt) -> None:
         """Keep a 3xx until it is clear whether Scrapy follows it."""
@@ -147,29 +125,23 @@ class UnfollowedRedirects:
             del self._pending[next(iter(self._pending))]
 
     def scheduled(self, request: Request, attempt: Attempt) -> None:
-        """Note a *request* that follows a redirect, and whether it will be sent."""
-        if attempt.number in self._pending and len(redirect_urls(request.meta)) > attempt.hops:
-            self._scheduled = request, attempt.number  # the duplicate filter comes next
-            if self._is_offsite(request):
-                self.dropped(request)
-
-    def dropped(self, request: Request) -> None:
-        """Judge the redirect that led to *request*, which will not be sent."""
-        if self._scheduled is not None and self._scheduled[0] is request:
-            redirect = self._pending.pop(self._scheduled[1], None)
-            self._scheduled = None
-            if redirect is not None:
-                self._judge(*redirect, True)
+        """Judge the redirect that led to *request*, if that leads offsite."""
+        if attempt.number in self._pending and self._is_offsite(request):
+            self.lost(request, attempt, is_all=True)
 
     def followed(self, attempt: Attempt) -> None:
         """Forget the redirect that led to a response."""
         self._pending.pop(attempt.number, None)
 
     def lost(self, request: Request, attempt: Attempt, *, is_all: bool) -> None:
-        """Judge the redirect that led to *request*, which failed."""
+        """Judge the redirect that led to *request*, to which no response will come.
+
+        Args:
+            is_all: whether the site will say nothing more.
+        """
         redirect = self._pending.get(attempt.number)
-        if redirect is not None and redirect[0] is not request:
-            del self._pending[attempt.number]
+        if redirect is not None and _hops(request) > _hops(redirect[0]):  # no copy of that request
+            self.followed(attempt)
             self._judge(*redirect, is_all)
 
     def _middleware_for(self, request: Request, response: Response) -> RedirectMiddleware | None:
@@ -191,6 +163,10 @@ class UnfollowedRedirects:
             return False
         assert self._crawler.spider is not None
         return not offsite.should_follow(request, self._crawler.spider)
+
+
+def _hops(request: Request) -> int:
+    return len(redirect_urls(request.meta))
 
 
 def _is_one_too_many(request: Request, response: Response, middleware: RedirectMiddleware) -> bool:
