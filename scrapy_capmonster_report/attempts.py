@@ -85,14 +85,9 @@ class Attempt:
 _values_of: Final = attrgetter(*(field.name for field in fields(Attempt)))
 
 _MOMENT: Final = (int, float)
-_OPTIONAL: Final = (int, float, type(None))
-_TYPES: Final = frozenset(
-    itertools.product(
-        *((int,), _MOMENT, _OPTIONAL, (int,), (int,), (int,), (str,), (bool,)),
-        *(_OPTIONAL, (int,), (str,)),
-    )
-)
-"""The types that the members of an attempt may have, as whole rows: one look-up instead of 11."""
+_OPTIONAL: Final = (*_MOMENT, type(None))
+_TYPES: Final[list[Any]] = [int, _MOMENT, _OPTIONAL, int, int, int, str, bool, _OPTIONAL, int, str]
+"""The types that the members of an attempt may have."""
 
 _MAX_MOMENT: Final = 1e12
 """Seconds since the epoch; no clock shows as many."""
@@ -101,7 +96,9 @@ _MAX_MOMENT: Final = 1e12
 def read_attempt(meta: Mapping[str, Any]) -> Attempt | None:
     """The attempt in *meta*. Ignores values that this module cannot have written."""
     value = meta.get(ATTEMPT)
-    if not isinstance(value, (tuple, list)) or tuple(map(type, value)) not in _TYPES:
+    if not isinstance(value, (tuple, list)) or len(value) != len(_TYPES):
+        return None
+    if not all(map(isinstance, value, _TYPES)):
         return None
     attempt = Attempt(*value)
     is_ours = (

@@ -10,13 +10,11 @@ from twisted.internet.defer import Deferred, succeed
 
 from . import signals, stats
 from .attempts import CACHED
-from .deadline import Deadline
 from .delivery import Delivery, ReportClient
 from .fairness import withhold_reason
 from .insight import CrawlInsight
 from .mask import Mask
 from .outcome import BY_CALLBACK, Outcome, Report
-from .settings import CLOSE_TIMEOUT
 from .task import read_task, type_name
 from .text import some_of
 
@@ -33,9 +31,6 @@ if TYPE_CHECKING:
     from .task import Kind
 
 logger = logging.getLogger(__name__)
-
-_QUIET_SECONDS: Final = 2.0
-"""If closing takes longer, the log says what it waits for."""
 
 _MAX_NAMED: Final = 20
 """How many rules the log names when the crawl begins."""
@@ -198,7 +193,6 @@ class Reporter:
     async def close(self) -> None:
         """Send reports for ``CAPMONSTER_REPORT_CLOSE_TIMEOUT`` at most, and log the totals."""
         closes_at = self._clock.now() + self._settings.close_timeout
-        waiting = Deadline(self._context.reactor, _QUIET_SECONDS, self._log_waiting)
         # A short crawl also sends what another one left.
         self._ledger_opened.addTimeout(
             self._settings.close_timeout, self._context.reactor, onTimeoutCancel=lambda *_: None
@@ -208,15 +202,5 @@ class Reporter:
         await maybe_deferred_to_future(self._delivery.close(timeout))
         await maybe_deferred_to_future(self._ledger.close())
         await maybe_deferred_to_future(self._client.close())
-        waiting.cancel()
         logger.info("Captcha answers: %s", self._stats.closing_line(), extra=self._log_extra)
         self._insight.log_table()
-
-    def _log_waiting(self) -> None:
-        logger.info(
-            "Sending the last %d reports to CapMonster Cloud, for %g seconds at most (%s)",
-            self._delivery.unfinished,
-            self._settings.close_timeout,
-            CLOSE_TIMEOUT,
-            extra=self._log_extra,
-        )
