@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from .middleware import CapMonsterReportMiddleware
@@ -18,7 +19,7 @@ def accept(crawler: Crawler, request: Request) -> None:
         crawler: ``self.crawler``. Does nothing where the middleware is disabled.
         request: ``response.request``.
     """
-    middleware = crawler.get_downloader_middleware(CapMonsterReportMiddleware)
+    middleware = _middleware_of(crawler)
     if middleware is not None:
         middleware.accept(request)
 
@@ -31,6 +32,13 @@ def reject(crawler: Crawler, request: Request, reason: str | None = "") -> None:
         request: ``response.request``.
         reason: for the log; ``None`` for no reason.
     """
-    middleware = crawler.get_downloader_middleware(CapMonsterReportMiddleware)
+    middleware = _middleware_of(crawler)
     if middleware is not None:
         middleware.reject(request, reason)
+
+
+def _middleware_of(crawler: Crawler) -> CapMonsterReportMiddleware | None:
+    """The middleware of a crawl; ``None`` if it is disabled, or if a test of the spider calls."""
+    with suppress(RuntimeError):  # no crawl is on
+        return crawler.get_downloader_middleware(CapMonsterReportMiddleware)
+    return None

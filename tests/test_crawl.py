@@ -14,6 +14,7 @@ import pytest_twisted
 import scrapy
 import zstandard
 from scrapy.downloadermiddlewares.retry import get_retry_request
+from scrapy.utils.test import get_crawler
 from support import Reply, accepted, crawl, refused
 from twisted.web.server import NOT_DONE_YET
 
@@ -648,6 +649,14 @@ async def test_the_reason_may_be_what_a_selector_found_or_did_not_find(
     )
     assert cloud.reports == [(TOKEN, 1)]
     assert f"report queued: <GET {shop.url}/wrong>{logged}\n" in caplog.text
+
+
+@pytest.mark.parametrize("say", [accept, reject])
+def test_a_callback_that_judges_can_be_tested_without_a_crawl(say: Any) -> None:
+    """As people test their spiders: a crawler that never crawls, and a saved page."""
+    request = scrapy.Request("https://shop.example/login", meta=captcha_meta(1))
+    say(get_crawler(Story), request)
+    assert request.meta == captcha_meta(1, solved_at=request.meta["taskSolvedAt"])
 
 
 class Accepts(Story):
