@@ -89,6 +89,7 @@ def child_crawl(tmp_path: Path) -> Iterator[Callable[..., ChildCrawl]]:
     yield start
     for child in children:
         child.kill()
+        assert "Unhandled error in Deferred" not in child.log
 
 
 class Submits(scrapy.Spider):

@@ -422,7 +422,7 @@ class TestClients:
     @pytest.mark.parametrize(
         ("name", "version", "requires", "ok", "said"),
         [
-            ("capmonstercloudclient", "4.3.1", [], True, "capmonstercloudclient 4.3.1; solve_cap"),
+            ("capmonstercloudclient", "4.3.1", [], True, "solve_captcha() returns the ids"),
             ("capmonster-python", "5.0.0", ["scrapy>=2"], True, "capmonster-python 5.0.0"),
             ("capmonster-python", "3.0", [], False, "does not support this release"),
             ("capmonstercloudclient", "9.0", [], False, "does not support this release"),

@@ -195,7 +195,7 @@ async def test_a_disk_that_is_full(
     settings = {
         "CAPMONSTER_API_URL": cloud.url,
         "CAPMONSTER_REPORT_LEDGER": f"sqlite:{tmp_path / 'ledger.sqlite'}",
-        "CAPMONSTER_REPORT_CLOSE_TIMEOUT": 5,
+        "CAPMONSTER_REPORT_CLOSE_TIMEOUT": 9,
         "LOG_LEVEL": "WARNING",
     }
     most = 100_000
