@@ -104,20 +104,27 @@ class TaskReader:
         if name is None or task_type(name) is not None:
             return
         self._stats.count(stats.UNKNOWN_TASK_TYPE)
-        closest = closest_task_type(name) if isinstance(name, str) else None
-        self._warn_once(
-            f"{TASK_TYPE}={name!r:.100}",
-            "The %s in request.meta (%s) is unknown. The rule's kind decides which endpoint gets "
-            "the report.%s",
-            TASK_TYPE,
-            _described(name),
-            f" Did you mean {closest!r}?" if closest else "",
-        )
+        if self._is_new(f"{TASK_TYPE}={name!r:.100}"):
+            closest = closest_task_type(name) if isinstance(name, str) else None
+            logger.warning(
+                "The %s in request.meta (%s) is unknown. The rule's kind decides which endpoint "
+                "gets the report.%s",
+                TASK_TYPE,
+                _described(name),
+                f" Did you mean {closest!r}?" if closest else "",
+                extra=self._log_extra,
+            )
 
     def _warn_once(self, about: str, message: str, *args: object) -> None:
-        if about not in self._warned and len(self._warned) < _MAX_WARNINGS:
-            self._warned.add(about)
+        if self._is_new(about):
             logger.warning(message, *args, extra=self._log_extra)
+
+    def _is_new(self, about: str) -> bool:
+        """Whether to warn: the first time *about* this, and not too often in all."""
+        if about in self._warned or len(self._warned) >= _MAX_WARNINGS:
+            return False
+        self._warned.add(about)
+        return True
 
 
 def _described(value: object) -> str:

@@ -206,6 +206,20 @@ async def test_handing_over_costs_the_same_however_long_the_queue(
 
 
 @pytest_twisted.ensureDeferred
+async def test_the_name_that_was_meant_by_an_unknown_task_type_is_looked_for_once() -> None:
+    def cost(middleware: CapMonsterReportMiddleware) -> list[Counter[str]]:
+        requests = [
+            scrapy.Request(URL, meta={"taskId": task_id, "taskType": "NewTask"})
+            for task_id in (1, 2)
+        ]
+        return [calls(middleware._request_scheduled, request) for request in requests]
+
+    first, second = await inside(cost)
+    assert first["get_close_matches"] == 1
+    assert second["get_close_matches"] == 0
+
+
+@pytest_twisted.ensureDeferred
 async def test_an_answer_that_goes_along_with_every_request_does_not_slow_the_crawl_down() -> None:
     """Its first attempt broke off, so when that was sent will never be known."""
 
