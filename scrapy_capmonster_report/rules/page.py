@@ -203,7 +203,7 @@ def _unwrapped(text: str) -> str | None:
 
 
 def location_of(response: Response) -> str | None:
-    """The URL that *response* redirects to, if it is a 3xx; as written there if it is not valid."""
+    """The URL that *response* redirects to, if it is a 3xx."""
     location = response.headers.get("Location")
     if location is None or not 300 <= response.status < 400:
         return None
@@ -211,7 +211,7 @@ def location_of(response: Response) -> str | None:
         # Like Scrapy's RedirectMiddleware, escape the bytes as they are.
         return urljoin(response.url, safe_url_string(location))
     except ValueError:
-        return _decode(location)
+        return None
 
 
 def _refresh_of(response: Response) -> str | None:
