@@ -20,7 +20,8 @@ from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
-from .redirects import fetched_host, host_of, redirect_urls
+from .redirects import fetched_host, redirect_urls
+from .rules import hosts
 from .sending import SendingOrder, nothing_was_sent
 
 if TYPE_CHECKING:
@@ -84,14 +85,9 @@ class Attempt:
 _values_of: Final = attrgetter(*(field.name for field in fields(Attempt)))
 
 _MOMENT: Final = (int, float)
-_OPTIONAL: Final = (int, float, type(None))
-_TYPES: Final = frozenset(
-    itertools.product(
-        *((int,), _MOMENT, _OPTIONAL, (int,), (int,), (int,), (str,), (bool,)),
-        *(_OPTIONAL, (int,), (str,)),
-    )
-)
-"""The types that the members of an attempt may have, as whole rows: one look-up instead of 11."""
+_OPTIONAL: Final = (*_MOMENT, type(None))
+_TYPES: Final[list[Any]] = [int, _MOMENT, _OPTIONAL, int, int, int, str, bool, _OPTIONAL, int, str]
+"""The types that the members of an attempt may have."""
 
 _MAX_MOMENT: Final = 1e12
 """Seconds since the epoch; no clock shows as many."""
@@ -100,7 +96,9 @@ _MAX_MOMENT: Final = 1e12
 def read_attempt(meta: Mapping[str, Any]) -> Attempt | None:
     """The attempt in *meta*. Ignores values that this module cannot have written."""
     value = meta.get(ATTEMPT)
-    if not isinstance(value, (tuple, list)) or tuple(map(type, value)) not in _TYPES:
+    if not isinstance(value, (tuple, list)) or len(value) != len(_TYPES):
+        return None
+    if not all(map(isinstance, value, _TYPES)):
         return None
     attempt = Attempt(*value)
     is_ours = (
@@ -159,10 +157,11 @@ class Attempts:
             return None
         if attempt.sent_at is None and LATENCY in request.meta:
             self._note_sent(attempt, request.meta[LATENCY])
-        hops = len(redirect_urls(request.meta))
-        if hops < attempt.hops:
+        urls = redirect_urls(request.meta)
+        added = urls[attempt.hops : attempt.hops + 1]
+        if len(urls) < attempt.hops or added not in ([], [attempt.url]):
             attempt.begun = 0  # the list was replaced
-        attempt.hops = hops
+        attempt.hops = len(urls)
         return attempt.write(request.meta)
 
     # -- on the way back -----------------------------------------------------------------------
@@ -178,7 +177,8 @@ class Attempts:
             if attempt.sent_at is None:  # unknown without headers: now at the latest
                 self._note_sent(attempt, None)
         attempt.in_downloader = False
-        attempt.site = fetched_host(request, response) or attempt.site or host_of(request)
+        fetched = fetched_host(request, response, attempt.begun)
+        attempt.site = fetched or attempt.site or hosts.host_of(request.url)
         return attempt.write(request.meta)
 
     def failed(self, request: Request, exception: BaseException) -> Attempt:
@@ -242,7 +242,7 @@ class Attempts:
             begun=len(urls),
             hops=len(urls),
             url=request.url,
-            site=host_of(request),
+            site=hosts.host_of(request.url),
         )
 
     def _note_sent(self, attempt: Attempt, latency: object) -> None:

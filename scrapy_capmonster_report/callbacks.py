@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from .middleware import CapMonsterReportMiddleware
@@ -18,19 +19,26 @@ def accept(crawler: Crawler, request: Request) -> None:
         crawler: ``self.crawler``. Does nothing where the middleware is disabled.
         request: ``response.request``.
     """
-    middleware = crawler.get_downloader_middleware(CapMonsterReportMiddleware)
+    middleware = _middleware_of(crawler)
     if middleware is not None:
         middleware.accept(request)
 
 
-def reject(crawler: Crawler, request: Request, reason: str = "") -> None:
+def reject(crawler: Crawler, request: Request, reason: str | None = "") -> None:
     """Say that the site rejected the answer that *request* submitted, as a matching rule does.
 
     Args:
         crawler: ``self.crawler``. Does nothing where the middleware is disabled.
         request: ``response.request``.
-        reason: for the log.
+        reason: for the log; ``None`` for no reason.
     """
-    middleware = crawler.get_downloader_middleware(CapMonsterReportMiddleware)
+    middleware = _middleware_of(crawler)
     if middleware is not None:
         middleware.reject(request, reason)
+
+
+def _middleware_of(crawler: Crawler) -> CapMonsterReportMiddleware | None:
+    """The middleware of a crawl; ``None`` if it is disabled, or if a test of the spider calls."""
+    with suppress(RuntimeError):  # no crawl is on
+        return crawler.get_downloader_middleware(CapMonsterReportMiddleware)
+    return None

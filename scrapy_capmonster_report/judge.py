@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 REJECTED_FLAG: Final = "captcha-rejected"
 
+_MAX_REASON: Final = 200
+"""How many characters of the reason that a callback gives the log shows."""
+
 
 class Judge:
     """Decides whether an answer was rejected, and tells the reporter. Waits for nothing.
@@ -59,10 +62,12 @@ class Judge:
         self._log_extra = context.log_extra
         self._broken_rules: set[str] = set()
 
-    def response(self, request: Request, response: Response, attempt: Attempt) -> None:
+    def response(self, request: Request, response: Response) -> Attempt:
         """Judge *response*, unless a rejection on the same attempt led to it by a meta refresh."""
+        attempt = self._attempts.answered(request, response)
         if attempt.verdict != REJECTED:
             self._judge(request, response, attempt, self._rules.match)
+        return attempt
 
     def redirect(self, request: Request, response: Response, is_all: bool) -> None:
         """Judge a 3xx that Scrapy does not follow.
@@ -81,12 +86,12 @@ class Judge:
             self._stats.count(stats.CHECKED)
             self._pass(request, attempt)
 
-    def rejected(self, request: Request, reason: str) -> None:
+    def rejected(self, request: Request, reason: str | None) -> None:
         """Note that a callback says that the site rejected the answer."""
         attempt = self._attempts.of(request)
         if attempt.verdict == UNJUDGED:
             self._stats.count(stats.CHECKED)
-        self._reject(request, None, attempt, reason=one_line(reason))
+        self._reject(request, None, attempt, reason=one_line(str(reason or "")[:_MAX_REASON]))
 
     def _judge(
         self,

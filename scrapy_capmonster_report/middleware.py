@@ -58,7 +58,9 @@ class CapMonsterReportMiddleware:
         self._judge = Judge(
             context, rules, self._attempts, self._reporter, self._saved_pages, self._hints
         )
-        self._unfollowed = UnfollowedRedirects(context.crawler, self._judge.redirect)
+        self._unfollowed = UnfollowedRedirects(
+            context.crawler, self._judge.redirect, self._judge.response
+        )
         self._closed: Deferred[None] | None = None
 
     @classmethod
@@ -99,6 +101,10 @@ class CapMonsterReportMiddleware:
         else:
             self._attempts.without_task(request)  # engine.download_async() schedules nothing
 
+    def _request_dropped(self, request: Request) -> None:
+        if self._is_submission(request):
+            self._unfollowed.lost(request, self._attempts.scheduled(request), is_all=True)
+
     def _headers_received(self, request: Request) -> None:
         if self._is_submission(request):
             self._attempts.received(request)
@@ -115,9 +121,7 @@ class CapMonsterReportMiddleware:
     ) -> Response:
         """See whether *response* rejects the answer that *request* submitted."""
         if self._is_submission(request) and not _is_dummy(response):
-            attempt = self._attempts.answered(request, response)
-            self._unfollowed.followed(attempt)
-            self._judge.response(request, response, attempt)
+            self._unfollowed.followed(self._judge.response(request, response))
         return response
 
     def process_exception(
@@ -141,7 +145,7 @@ class CapMonsterReportMiddleware:
         """Connect to the signals that cost each page, but matter only for answers."""
         self._hints.task_seen = True
         connect = self.crawler.signals.connect
-        connect(self._unfollowed.dropped, signals.request_dropped)
+        connect(self._request_dropped, signals.request_dropped)
         connect(self._headers_received, signals.headers_received)
         connect(self._response_downloaded, signals.response_downloaded)
 
@@ -156,14 +160,14 @@ class CapMonsterReportMiddleware:
         if self._is_submission(request) and not request.meta.get(DONT_REPORT):
             self._judge.accepted(request)
 
-    def reject(self, request: Request, reason: str = "") -> None:
+    def reject(self, request: Request, reason: str | None = "") -> None:
         """Say that the site rejected the answer that *request* submitted, as a matching rule does.
 
         It overrules the verdict that the same response passed the rules.
 
         Args:
             request: ``response.request``.
-            reason: for the log.
+            reason: for the log; ``None`` for no reason.
         """
         if self._is_submission(request) and not request.meta.get(DONT_REPORT):
             self._judge.rejected(request, reason)

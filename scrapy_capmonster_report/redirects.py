@@ -9,20 +9,20 @@ in 2.13 and 2.19).
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
+from scrapy import Request
 from scrapy.downloadermiddlewares.offsite import OffsiteMiddleware
 from scrapy.downloadermiddlewares.redirect import RedirectMiddleware
 from scrapy.utils.httpobj import urlparse_cached
-from w3lib.url import canonicalize_url
 
-from .rules import hosts, is_web, location_of
+from .rules import hosts, is_same_page, is_web, location_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from scrapy import Request
     from scrapy.crawler import Crawler
     from scrapy.http import Response
 
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 _MAX_BODY: Final = 10_000
 """The part of a request's body, in bytes, that is searched for the URL of a page."""
+
+_URL_ENDS: Final = re.compile(r"/?(?:[\s\"'&\\]|\Z)")
+"""What follows a whole URL in a query, a form or JSON."""
 
 _MAX_PENDING: Final = 1000
 """The redirects that are followed up at once. Beyond that, the oldest is forgotten."""
@@ -53,30 +56,32 @@ def redirected_to(request: Request, response: Response, begun: int) -> list[str]
         begun: the number of ``redirect_urls`` when the attempt began.
     """
     followed = redirect_urls(request.meta)[begun:]
-    if (
-        response.url != request.url
-        and not _is_same_page(response.url, request.url)
-        and response.url not in _pages_asked_for(request)
-    ):
-        return [*followed[1:], response.url]
-    return [*followed[1:], request.url] if followed else []
+    moved = not is_same_page(response.url, request.url)
+    last = response.url if moved else request.url
+    if followed:
+        return [*followed[1:], last]
+    return [last] if moved and not _asks_for(request, last) else []
 
 
-def host_of(request: Request) -> str:
-    """The host that *request* goes to."""
-    return (urlparse_cached(request).hostname or "").rstrip(".")
-
-
-def fetched_host(request: Request, response: Response) -> str:
+def fetched_host(request: Request, response: Response, begun: int) -> str:
     """The host of a page that a service fetched (Splash, a scraping API); ``""`` without one.
 
     A request to such a service names the page in its URL or body, and a middleware sets the URL of
-    that page on the response.
+    that page on the response. So does a login page that names where a browser is led afterwards.
+
+    Args:
+        begun: the number of ``redirect_urls`` when the attempt began.
     """
-    if response.url == request.url:
+    if response.url == request.url or request.url in redirect_urls(request.meta)[begun:]:
         return ""
     host = hosts.host_of(response.url)
     return host if host in _pages_asked_for(request) else ""
+
+
+def _asks_for(request: Request, url: str) -> bool:
+    """Whether *request* asks a service to fetch the page at *url*."""
+    page = unquote(url).rstrip("/")
+    return page != "" and any(map(_URL_ENDS.match, _pages_asked_for(request).split(page)[1:]))
 
 
 def _pages_asked_for(request: Request) -> str:
@@ -85,80 +90,72 @@ def _pages_asked_for(request: Request) -> str:
     return unquote(f"{url.path} {url.query} {request.body[:_MAX_BODY].decode('latin-1')}")
 
 
-def _is_same_page(url: str, other: str) -> bool:
-    """Whether two URLs are equivalent (``http://a.example`` and ``http://a.example/``)."""
-    try:
-        return bool(canonicalize_url(url) == canonicalize_url(other))
-    except ValueError:
-        return False
-
-
 class UnfollowedRedirects:
     """Finds redirects of answers that Scrapy does not follow.
 
     Args:
         crawler: has its middlewares once the spider is open.
         judge: called with the request, the 3xx, and whether it is all that the site will say.
+        judge_page: called with the request and a 3xx that leads to no page, so is one itself.
     """
 
-    def __init__(self, crawler: Crawler, judge: Callable[[Request, Response, bool], None]) -> None:
+    def __init__(
+        self,
+        crawler: Crawler,
+        judge: Callable[[Request, Response, bool], None],
+        judge_page: Callable[[Request, Response], object],
+    ) -> None:
         self._crawler = crawler
         self._judge = judge
+        self._judge_page = judge_page
         self._pending: dict[int, tuple[Request, Response]] = {}
-        self._scheduled: tuple[Request, int] | None = None
 
     def downloaded(self, request: Request, response: Response, attempt: Attempt) -> None:
         """Keep a 3xx until it is clear whether Scrapy follows it."""
-        if self._is_one_too_many(request, response):
+        self.followed(attempt)
+        middleware = self._middleware_for(request, response)
+        if middleware is not None and not _is_url(location_of(response)):
+            self._judge_page(request, response)  # the middleware raises an exception
+            return
+        if middleware is not None and _is_one_too_many(request, response, middleware):
             self._judge(request, response, True)
             return
-        self.followed(attempt)
         self._pending[attempt.number] = request, response
         if len(self._pending) > _MAX_PENDING:
             del self._pending[next(iter(self._pending))]
 
     def scheduled(self, request: Request, attempt: Attempt) -> None:
-        """Note a *request* that follows a redirect, and whether it will be sent."""
-        if attempt.number in self._pending and len(redirect_urls(request.meta)) > attempt.hops:
-            self._scheduled = request, attempt.number  # the duplicate filter comes next
-            if self._is_offsite(request):
-                self.dropped(request)
-
-    def dropped(self, request: Request) -> None:
-        """Judge the redirect that led to *request*, which will not be sent."""
-        if self._scheduled is not None and self._scheduled[0] is request:
-            redirect = self._pending.pop(self._scheduled[1], None)
-            self._scheduled = None
-            if redirect is not None:
-                self._judge(*redirect, True)
+        """Judge the redirect that led to *request*, if that leads offsite."""
+        if attempt.number in self._pending and self._is_offsite(request):
+            self.lost(request, attempt, is_all=True)
 
     def followed(self, attempt: Attempt) -> None:
         """Forget the redirect that led to a response."""
         self._pending.pop(attempt.number, None)
 
     def lost(self, request: Request, attempt: Attempt, *, is_all: bool) -> None:
-        """Judge the redirect that led to *request*, which failed."""
+        """Judge the redirect that led to *request*, to which no response will come.
+
+        Args:
+            is_all: whether the site will say nothing more.
+        """
         redirect = self._pending.get(attempt.number)
-        if redirect is not None and redirect[0] is not request:
-            del self._pending[attempt.number]
+        if redirect is not None and _hops(request) > _hops(redirect[0]):  # no copy of that request
+            self.followed(attempt)
             self._judge(*redirect, is_all)
 
-    def _is_one_too_many(self, request: Request, response: Response) -> bool:
-        """Whether RedirectMiddleware is about to give up."""
-        redirects = self._crawler.get_downloader_middleware(RedirectMiddleware)
-        meta = request.meta
-        if (
-            redirects is None
-            or response.status not in _FOLLOWED
-            or not is_web(location_of(response))
+    def _middleware_for(self, request: Request, response: Response) -> RedirectMiddleware | None:
+        """The middleware that follows the redirect *response*, unless it is told to let it pass."""
+        meta, spider = request.meta, self._crawler.spider
+        passes = (
+            response.status not in _FOLLOWED
+            or "Location" not in response.headers
             or meta.get("dont_redirect")
             or meta.get("handle_httpstatus_all")
             or response.status in meta.get("handle_httpstatus_list", ())
-            or response.status in getattr(self._crawler.spider, "handle_httpstatus_list", ())
-        ):
-            return False
-        most = redirects.max_redirect_times
-        return not meta.get("redirect_ttl", most) or meta.get("redirect_times", 0) >= most
+            or response.status in getattr(spider, "handle_httpstatus_list", ())
+        )
+        return None if passes else self._crawler.get_downloader_middleware(RedirectMiddleware)
 
     def _is_offsite(self, request: Request) -> bool:
         offsite = self._crawler.get_downloader_middleware(OffsiteMiddleware)
@@ -166,3 +163,22 @@ class UnfollowedRedirects:
             return False
         assert self._crawler.spider is not None
         return not offsite.should_follow(request, self._crawler.spider)
+
+
+def _hops(request: Request) -> int:
+    return len(redirect_urls(request.meta))
+
+
+def _is_one_too_many(request: Request, response: Response, middleware: RedirectMiddleware) -> bool:
+    """Whether *middleware* is about to give up."""
+    most, meta = middleware.max_redirect_times, request.meta
+    exhausted = not meta.get("redirect_ttl", most) or meta.get("redirect_times", 0) >= most
+    return exhausted and is_web(location_of(response))
+
+
+def _is_url(location: str | None) -> bool:
+    """Whether Scrapy can make a request to *location*."""
+    try:
+        return location is not None and bool(Request(location))
+    except ValueError:
+        return False

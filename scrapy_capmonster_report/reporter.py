@@ -10,13 +10,11 @@ from twisted.internet.defer import Deferred, succeed
 
 from . import signals, stats
 from .attempts import CACHED
-from .deadline import Deadline
 from .delivery import Delivery, ReportClient
 from .fairness import withhold_reason
 from .insight import CrawlInsight
 from .mask import Mask
 from .outcome import BY_CALLBACK, Outcome, Report
-from .settings import CLOSE_TIMEOUT
 from .task import read_task, type_name
 from .text import some_of
 
@@ -33,9 +31,6 @@ if TYPE_CHECKING:
     from .task import Kind
 
 logger = logging.getLogger(__name__)
-
-_QUIET_SECONDS: Final = 2.0
-"""If closing takes longer, the log says what it waits for."""
 
 _MAX_NAMED: Final = 20
 """How many rules the log names when the crawl begins."""
@@ -121,7 +116,7 @@ class Reporter:
                 report,
                 cached=attempt.verdict == CACHED,
                 claimed=self._ledger.is_claimed(task.id),
-                is_first=self._settings.report_reused or self._attempts.is_first(attempt),
+                is_first=self._settings.report_reused or self._is_first(attempt),
                 dry_run=self._settings.dry_run,
                 now=self._clock.now(),
             )
@@ -143,6 +138,14 @@ class Reporter:
             request,
             f" ({reason})" if reason else "",
         )
+
+    def _is_first(self, attempt: Attempt) -> bool:
+        """Whether the site got the answer on no earlier attempt.
+
+        Of requests that are sent at once, the first may be overtaken on its way.
+        """
+        overtaken = self._insight.passed_elsewhere(attempt.task_id, attempt.number)
+        return self._attempts.is_first(attempt) and not overtaken
 
     def _show(self, request: Request, report: Report) -> None:
         """Log the first report of each rule and kind that a dry run does not send."""
@@ -190,7 +193,6 @@ class Reporter:
     async def close(self) -> None:
         """Send reports for ``CAPMONSTER_REPORT_CLOSE_TIMEOUT`` at most, and log the totals."""
         closes_at = self._clock.now() + self._settings.close_timeout
-        waiting = Deadline(self._context.reactor, _QUIET_SECONDS, self._log_waiting)
         # A short crawl also sends what another one left.
         self._ledger_opened.addTimeout(
             self._settings.close_timeout, self._context.reactor, onTimeoutCancel=lambda *_: None
@@ -200,15 +202,5 @@ class Reporter:
         await maybe_deferred_to_future(self._delivery.close(timeout))
         await maybe_deferred_to_future(self._ledger.close())
         await maybe_deferred_to_future(self._client.close())
-        waiting.cancel()
         logger.info("Captcha answers: %s", self._stats.closing_line(), extra=self._log_extra)
         self._insight.log_table()
-
-    def _log_waiting(self) -> None:
-        logger.info(
-            "Sending the last %d reports to CapMonster Cloud, for %g seconds at most (%s)",
-            self._delivery.unfinished,
-            self._settings.close_timeout,
-            CLOSE_TIMEOUT,
-            extra=self._log_extra,
-        )

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 ELSEWHERE: Final = 0
 """The number of an attempt of which nothing else is known."""
 
+_MAX_SENDINGS: Final = 200
+"""After so many attempts among which the first is not certain, it will not be found."""
+
 _NOTHING_SENT: Final = ("DownloadConnectionRefusedError", "CannotResolveHostError", "TunnelError")
 """Exceptions of Scrapy's download handlers, by name: some versions lack some of them."""
 
@@ -74,7 +77,8 @@ class SendingOrder:
         """Note that an attempt has entered *slot*."""
         entry = self._tasks.get(task_id)
         if not isinstance(entry, int):
-            entry = [*(entry or ()), _Sending(number, slot, now)]
+            sendings = [*(entry or ()), _Sending(number, slot, now)]
+            entry = ELSEWHERE if len(sendings) > _MAX_SENDINGS else sendings
         self._tasks.set(task_id, entry)  # also renews a known one
 
     def began_elsewhere(self, task_id: int, number: int = ELSEWHERE) -> None:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from scrapy.utils.httpobj import urlparse_cached
 
 from . import stats
+from .rules.hosts import host_and_port
 from .settings import API_URL, DEFAULTS
 from .task import (
     CREATED_AT,
@@ -35,7 +36,7 @@ logger = logging.getLogger(__name__)
 _MAX_WARNINGS: Final = 50
 
 _MAX_HOSTS: Final = 1024
-"""How many hosts are remembered in the form of :func:`_host_and_port`."""
+"""How many hosts are remembered in the form of :func:`~.hosts.host_and_port`."""
 
 
 class TaskReader:
@@ -51,8 +52,8 @@ class TaskReader:
         self._log_extra = context.log_extra
         self._warned: set[str] = set()
         urls = DEFAULTS[API_URL], context.settings.api_url
-        self._service = {_host_and_port(*urlsplit(url)[:2]) for url in urls}
-        self._host_and_port = lru_cache(_MAX_HOSTS)(_host_and_port)
+        self._service = {host_and_port(*urlsplit(url)[:2]) for url in urls}
+        self._host_and_port = lru_cache(_MAX_HOSTS)(host_and_port)
 
     def is_for_service(self, request: Request) -> bool:
         """Whether *request* goes to CapMonster Cloud itself, and so submits nothing to a site."""
@@ -103,26 +104,27 @@ class TaskReader:
         if name is None or task_type(name) is not None:
             return
         self._stats.count(stats.UNKNOWN_TASK_TYPE)
-        closest = closest_task_type(name) if isinstance(name, str) else None
-        self._warn_once(
-            f"{TASK_TYPE}={name!r:.100}",
-            "The %s in request.meta (%s) is unknown. The rule's kind decides which endpoint gets "
-            "the report.%s",
-            TASK_TYPE,
-            _described(name),
-            f" Did you mean {closest!r}?" if closest else "",
-        )
+        if self._is_new(f"{TASK_TYPE}={name!r:.100}"):
+            closest = closest_task_type(name) if isinstance(name, str) else None
+            logger.warning(
+                "The %s in request.meta (%s) is unknown. The rule's kind decides which endpoint "
+                "gets the report.%s",
+                TASK_TYPE,
+                _described(name),
+                f" Did you mean {closest!r}?" if closest else "",
+                extra=self._log_extra,
+            )
 
     def _warn_once(self, about: str, message: str, *args: object) -> None:
-        if about not in self._warned and len(self._warned) < _MAX_WARNINGS:
-            self._warned.add(about)
+        if self._is_new(about):
             logger.warning(message, *args, extra=self._log_extra)
 
-
-def _host_and_port(scheme: str, netloc: str) -> str:
-    """The host and port of a URL, the same for every way of writing them."""
-    default_port = ":443" if scheme == "https" else ":80"
-    return netloc.rpartition("@")[2].lower().removesuffix(default_port)
+    def _is_new(self, about: str) -> bool:
+        """Whether to warn: the first time *about* this, and not too often in all."""
+        if about in self._warned or len(self._warned) >= _MAX_WARNINGS:
+            return False
+        self._warned.add(about)
+        return True
 
 
 def _described(value: object) -> str:

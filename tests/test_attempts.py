@@ -367,6 +367,42 @@ def test_a_history_that_scrapy_did_not_write_is_none(meta: dict[str, Any]) -> No
     assert redirected_to(request, response, attempt.begun) == []
 
 
+SERVICE = "http://service.example/render"
+
+
+@pytest.mark.parametrize(
+    ("asked", "body", "got", "is_redirect"),
+    [
+        ("https://a.example:443/login", "", "https://a.example/login", False),
+        ("http://user:password@a.example/login", "", "http://a.example/login", False),
+        (SERVICE, '{"url": "http://a.example"}', "http://a.example/", False),
+        (SERVICE, '{"url": "http://a.example/login"}', "http://a.example/", True),
+        (SERVICE, '{"url": "http://a.example/login?step=2"}', "http://a.example/login", True),
+        (SERVICE, '{"url": "http://a.example/a%20b"}', "http://a.example/a%20b", False),
+        (SERVICE + "?url=http%3A%2F%2Fa.example%2Fx&js=1", "", "http://a.example/x", False),
+        (SERVICE + "?url=http%3A%2F%2Fa.example%2Fx&js=1", "", "http://a.example/", True),
+    ],
+)
+def test_only_a_page_that_was_not_asked_for_is_one_that_the_site_redirected_to(
+    asked: str, body: str, got: str, is_redirect: bool
+) -> None:
+    request = scrapy.Request(asked, body=body)
+    assert redirected_to(request, Response(got), 0) == ([got] if is_redirect else [])
+
+
+def test_the_site_is_where_the_answer_was_posted_though_a_browser_was_led_to_another() -> None:
+    attempts, _ = make_attempts()
+    url = "https://accounts.example/login?next=https://shop.example/"
+    request = scrapy.Request(url, meta={"taskId": 7})
+    attempts.reached_downloader(request)
+    request.meta["redirect_urls"] = [url]  # as scrapy-playwright does
+    attempts.received(request)
+    response = Response("https://shop.example/")
+    attempt = attempts.answered(request, response)
+    assert attempt.site == "accounts.example"
+    assert redirected_to(request, response, attempt.begun) == [response.url]
+
+
 # -- what users wrote ------------------------------------------------------------------------------
 
 

@@ -14,10 +14,11 @@ import pytest_twisted
 import scrapy
 import zstandard
 from scrapy.downloadermiddlewares.retry import get_retry_request
+from scrapy.utils.test import get_crawler
 from support import Reply, accepted, crawl, refused
 from twisted.web.server import NOT_DONE_YET
 
-from scrapy_capmonster_report import CapMonsterReportMiddleware, accept, captcha_meta
+from scrapy_capmonster_report import CapMonsterReportMiddleware, accept, captcha_meta, reject
 
 IMAGE = "/reportIncorrectImageCaptcha"
 TOKEN = "/reportIncorrectTokenCaptcha"
@@ -618,6 +619,44 @@ async def test_reject_from_a_callback_does_what_a_rule_does(
     assert cloud.reports == expected
     found = {name.removeprefix("withheld/"): n for name, n in stats.items() if "withheld/" in name}
     assert found == withheld
+
+
+class RejectsWithWhatThePageSays(Story):
+    """Takes the reason from the page, whatever is there."""
+
+    custom_settings = {**(Story.custom_settings or {}), "CAPMONSTER_REPORT_RULES": "callbacks"}
+
+    def parse(self, response: Any) -> Any:
+        reject(self.crawler, response.request, response.css(self.reason).get())
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(
+    ("reason", "logged"),
+    [("div.reason::text", ""), ("p.error::text", " (Wrong captcha)")],
+    ids=["not found", "found"],
+)
+async def test_the_reason_may_be_what_a_selector_found_or_did_not_find(
+    reason: str, logged: str, serve: Any, api: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    shop, cloud = serve(Shop().respond), api()
+    await crawl(
+        RejectsWithWhatThePageSays,
+        {"CAPMONSTER_API_URL": cloud.url},
+        base=shop.url,
+        visits=[visit("/wrong", taskId=1)],
+        reason=reason,
+    )
+    assert cloud.reports == [(TOKEN, 1)]
+    assert f"report queued: <GET {shop.url}/wrong>{logged}\n" in caplog.text
+
+
+@pytest.mark.parametrize("say", [accept, reject])
+def test_a_callback_that_judges_can_be_tested_without_a_crawl(say: Any) -> None:
+    """As people test their spiders: a crawler that never crawls, and a saved page."""
+    request = scrapy.Request("https://shop.example/login", meta=captcha_meta(1))
+    say(get_crawler(Story), request)
+    assert request.meta == captcha_meta(1, solved_at=request.meta["taskSolvedAt"])
 
 
 class Accepts(Story):

@@ -21,6 +21,7 @@ import scrapy
 from scrapy.http import HtmlResponse
 from scrapy.settings import Settings
 from support import start_crawl
+from twisted.internet.error import ConnectionLost
 from twisted.web.server import NOT_DONE_YET
 
 from scrapy_capmonster_report import CapMonsterReportMiddleware
@@ -202,6 +203,36 @@ async def test_handing_over_costs_the_same_however_long_the_queue(
     )
     assert many_calls == few_calls
     assert many_bytes <= few_bytes + 200  # a longer number here and there
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_name_that_was_meant_by_an_unknown_task_type_is_looked_for_once() -> None:
+    def cost(middleware: CapMonsterReportMiddleware) -> list[Counter[str]]:
+        requests = [
+            scrapy.Request(URL, meta={"taskId": task_id, "taskType": "NewTask"})
+            for task_id in (1, 2)
+        ]
+        return [calls(middleware._request_scheduled, request) for request in requests]
+
+    first, second = await inside(cost)
+    assert first["get_close_matches"] == 1
+    assert second["get_close_matches"] == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_answer_that_goes_along_with_every_request_does_not_slow_the_crawl_down() -> None:
+    """Its first attempt broke off, so when that was sent will never be known."""
+
+    def cost(middleware: CapMonsterReportMiddleware) -> list[int]:
+        middleware.process_exception(submitted(middleware, 1), ConnectionLost())
+        response = HtmlResponse(URL, body=PAGE, encoding="utf-8")
+        for _ in range(2_000):
+            middleware.process_response(submitted(middleware, 1), response)
+        requests = [submitted(middleware, task_id) for task_id in (1, 2)]
+        return [calls(middleware.process_response, r, response).total() for r in requests]
+
+    shared, own = await inside(cost)
+    assert shared <= own
 
 
 def test_reading_a_folder_of_saved_pages_costs_in_proportion_to_their_number(

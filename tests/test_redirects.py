@@ -120,6 +120,48 @@ async def test_a_redirect_is_seen_though_it_led_nowhere(
     assert stats["rejected"] == stats["sent/accepted"] == 1
 
 
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(
+    "rule",
+    [{"redirect": "captchaError=1"}, {"text": "Wrong captcha"}, {"status": 302}],
+    ids=["redirect", "text", "status"],
+)
+@pytest.mark.parametrize(
+    ("location", "is_url"),
+    [
+        ("mailto:post@offsite.invalid?captchaError=1", True),
+        ("javascript:alert('captchaError=1')", True),
+        ("myapp://back?captchaError=1", True),
+        ("http://[/?captchaError=1", False),
+        ("http://127.0.0.1:99999/?captchaError=1", False),
+        ("//[::1/?captchaError=1", False),
+    ],
+)
+async def test_a_redirect_to_what_is_no_page_is_all_that_the_site_says(
+    location: str, is_url: bool, rule: dict[str, Any], serve: Any, api: Any
+) -> None:
+    cloud = api()
+    headers = {"Location": location, "Content-Type": "text/html"}
+    url = serve(lambda request: Reply("<p>Wrong captcha</p>", 302, headers)).url
+    settings = {"CAPMONSTER_API_URL": cloud.url, "CAPMONSTER_REPORT_RULES": [rule]}
+    stats = await crawl(Login, settings, urls=[url])
+    is_rejected = is_url or "redirect" not in rule
+    assert cloud.reports == ([(TOKEN, 1)] if is_rejected else [])
+    assert stats["checked"] == stats["rejected" if is_rejected else "passed"] == 1
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("dont_redirect", [True, False])
+async def test_a_redirect_to_what_is_no_page_is_passed_where_no_rule_matches(
+    dont_redirect: bool, serve: Any, api: Any
+) -> None:
+    url = serve(lambda request: away("http://[/")).url
+    settings = {**RULES, "CAPMONSTER_API_URL": api().url}
+    meta = {"dont_redirect": dont_redirect}
+    stats = await crawl(Login, settings, urls=[url], meta=meta)
+    assert stats == {"checked": 1, "passed": 1}
+
+
 class Solves:
     """Gives each request a task on its way out, as solving middlewares do."""
 

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 
 from ..deadline import Deadline
 from ..outcome import Outcome
+from ..settings import CLOSE_TIMEOUT
 from ..stats import RETRIED
 from .answer import Verdict
 from .pacing import Pacing
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from .client import ReportClient
 
 logger = logging.getLogger(__name__)
+
+QUIET_SECONDS: Final = 2.0
+"""If closing takes longer, the log says what it waits for."""
 
 MIN_DELAY_SECONDS: Final = 0.001
 """More than the reactor's clock and the steady clock may differ by."""
@@ -70,7 +74,8 @@ class Delivery:
         self._wake_up: IDelayedCall | None = None
         self._is_full_logged = False
         self._gives_up_at: float | None = None
-        self._giving_up: Deadline | None = None
+        self._close_timeout = context.settings.close_timeout
+        self._closing: tuple[Deadline, ...] = ()
         self._is_closed = False
         self._closed: Deferred[None] = Deferred()
 
@@ -258,12 +263,24 @@ class Delivery:
             self._stop_backing_off()
             if timeout > 0:
                 self._ledger.hurry(timeout * 2 / 3)
-                self._giving_up = Deadline(self._reactor, timeout, self._give_up, self._now)
+                self._closing = (
+                    Deadline(self._reactor, QUIET_SECONDS, self._log_unfinished, self._now),
+                    Deadline(self._reactor, timeout, self._give_up, self._now),
+                )
                 self._dispatch()
             else:
                 self._give_up()
         self._check_closed()
         return self._closed
+
+    def _log_unfinished(self) -> None:
+        logger.info(
+            "Sending the last %d reports to CapMonster Cloud, for %g seconds at most (%s)",
+            self.unfinished,
+            self._close_timeout,
+            CLOSE_TIMEOUT,
+            extra=self._log_extra,
+        )
 
     def _check_closed(self) -> None:
         if self._gives_up_at is None:
@@ -272,8 +289,8 @@ class Delivery:
             self._give_up()  # nothing more can be sent in time
         elif self._is_closed or not self.unfinished:
             self._is_closed = True
-            if self._giving_up is not None:
-                self._giving_up.cancel()
+            for deadline in self._closing:
+                deadline.cancel()
             if self._wake_up is not None and self._wake_up.active():
                 self._wake_up.cancel()
             if not self._closed.called:

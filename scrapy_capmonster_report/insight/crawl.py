@@ -62,6 +62,10 @@ class CrawlInsight:
             self._passed_on.set(task_id, attempt)
             self._watch.site(site).passes()
 
+    def passed_elsewhere(self, task_id: int, attempt: int) -> bool:
+        """Whether the site accepted the answer on another attempt than *attempt*."""
+        return self._passed_on.get(task_id) not in (None, _REJECTED, attempt)
+
     def rejected(self, report: Report, outcome: Outcome | None, *, by_rule: bool) -> None:
         """Count that an answer was rejected.
 

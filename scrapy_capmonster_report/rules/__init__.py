@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .compile import SETTING, compile_rules, read_rules
 from .errors import RuleError
-from .page import is_web, location_of
+from .page import is_same_page, is_web, location_of
 from .rule import Explanation, Finding, Rule, Rules
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "RuleError",
     "Rules",
     "compile_rules",
+    "is_same_page",
     "is_web",
     "location_of",
     "read_rules",

@@ -38,6 +38,12 @@ def authority_of(url: str) -> str:
     return parts[2] if len(parts) > 2 and not parts[1] else ""
 
 
+def host_and_port(scheme: str, netloc: str) -> str:
+    """The host and port of a URL, the same for every way of writing them."""
+    default_port = ":443" if scheme == "https" else ":80"
+    return netloc.rpartition("@")[2].lower().removesuffix(default_port)
+
+
 def parents_of(host: str) -> Iterator[str]:
     """*host* and every domain that it is a subdomain of, the nearest first."""
     yield host

@@ -11,13 +11,14 @@ from urllib.parse import urljoin, urlsplit
 from parsel import Selector
 from scrapy.http import HtmlResponse, JsonResponse, XmlResponse
 from scrapy.utils.response import get_meta_refresh
-from w3lib.url import safe_url_string
+from w3lib.url import canonicalize_url, safe_url_string
 
-from .hosts import host_of
+from .hosts import host_and_port, host_of
 from .visible import words_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from urllib.parse import SplitResult
 
     from scrapy import Request
     from scrapy.http import Response
@@ -232,6 +233,20 @@ def is_web(url: str | None) -> bool:
         return url is not None and urlsplit(url).scheme in ("http", "https")
     except ValueError:
         return False
+
+
+def is_same_page(url: str, other: str) -> bool:
+    """Whether two URLs are equivalent (``http://a.example`` and ``http://a.example:80/``)."""
+    return url == other or _canonical(url) == _canonical(other)
+
+
+def _canonical(url: str) -> SplitResult | None:
+    """One form for all URLs of a page: browsers leave out users and default ports."""
+    try:
+        parts = urlsplit(canonicalize_url(url))
+    except ValueError:
+        return None
+    return parts._replace(netloc=host_and_port(parts.scheme, parts.netloc))
 
 
 def _decode(value: bytes) -> str:

@@ -6,7 +6,7 @@ import inspect
 import os
 import shutil
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import quote, urljoin
 
 import pytest
 import pytest_twisted
@@ -103,6 +103,43 @@ async def test_a_redirect_rule_sees_where_a_browser_was_led_and_not_what_was_pos
     assert site.paths[:2] == ["/hop", "/refused"]
     assert stats["rejected"] == stats["rejected/rule/led to"] == 1
     assert [task_id for _, task_id in cloud.reports] == [1]
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("package", ["scrapy_playwright", "tells"])
+async def test_a_browser_is_led_to_the_page_that_the_login_page_was_asked_for(
+    package: str, serve: Any, api: Any
+) -> None:
+    site, cloud = StrictSite(), api()
+    url = serve(site.respond).url
+    stats = await send(
+        # As /login?next=https://… does.
+        lambda spider: [submit(f"{url}/hop?to={url}/welcome", 1, IN_BROWSER)],
+        cloud,
+        CAPMONSTER_REPORT_RULES=[{"name": "back at the form", "redirect": "/hop"}],
+        **settings_for(package),
+    )
+    assert site.paths[:2] == ["/hop", "/welcome"]
+    assert cloud.reports == []
+    assert stats == {"checked": 1, "passed": 1}
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("package", ["scrapy_playwright", "tells"])
+async def test_each_page_on_a_browsers_way_is_seen_though_meta_came_along_from_another_page(
+    package: str, serve: Any, api: Any
+) -> None:
+    site, cloud = StrictSite({1}), api()
+    url = serve(site.respond).url
+    way = f"{url}/hop?to={quote('/hop?to=/refused', safe='')}"
+    stats = await send(
+        lambda spider: [submit(way, 1, {**IN_BROWSER, "redirect_urls": ["http://a.example/"]})],
+        cloud,
+        CAPMONSTER_REPORT_RULES=[{"name": "on the way", "redirect": "to=/refused$"}],
+        **settings_for(package),
+    )
+    assert site.paths[:3] == ["/hop", "/hop", "/refused"]
+    assert stats["rejected"] == stats["rejected/rule/on the way"] == 1
 
 
 @pytest_twisted.ensureDeferred

@@ -20,6 +20,8 @@ from strict_site import (
     submit,
     withheld,
 )
+from twisted.internet.defer import Deferred
+from twisted.web.server import NOT_DONE_YET
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,6 +74,36 @@ async def test_of_requests_that_share_an_answer_only_the_first_can_be_reported(
     assert_fair(site, cloud)
     assert len(cloud.reports) == reports
     assert withheld(stats) == {"reused": quick}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_request_that_was_overtaken_on_its_way_to_the_site_is_not_the_first(
+    serve: Any, api: Any
+) -> None:
+    """As one is that has to open a connection, where another finds one open."""
+    site, cloud = StrictSite(), api()
+    url = serve(site.respond).url
+    accepted: Deferred[None] = Deferred()
+
+    def slow_proxy(request: Any) -> Any:
+        def pass_on(_: None) -> None:
+            request.write(site.respond(request).encode())
+            request.finish()
+
+        accepted.addCallback(pass_on)
+        return NOT_DONE_YET
+
+    proxy = serve(slow_proxy).url
+
+    def requests(spider: Impatient) -> Any:
+        spider.on_parsed = lambda _: None if accepted.called else accepted.callback(None)
+        yield submit(f"{url}/overtaken", 1, {"proxy": proxy})
+        yield submit(f"{url}/overtakes", 1)
+
+    stats = await send(requests, cloud, Impatient)
+    assert [known.path for known in site.submissions] == ["/overtakes", "/overtaken"]
+    assert cloud.reports == []
+    assert withheld(stats) == {"reused": 1}
 
 
 class Overtaken(Impatient):
