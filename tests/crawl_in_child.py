@@ -71,6 +71,7 @@ class ChildCrawl:
         """The stats of this package, when the crawl has ended by itself."""
         await until(lambda: self.process.poll() is not None, seconds=100)
         assert self.process.returncode == 0, self.log
+        assert "Unhandled error in Deferred" not in self.log
         stats: dict[str, Any] = json.loads(self._out.read_text())
         return stats
 
@@ -89,7 +90,6 @@ def child_crawl(tmp_path: Path) -> Iterator[Callable[..., ChildCrawl]]:
     yield start
     for child in children:
         child.kill()
-        assert "Unhandled error in Deferred" not in child.log
 
 
 class Submits(scrapy.Spider):
