@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -87,6 +88,23 @@ def test_a_reader_that_has_seen_enough_ends_the_command_without_a_word(
     command.stdout.close()
     _, err = command.communicate(timeout=60)
     assert (command.returncode, err) == (141, b"")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no disk that is always full")
+@pytest.mark.parametrize("options", [["--json"], []], ids=["json", "table"])
+def test_a_result_that_cannot_be_printed_is_not_a_no(tmp_path: Path, options: list[str]) -> None:
+    page = save(tmp_path / "page.html", "<p>")
+    words = [sys.executable, "-m", "scrapy", "capmonster", "check", page.name]
+    with open("/dev/full", "w") as full:
+        ran = subprocess.run(
+            [*words, "--preset", "turnstile", *options],
+            cwd=tmp_path,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert ran.returncode == 2
+    assert ran.stderr == ("scrapy capmonster check: [Errno 28] No space left on device\n")
 
 
 @pytest.mark.parametrize(

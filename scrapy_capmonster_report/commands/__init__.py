@@ -93,10 +93,14 @@ class Command(ScrapyCommand):
         except UsageError as error:
             print(one_line(f"{_PROG} {opts.subcommand}: {error}"), file=sys.stderr)
             self.exitcode = 2
-        except BrokenPipeError:
-            # As in `… | head -1`. The buffer must not be flushed to the closed pipe at exit.
+        except OSError as error:
+            # The pipe is closed, as in `… | head -1`, or the disk is full. The buffer must not be
+            # flushed again at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             self.exitcode = _NOBODY_READS
+            if not isinstance(error, BrokenPipeError):
+                print(f"{_PROG} {opts.subcommand}: {error}", file=sys.stderr)
+                self.exitcode = 2
 
 
 def _complain(parser: argparse.ArgumentParser, message: str) -> NoReturn:

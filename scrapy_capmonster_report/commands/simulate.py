@@ -112,9 +112,9 @@ def run(command: Command, args: argparse.Namespace) -> int:
 
 
 class _Output:
-    """Standard output, written by a thread: the stand-in must answer even if nobody reads it.
+    """Standard output, written by a thread: a full pipe must not stop the stand-in.
 
-    A test may read the URL and then no more, until the pipe is full; or close the pipe.
+    A test may read the URL and no more, or close the pipe.
     """
 
     def __init__(self) -> None:
@@ -136,7 +136,7 @@ class _Output:
             return
         # Not print(): a thread that waits in it would keep its lock when the process ends.
         encoding, out = sys.stdout.encoding, sys.stdout.fileno()
-        with suppress(OSError):  # nobody reads any more
+        with suppress(OSError):  # the reader has closed the pipe
             while (text := self._lines.get()) is not None:
                 left = f"{text}\n".encode(encoding, "backslashreplace")
                 while left:

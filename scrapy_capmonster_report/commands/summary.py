@@ -13,6 +13,7 @@ from scrapy.exceptions import NotConfigured, UsageError
 from .. import ledger as ledgers
 from ..insight.figures import SITE_KEYS, as_json, by_site, worst_first
 from ..insight.rates import interval, percent
+from ..rules.hosts import parse_host
 from ..settings import LEDGER, without_secrets
 from . import cli
 
@@ -35,9 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "sqlite:PATH, redis://…, a SQLite file or a JOBDIR; without it the project's"
     add("ledger", metavar="LEDGER", nargs="?", type=cli.not_empty, help=text)
     cli.add_json_argument(parser)
-    add("--since", metavar="WHEN", help=f"only answers used since then, to the hour: {_WHEN}")
-    add("--site", metavar="HOST", help="only this site")
-    add("--spider", metavar="NAME", help="only this spider's answers")
+    for option, metavar, text in (
+        ("--since", "WHEN", f"only answers used since then, to the hour: {_WHEN}"),
+        ("--site", "HOST", "only this site"),
+        ("--spider", "NAME", "only this spider's answers"),
+    ):
+        add(option, metavar=metavar, type=cli.not_empty, help=text)
     text = "write a page with charts; needs [summary]"
     add("--html", metavar="FILE", type=cli.a_path, help=text)
 
@@ -47,7 +51,7 @@ def run(command: Command, args: argparse.Namespace) -> int:
     page = _page() if args.html else None
     query = ledgers.Query(
         since=since_when(args.since, now) if args.since else None,
-        site=args.site,
+        site=args.site and (parse_host(args.site) or args.site),
         spider=args.spider,
         keys=ledgers.Count._fields if page else SITE_KEYS,
     )

@@ -211,8 +211,12 @@ def _prefix(name: RedisName) -> str:
 
 
 def _days(now: float, days: int) -> list[int]:
-    """The numbers of the last *days* days, the oldest first."""
-    return [int(now // base.DAY_SECONDS) - day for day in reversed(range(days))]
+    """The numbers of the last *days* days, the oldest first, and of the next one.
+
+    The clock of another worker may be ahead.
+    """
+    today = int(now // base.DAY_SECONDS)
+    return [*range(today - days + 1, today + 2)]
 
 
 def _asked(query: Query, totals: str, **bounds: Any) -> dict[str, Any]:
