@@ -243,7 +243,8 @@ async def test_without_a_name_the_projects_ledger_is_read(
     visits = [(task, IMAGE, f"{serve(verdicts).url}/wrong", {}) for task in (1, 2)]
     await crawl(Customer, settings, visits=visits)
     argv = ("summary", "--json")
-    (site,) = run_command(capfd, *argv, settings=settings).answer["sites"]
+    later = {**settings, "CAPMONSTER_REPORT_ENABLED": False}
+    (site,) = run_command(capfd, *argv, settings=later).answer["sites"]
     assert site["withheld_reasons"] == ({"dry_run": 2} if dry_run else {})
     job = {**settings, "CAPMONSTER_REPORT_LEDGER": "", "JOBDIR": str(tmp_path / "job")}
     await crawl(Customer, job, visits=visits)
@@ -574,6 +575,7 @@ def test_what_cannot_be_read_is_said_in_one_line(
         str(empty): f"{empty} is not a readable ledger: no such table: total",
         "redis://127.0.0.1:1/0": "redis://127.0.0.1:1/0 cannot be read: ",
         "redis://user:secret@127.0.0.1:1/0": "redis://127.0.0.1:1/0 cannot be read: ",
+        "redis://127.0.0.1:1/0?colour=red": "redis://127.0.0.1:1/0 cannot be read: ",
         "redis://:1/0": "It must be a URL like 'redis://USER:PASSWORD@HOST:PORT/DB'.",
     }.items():
         code, out, err = summary(ledger)

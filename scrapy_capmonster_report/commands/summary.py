@@ -14,7 +14,7 @@ from .. import ledger as ledgers
 from ..insight.figures import SITE_KEYS, as_json, by_site, worst_first
 from ..insight.rates import interval, percent
 from ..rules.hosts import parse_host
-from ..settings import LEDGER, without_secrets
+from ..settings import ENABLED, LEDGER, without_secrets
 from . import cli
 
 if TYPE_CHECKING:
@@ -146,6 +146,7 @@ def _ledger_of_project(command: Command, spider: str | None) -> str:
     crawler = cli.crawler_of(command, spider)
     cli.load_addons(crawler)
     settings = crawler.settings
+    settings.set(ENABLED, True, priority="cmdline")  # earlier crawls can be read all the same
     with cli.usage_error(kinds=(NotConfigured, ValueError)):
         name = ledgers.ledger_name(cli.report_settings(settings), settings.get("JOBDIR"))
     if not name:

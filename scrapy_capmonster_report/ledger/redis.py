@@ -185,7 +185,7 @@ def read(name: RedisName, query: Query, now: float) -> tuple[list[base.Count], l
             alerts = [
                 base.Alert(*json.loads(text)) for text in server.lrange(f"{prefix}alerts", 0, -1)
             ]
-    except (redis.RedisError, ValueError) as error:
+    except (redis.RedisError, ValueError, TypeError) as error:  # an unknown option: TypeError
         raise ValueError(f"{name.shown} cannot be read: {error}") from error
     return [count._replace(tasks=tasks) for count, tasks in sorted(counts.items())], alerts
 
