@@ -279,6 +279,10 @@ def test_a_site_of_which_only_rejections_are_known_has_no_rate(opened: Any) -> N
     assert "silent.example" not in texts(browser, "#over-time figcaption")
     assert not any("silent.example" in text for text in texts(browser, "#advice li"))
     assert texts(browser, "#figures tbody tr")[-1].split("\t")[:3] == ["silent.example", "-", IMAGE]
+    press_rate = "document.querySelectorAll('#figures th button')[1].click()"
+    browser.run(f"{press_rate}; {press_rate}")
+    rates = [row.split("\t")[1] for row in texts(browser, "#figures tbody tr")]
+    assert rates == ["-", "0 %", "7 %", "76 %"]
 
 
 @pytest.mark.parametrize(
