@@ -83,7 +83,7 @@ class SavedPages:
         self._context = context
         folder = context.settings.save_rejected
         self._on = bool(folder)
-        self._folder = Path(folder).absolute()
+        self._folder = Path(folder).expanduser().absolute()
         self._mask = Mask(context.settings.client_key)
         self._token = context.random.getrandbits(32)  # tells its files from those of other crawls
         self._names: defaultdict[Path, set[str]] = defaultdict(set)

@@ -340,6 +340,15 @@ async def test_alerts_are_kept(ledgers: Ledgers) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_an_answer_counts_though_the_clock_of_its_worker_is_ahead(ledgers: Ledgers) -> None:
+    backend = await ledgers.run()
+    midnight = (NOW // DAY + 1) * DAY
+    await backend.write([passed(1, at=midnight + 60)])
+    history = read_history(ledgers.url, now=lambda: midnight - 60)
+    assert [count.tasks for count in history.counts] == [1]
+
+
+@pytest_twisted.ensureDeferred
 async def test_the_locks_of_processes_that_died_are_cleared_away(tmp_path: Path) -> None:
     from twisted.internet import reactor
 

@@ -156,9 +156,9 @@ async def test_the_rules_are_for_other_sites(
     }
     await crawl(Visits, settings, site=serve(pages).url, pages=["wrong"])
     assert warnings(caplog) == [
-        "No rule is for the sites that answers were sent to. The rules are for shop0.example, "
-        "shop1.example, shop2.example, shop3.example, shop4.example and 2 more; the answers were "
-        "sent to 127.0.0.1."
+        "No rule is for the sites that responded to answers. The rules are for shop0.example, "
+        "shop1.example, shop2.example, shop3.example, shop4.example and 2 more; the responses "
+        "came from 127.0.0.1."
     ]
 
 
@@ -167,6 +167,9 @@ async def test_the_rules_are_for_other_sites(
     [
         ("shop.example", True),
         ("www.shop.example", True),
+        ("shop.example.", True),
+        ("user:password@SHOP.example:8080", True),
+        ("münchen.example", True),
         ("myshop.example", False),
         ("example", False),
         ("[::1", True),  # not a URL: nothing is known of it
@@ -175,7 +178,7 @@ async def test_the_rules_are_for_other_sites(
 def test_a_domain_covers_its_subdomains(
     host: str, is_covered: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    hints = ClosingHints(context(), {"shop.example", "forum.example"})
+    hints = ClosingHints(context(), {"shop.example", "xn--mnchen-3ya.example"})
     hints.task_seen = True
     hints.checked(scrapy.http.Response(f"https://{host}/login"))
     hints.log()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from datetime import datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -277,6 +279,10 @@ def test_a_site_of_which_only_rejections_are_known_has_no_rate(opened: Any) -> N
     assert "silent.example" not in texts(browser, "#over-time figcaption")
     assert not any("silent.example" in text for text in texts(browser, "#advice li"))
     assert texts(browser, "#figures tbody tr")[-1].split("\t")[:3] == ["silent.example", "-", IMAGE]
+    press_rate = "document.querySelectorAll('#figures th button')[1].click()"
+    browser.run(f"{press_rate}; {press_rate}")
+    rates = [row.split("\t")[1] for row in texts(browser, "#figures tbody tr")]
+    assert rates == ["-", "0 %", "7 %", "76 %"]
 
 
 @pytest.mark.parametrize(
@@ -309,6 +315,32 @@ def test_a_single_moment_has_no_chart_over_time(opened: Any) -> None:
     assert texts(browser, "#over-time") == []
     browser = opened(History(counts("shop.example", TURNSTILE, passed=9), []))
     assert texts(browser, "#no-charts, #over-time, #rules, #outcomes") == []
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the zone of a process cannot be changed")
+def test_the_hour_that_comes_twice_in_autumn_is_drawn_twice(
+    monkeypatch: pytest.MonkeyPatch, opened: Any
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Europe/Berlin")
+        time.tzset()
+        midnight = datetime(2026, 10, 25).timestamp()
+        everything = [
+            count
+            for hours in range(6)
+            for count in counts(
+                "shop.example", TURNSTILE, int(midnight) + 3600 * hours, passed=9, pending=1
+            )
+        ]
+        browser = opened(History(everything, []))
+    time.tzset()
+    dots = "[...document.querySelectorAll('#over-time svg use[style*=\"--bad\"]')]"
+    places = browser.run(f"{dots}.map(dot => Number(dot.getAttribute('x')))")
+    steps = [round(after - before, 1) for before, after in pairwise(places)]
+    assert len(steps) == 5
+    assert steps == [pytest.approx(steps[0], abs=0.2)] * 5
+    labels = "[...document.querySelectorAll('#over-time svg text')].map(text => text.textContent)"
+    assert browser.run(labels)[:6] == ["25 Oct", "01:00", "02:00", "03:00", "04:00", "05:00"]
 
 
 def test_an_alert_is_marked_in_the_chart_of_its_site(opened: Any) -> None:

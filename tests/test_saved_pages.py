@@ -241,6 +241,16 @@ async def test_a_user_looks_at_pages_and_says_what_they_should_be(
 
 
 @pytest_twisted.ensureDeferred
+async def test_the_folder_may_be_in_the_users_home_as_that_of_a_ledger(
+    serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    await visit(serve, "~/kept", lambda _: FINE, ["http://shop.example/"])
+    assert places(tmp_path / "kept") == {"passed/shop.example": 1}
+
+
+@pytest_twisted.ensureDeferred
 async def test_without_the_setting_nothing_is_kept(
     serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

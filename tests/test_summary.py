@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import shutil
 import sqlite3
 import time
 from contextlib import closing
@@ -22,7 +24,8 @@ from scrapy_capmonster_report.commands import Command
 from scrapy_capmonster_report.commands.summary import since_when
 from scrapy_capmonster_report.insight.figures import Figures
 from scrapy_capmonster_report.insight.rates import interval, percent
-from scrapy_capmonster_report.ledger import Count
+from scrapy_capmonster_report.ledger import Count, read_history, sql
+from scrapy_capmonster_report.ledger.base import Passed, Submission, Withheld
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -241,7 +244,8 @@ async def test_without_a_name_the_projects_ledger_is_read(
     visits = [(task, IMAGE, f"{serve(verdicts).url}/wrong", {}) for task in (1, 2)]
     await crawl(Customer, settings, visits=visits)
     argv = ("summary", "--json")
-    (site,) = run_command(capfd, *argv, settings=settings).answer["sites"]
+    later = {**settings, "CAPMONSTER_REPORT_ENABLED": False}
+    (site,) = run_command(capfd, *argv, settings=later).answer["sites"]
     assert site["withheld_reasons"] == ({"dry_run": 2} if dry_run else {})
     job = {**settings, "CAPMONSTER_REPORT_LEDGER": "", "JOBDIR": str(tmp_path / "job")}
     await crawl(Customer, job, visits=visits)
@@ -292,6 +296,104 @@ async def test_a_table_at_80_columns_with_rules_and_reasons(
     assert any("wrong 3 " in line for line in lines)
     for outcome in ("accepted 1", "refused 1", "withheld: stale 1"):
         assert outcome in " ".join(lines)
+
+
+@pytest.fixture
+def filled(tmp_path: Path) -> Callable[..., Path]:
+    """Make a SQLite ledger in which each *site* accepted and rejected many answers."""
+
+    def fill(*sites: str, folder: Path = tmp_path) -> Path:
+        path = folder / "ledger.sqlite"
+        events: list[Any] = []
+        for n, site in enumerate(sites):
+            seen = Submission(n, 1, site, "customer", TURNSTILE, 0, time.time())
+            events += [
+                *(Passed(seen._replace(task_id=n * 10_000 + k)) for k in range(1, 4001)),
+                *(
+                    Withheld(seen._replace(task_id=n * 10_000 + k), "wrong", "withheld/stale")
+                    for k in range(4001, 5235)
+                ),
+            ]
+        with closing(sqlite3.connect(path, isolation_level=None)) as database:
+            database.execute("PRAGMA journal_mode = WAL")
+            sql.prepare(database)
+            database.execute("BEGIN")
+            sql.write(database, events, "run", False)
+            database.execute("COMMIT")
+        return path
+
+    return fill
+
+
+@pytest.mark.parametrize("columns", [10, 40, 60, 80, 200])
+def test_no_number_is_cut_on_a_terminal_of_any_width(
+    columns: int, filled: Any, summary: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    _, out, _ = summary(str(filled("shop.example")))
+    assert out.splitlines()[1].split() == [
+        *("shop.example", "5234", "4000", "1234", "24", "%", "22-25", "1234", "0")
+    ]
+
+
+def test_a_site_is_found_however_its_host_is_written(filled: Any, sites: Any) -> None:
+    ledger = str(filled("shop.example", "xn--mnchen-3ya.example", "2001:db8::1", ""))
+    for written, site in {
+        "SHOP.example": "shop.example",
+        "shop.example.": "shop.example",
+        "münchen.example": "xn--mnchen-3ya.example",
+        "[2001:DB8::1]": "2001:db8::1",
+    }.items():
+        assert list(sites(ledger, "--site", written)) == [site]
+    assert sites(ledger, "--site", "other.example") == {}
+
+
+@pytest.mark.parametrize("option", ["--since", "--site", "--spider", "--html"])
+def test_an_option_from_an_unset_variable_is_a_mistake(option: str, summary: Any) -> None:
+    with pytest.raises(SystemExit) as ended:
+        summary("ledger.sqlite", option, "")
+    assert ended.value.code == 2
+
+
+def test_a_ledger_on_a_disk_that_cannot_be_written_is_read(filled: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    ledger = filled("shop.example", folder=folder)
+    link = tmp_path / "link.sqlite"
+    link.symlink_to(ledger)
+    ledger.chmod(0o444)
+    folder.chmod(0o555)
+    for parent in tmp_path.parents[:2]:
+        parent.chmod(0o755)
+    tmp_path.chmod(0o777)
+    is_root = hasattr(os, "setresuid") and os.geteuid() == 0
+    if is_root:  # who may write anywhere
+        # Loads the modules, which only root may be able to read.
+        read_history(shutil.copy(ledger, str(tmp_path / "another.sqlite")))
+        os.setresuid(65534, 65534, 0)
+    try:
+        tasks = [sum(c.tasks for c in read_history(str(p)).counts) for p in (ledger, link)]
+    finally:
+        if is_root:
+            os.setresuid(0, 0, 0)
+    assert tasks == [5234, 5234]
+    assert sorted(path.name for path in folder.iterdir()) == ["ledger.sqlite"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_two_very_long_hosts_are_two_sites_with_their_alerts(
+    ledger: str, summary: Any, serve: Any, api: Any
+) -> None:
+    meta = {"proxy": serve(verdicts).url}
+    hosts = ["a." * 100 + end for end in ("one.example", "two.example")]
+    visits = [(n, IMAGE, f"http://{hosts[0]}/fine", meta) for n in range(1, 61)]
+    visits += [(n, IMAGE, f"http://{hosts[0]}/wrong", meta) for n in range(61, 75)]
+    visits += [(n, IMAGE, f"http://{hosts[1]}/fine", meta) for n in range(75, 77)]
+    settings = {"CAPMONSTER_API_URL": api().url, "CAPMONSTER_REPORT_LEDGER": ledger, **RULES}
+    await crawl(Customer, settings, visits=visits)
+    answer = json.loads(summary("--json", "--spider", "customer", ledger)[1])
+    assert {site["site"]: site["tasks"] for site in answer["sites"]} == {hosts[0]: 74, hosts[1]: 2}
+    assert {alert["site"] for alert in answer["alerts"]} == {hosts[0]}
 
 
 @pytest_twisted.ensureDeferred
@@ -471,6 +573,7 @@ def test_what_cannot_be_read_is_said_in_one_line(
         str(empty): f"{empty} is not a readable ledger: no such table: total",
         "redis://127.0.0.1:1/0": "redis://127.0.0.1:1/0 cannot be read: ",
         "redis://user:secret@127.0.0.1:1/0": "redis://127.0.0.1:1/0 cannot be read: ",
+        "redis://127.0.0.1:1/0?colour=red": "redis://127.0.0.1:1/0 cannot be read: ",
         "redis://:1/0": "It must be a URL like 'redis://USER:PASSWORD@HOST:PORT/DB'.",
     }.items():
         code, out, err = summary(ledger)

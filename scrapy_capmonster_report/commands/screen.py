@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
+_MIN_WIDTH = 72
+"""Columns of numbers are printed this wide at least."""
+
 
 class Screen:
     """Standard output. Texts have no markup; control characters in them are left out.
@@ -49,13 +52,18 @@ class Screen:
     def columns(
         self, headings: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: bool = False
     ) -> None:
-        """Print rows without lines between them. All but the first column may be *numbers*."""
-        table = Table(headings[0], box=None, padding=(0, 1, 0, 0))
+        """Print rows without lines between them. All but the first column may be *numbers*.
+
+        Numbers are never cut: on a narrow terminal, their lines are longer than it is wide.
+        """
+        is_narrow = numbers and self._console.width < _MIN_WIDTH
+        width = _MIN_WIDTH if is_narrow else None
+        table = Table(headings[0], box=None, padding=(0, 1, 0, 0), width=width)
         for heading in headings[1:]:
             table.add_column(heading, justify="right" if numbers else "left", no_wrap=numbers)
         for row in rows:
             table.add_row(*map(_plain, row))
-        self._console.print(table)
+        self._console.print(table, crop=False)
 
 
 def progress(pages: Iterable[_T]) -> Iterable[_T]:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
+import sys
 from contextlib import suppress
 from dataclasses import fields
+from queue import SimpleQueue
+from threading import Thread
 from typing import TYPE_CHECKING, Final
 
 from scrapy.exceptions import UsageError
@@ -37,6 +41,9 @@ _OPTIONS: Final[tuple[tuple[str, type, str | None, str], ...]] = (
     ("balance", float, "N", "the balance; with 0 no task is created"),
 )
 """The arguments of ``Simulator`` that are options here."""
+
+_CLOSING_SECONDS: Final = 2.0
+"""How long ending waits for a reader."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,9 +91,10 @@ def run(command: Command, args: argparse.Namespace) -> int:
     # Before the simulator, which uses the installed reactor.
     from twisted.internet import reactor
 
+    output = _Output()
     try:
         options = {name: getattr(args, name) for name, *_ in _OPTIONS}
-        simulator = Simulator(**options, log=_say)
+        simulator = Simulator(**options, log=output.line)
         for answer, times in args.answer:
             simulator.answer_with(answer, times=times)
         simulator.start()
@@ -95,17 +103,44 @@ def run(command: Command, args: argparse.Namespace) -> int:
     except CannotListenError as error:
         raise UsageError(f"cannot listen on port {args.port}: {error.socketError}") from error
     # The handlers are installed before the URL is printed: its reader may send a signal at once.
-    reactor.callWhenRunning(_say, simulator.url)
+    reactor.callWhenRunning(output.line, simulator.url)
     reactor.addSystemEventTrigger("before", "shutdown", simulator.stop)
     reactor.run()
-    _say(_totals(simulator))
+    output.line(_totals(simulator))
+    output.close()
     return 0
 
 
-def _say(line: str) -> None:
-    # A reader that closes the pipe after the URL does not end the stand-in.
-    with suppress(BrokenPipeError):
-        print(line, flush=True)
+class _Output:
+    """Standard output, written by a thread: a full pipe must not stop the stand-in.
+
+    A test may read the URL and no more, or close the pipe.
+    """
+
+    def __init__(self) -> None:
+        self._lines: SimpleQueue[str | None] = SimpleQueue()
+        self._thread = Thread(target=self._write, daemon=True)
+        self._thread.start()
+
+    def line(self, text: str) -> None:
+        """Print *text* as soon as there is room."""
+        self._lines.put(text)
+
+    def close(self) -> None:
+        """Wait until all lines are printed, but not for long."""
+        self._lines.put(None)
+        self._thread.join(_CLOSING_SECONDS)
+
+    def _write(self) -> None:
+        if sys.stdout is None:  # the process was started without one
+            return
+        # Not print(): a thread that waits in it would keep its lock when the process ends.
+        encoding, out = sys.stdout.encoding, sys.stdout.fileno()
+        with suppress(OSError):  # the reader has closed the pipe
+            while (text := self._lines.get()) is not None:
+                left = f"{text}\n".encode(encoding, "backslashreplace")
+                while left:
+                    left = left[os.write(out, left) :]
 
 
 def _totals(simulator: Simulator) -> str:

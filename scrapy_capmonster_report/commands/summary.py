@@ -13,7 +13,8 @@ from scrapy.exceptions import NotConfigured, UsageError
 from .. import ledger as ledgers
 from ..insight.figures import SITE_KEYS, as_json, by_site, worst_first
 from ..insight.rates import interval, percent
-from ..settings import LEDGER, without_secrets
+from ..rules.hosts import parse_host
+from ..settings import ENABLED, LEDGER, without_secrets
 from . import cli
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def run(command: Command, args: argparse.Namespace) -> int:
     page = _page() if args.html else None
     query = ledgers.Query(
         since=since_when(args.since, now) if args.since else None,
-        site=args.site,
+        site=args.site and (parse_host(args.site) or args.site),
         spider=args.spider,
         keys=ledgers.Count._fields if page else SITE_KEYS,
     )
@@ -150,6 +151,7 @@ def _ledger_of_project(command: Command, spider: str | None) -> str:
     crawler = cli.crawler_of(command, spider)
     cli.load_addons(crawler)
     settings = crawler.settings
+    settings.set(ENABLED, True, priority="cmdline")  # earlier crawls can be read all the same
     with cli.usage_error(kinds=(NotConfigured, ValueError)):
         name = ledgers.ledger_name(cli.report_settings(settings), settings.get("JOBDIR"))
     if not name:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import re
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final
 
 import matplotlib as mpl
+from dateutil.tz import tzlocal  # Matplotlib requires it
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
@@ -79,11 +80,13 @@ def rate_over_time(
             axes.axvline(_day(alert), color=_ALERT, linewidth=1.5, linestyle=(0, (4, 2)))
         _draw(axes, [(_day(middle), rate) for middle, rate in rates], line=True)
         axes.set_xlim(*map(_day, between))
-        locator = AutoDateLocator(minticks=3, maxticks=6)
+        zone = tzlocal()
+        locator = AutoDateLocator(tz=zone, minticks=3, maxticks=6)
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(
             ConciseDateFormatter(
                 locator,
+                tz=zone,
                 formats=["%Y", "%b", "%d %b", "%H:%M", "%H:%M", "%H:%M"],
                 zero_formats=["", "%Y", "%d %b", "%d %b", "%H:%M", "%H:%M"],
                 show_offset=False,
@@ -146,8 +149,8 @@ def _draw(axes: Axes, rates: Sequence[tuple[float, Proportion]], *, line: bool =
 
 
 def _day(moment: float) -> float:
-    """*moment* (seconds since the epoch) as Matplotlib counts, in the time of this machine."""
-    return float(date2num(datetime.fromtimestamp(moment)))
+    """*moment* (seconds since the epoch) as Matplotlib counts. The axis has this machine's zone."""
+    return float(date2num(datetime.fromtimestamp(moment, timezone.utc)))
 
 
 def _svg(figure: Figure) -> str:

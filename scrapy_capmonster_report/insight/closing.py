@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-from scrapy.utils.httpobj import urlparse_cached
-
 from ..outcome import Outcome
+from ..rules.hosts import host_of, parents_of
 from ..settings import CLOSE_TIMEOUT, CONCURRENCY, LEDGER, QUEUE_SIZE
 from ..text import some_of
 
@@ -44,21 +43,17 @@ class ClosingHints:
         self.task_seen = False
         """Whether a request carried a ``taskId``; set by the middleware."""
         self._context = context
-        self._domains = domains
+        self._domains = frozenset(domains)
         self._hosts: dict[str, None] = {}
 
     def checked(self, response: Response) -> None:
         """Note a response that was judged by the rules."""
         if not self._domains:
             return
-        try:
-            host = urlparse_cached(response).hostname or ""
-        except ValueError:  # a middleware may set any URL
-            return
-        labels = host.split(".")
-        if any(".".join(labels[n:]) in self._domains for n in range(len(labels))):
-            self._domains = ()  # a rule is for this host, so there is nothing to log
-        elif len(self._hosts) < MAX_HOSTS:
+        host = host_of(response.url)
+        if not self._domains.isdisjoint(parents_of(host)):
+            self._domains = frozenset()  # a rule is for this host, so there is nothing to log
+        elif host and len(self._hosts) < MAX_HOSTS:  # a middleware may set any URL
             self._hosts[host] = None
 
     def log(self) -> None:
@@ -76,8 +71,8 @@ class ClosingHints:
             domains = some_of(sorted(self._domains), MAX_HOSTS)
             hosts = some_of(self._hosts, MAX_HOSTS)
             yield (
-                "No rule is for the sites that answers were sent to. The rules are for "
-                f"{domains}; the answers were sent to {hosts}."
+                "No rule is for the sites that responded to answers. The rules are for "
+                f"{domains}; the responses came from {hosts}."
             )
         for outcome, remedy in REMEDIES.items():
             if count := counters.tally[outcome.value]:

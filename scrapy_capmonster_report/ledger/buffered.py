@@ -15,7 +15,7 @@ from .base import Claimed, Finished, NotSent, Passed, Recovered, Released, Sent,
 from .buffer import EventBuffer
 from .contact import Contact
 from .memory import Ledger
-from .translator import Translator
+from .translator import Translator, storable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -101,7 +101,7 @@ class BufferedLedger(Ledger):
             self._add(Withheld(*self._translator.rejected(report), outcome.value))
 
     def alert(self, alert: Alert) -> None:
-        self._add(alert)
+        self._add(alert._replace(site=storable(alert.site)))
 
     def claim(self, report: Report) -> Deferred[Outcome | None] | None:
         super().claim(report)

@@ -185,7 +185,7 @@ def read(name: RedisName, query: Query, now: float) -> tuple[list[base.Count], l
             alerts = [
                 base.Alert(*json.loads(text)) for text in server.lrange(f"{prefix}alerts", 0, -1)
             ]
-    except (redis.RedisError, ValueError) as error:
+    except (redis.RedisError, ValueError, TypeError) as error:  # an unknown option: TypeError
         raise ValueError(f"{name.shown} cannot be read: {error}") from error
     return [count._replace(tasks=tasks) for count, tasks in sorted(counts.items())], alerts
 
@@ -211,8 +211,12 @@ def _prefix(name: RedisName) -> str:
 
 
 def _days(now: float, days: int) -> list[int]:
-    """The numbers of the last *days* days, the oldest first."""
-    return [int(now // base.DAY_SECONDS) - day for day in reversed(range(days))]
+    """The numbers of the last *days* days, the oldest first, and of the next one.
+
+    The clock of another worker may be ahead.
+    """
+    today = int(now // base.DAY_SECONDS)
+    return [*range(today - days + 1, today + 2)]
 
 
 def _asked(query: Query, totals: str, **bounds: Any) -> dict[str, Any]:

@@ -174,7 +174,10 @@ def read(path: Path, query: Query, now: float) -> tuple[list[Count], list[Alert]
     """
     if not path.is_file():
         raise ValueError(f"there is no ledger {path}")
-    uri = f"{path.absolute().as_uri()}?mode=ro"
+    path = path.resolve()
+    uri = f"{path.as_uri()}?mode=ro"
+    if not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists():
+        uri += "&immutable=1"  # else SQLite would need a file beside it
     try:
         # Read only: must not create a file, nor wait for a crawl that writes it.
         with closing(sqlite3.connect(uri, uri=True)) as database:

@@ -11,8 +11,8 @@ from .base import Claimed, Submission, age_class
 if TYPE_CHECKING:
     from ..context import CrawlContext
 
-MAX_NAME_LENGTH: Final = 100
-"""How many characters of a user's names are kept."""
+MAX_NAME_LENGTH: Final = 253
+"""How many characters of a name are kept: a host may have so many."""
 
 
 class Translator:

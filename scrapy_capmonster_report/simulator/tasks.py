@@ -58,7 +58,8 @@ class SimulatedTask:
         """The ``solution`` object of ``getTaskResult``."""
         host, answer = URL.match(str(self.task.get("websiteURL"))), json.dumps(self.answer)
         text = json.dumps(_SOLUTIONS[_solution_name(self.task)]).replace('"{answer}"', answer)
-        text = text.replace("{answer}", answer[1:-1]).replace("{host}", host[1] if host else "")
+        text = text.replace("{answer}", answer[1:-1])
+        text = text.replace("{host}", json.dumps(host[1] if host else "")[1:-1])
         return dict(json.loads(text))
 
     @property
@@ -100,6 +101,8 @@ def check_task(task: Any) -> None:
 
 def _solution_name(task: dict[str, Any]) -> str | None:
     base = str(task.get("type")).removesuffix("Proxyless")
+    if "/" in base:  # the names of solutions have one, types do not
+        return None
     names = [f"{base}/{member}={value}" for member, value in task.items()]
     return next((name for name in (*names, base) if name in _SOLUTIONS), None)
 
