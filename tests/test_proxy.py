@@ -14,6 +14,7 @@ from support import CLIENT_KEY, crawl
 from test_tls import LOOPBACK, certificate
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import DefaultOpenSSLContextFactory
+from twisted.logger import globalLogPublisher
 from wired import WRONG, Refused, lines, until
 
 from scrapy_capmonster_report.delivery.proxy import Proxy, proxy_for
@@ -190,8 +191,12 @@ async def test_a_proxy_that_opens_no_tunnel_is_an_outage_that_says_why(
 ) -> None:
     gate, service = proxy(refusal), cloud()
     desk = wire(url=service.url, proxy=gate.url, timeout=0.2, max_age=1.0)
+    logged: list[Any] = []
+    globalLogPublisher.addObserver(logged.append)
     desk.reject(1)
     await desk.settle()
+    globalLogPublisher.removeObserver(logged.append)
+    assert [event for event in logged if "log_failure" in event] == []
     assert desk.outcomes == {1: [Outcome.UNDELIVERED]}
     assert service.accepted == 0
     [warning] = lines(caplog, logging.WARNING)
