@@ -193,11 +193,11 @@ class Reporter:
     async def close(self) -> None:
         """Send reports for ``CAPMONSTER_REPORT_CLOSE_TIMEOUT`` at most, and log the totals."""
         closes_at = self._clock.now() + self._settings.close_timeout
-        # A short crawl also sends what another one left.
-        self._ledger_opened.addTimeout(
-            self._settings.close_timeout, self._context.reactor, onTimeoutCancel=lambda *_: None
-        )
-        await maybe_deferred_to_future(self._ledger_opened)
+        if self._settings.close_timeout > 0:
+            # The last third is for sending, even if the ledger is silent.
+            self._ledger.hurry(self._settings.close_timeout * 2 / 3)
+            # A short crawl also sends what another one left.
+            await maybe_deferred_to_future(self._ledger_opened)
         timeout = max(0.0, closes_at - self._clock.now())
         await maybe_deferred_to_future(self._delivery.close(timeout))
         await maybe_deferred_to_future(self._ledger.close())

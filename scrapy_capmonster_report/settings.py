@@ -71,12 +71,12 @@ _URL: Final = re.compile(
     r"(?:/[a-z0-9._~/-]*)?",
     re.IGNORECASE | re.ASCII,
 )
-PROXY_URL: Final = re.compile(
+_PROXY_URL: Final = re.compile(
     r"http://(?:[^/?#@\s]*@)?"
-    r"(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?/?",
+    r"(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[(?P<ipv6>[0-9a-f]*:[0-9a-f:.]*)\])"
+    r"(?::(?P<port>[0-9]{1,5}))?/?",
     re.IGNORECASE | re.ASCII,
 )
-"""The URL of an HTTP proxy, with or without user and password."""
 
 NO_PROXY: Final = "none"
 
@@ -92,6 +92,12 @@ def invalid(name: str, value: object, allowed: str) -> ValueError:
 def without_secrets(url: str) -> str:
     """*url* for messages: without user, password, query and fragment."""
     return _SECRETS.sub(r"\g<scheme>…", url)
+
+
+def is_proxy_url(url: str) -> bool:
+    """Whether *url* is that of an HTTP proxy, with or without user and password."""
+    match = _PROXY_URL.fullmatch(url)
+    return match is not None and _can_be_reached(match["ipv6"], match["port"])
 
 
 def unknown_settings(settings: BaseSettings) -> list[str]:
@@ -209,7 +215,7 @@ class _Reader:
 
     def proxy(self) -> str:
         value = self.text(PROXY)
-        if value and value.lower() != NO_PROXY and not PROXY_URL.fullmatch(value):
+        if value and value.lower() != NO_PROXY and not is_proxy_url(value):
             allowed = (
                 "It must be '' (use the environment), 'none', or a URL like "
                 "'http://USER:PASSWORD@HOST:PORT'. Percent-encode '@', '/', '?' and '#' in a "

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import traceback
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -115,7 +116,9 @@ def main(order: dict[str, Any]) -> None:
     }
     process = CrawlerProcess(settings)
     crawler = process.create_crawler(load_object(order.pop("spider")))
-    process.crawl(crawler, **order)
+    crawling = process.crawl(crawler, **order)
+    # A crawl that does not begin says why, and leaves no failure that nobody has looked at.
+    crawling.addErrback(lambda failure: traceback.print_exception(failure.value))
     process.start()
     print(json.dumps(report_stats(crawler)))
 

@@ -85,6 +85,8 @@ def error(code: Any, error_id: Any = 1) -> dict[str, Any]:
         (402, b"", refused("http_4xx", Reaction.STRIKE)),
         (403, b"<html>", refused("http_4xx", Reaction.STRIKE)),
         (403, error("ERROR_NEW"), refused("ERROR_NEW")),
+        (403, {"errorId": 1}, refused("http_4xx", Reaction.STRIKE)),
+        (402, error(None), refused("http_4xx", Reaction.STRIKE)),
         (404, b"<html>", refused("http_4xx")),
         (500, b"", ReportAnswer(Verdict.RETRY, reason="HTTP 500")),
         (502, error("ERROR_NEW"), ReportAnswer(Verdict.RETRY, reason="HTTP 502")),

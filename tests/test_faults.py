@@ -53,6 +53,7 @@ async def test_an_accepted_report_is_one_post(wire: Any) -> None:
 # -- row 2: an answer that is none ---------------------------------------------------------------
 
 BOMB = gzip.compress(SUCCESS.encode() + b" " * 50_000_000)
+NESTED_BOMB = gzip.compress(BOMB)
 
 
 @pytest_twisted.ensureDeferred
@@ -71,6 +72,7 @@ BOMB = gzip.compress(SUCCESS.encode() + b" " * 50_000_000)
         pytest.param(floods_interim_answers, id="interim answers without end"),
         pytest.param(says(BOMB), id="gzip bomb"),
         pytest.param(says(BOMB, Content_Encoding="gzip"), id="gzip bomb in its header too"),
+        pytest.param(says(NESTED_BOMB, Content_Encoding="gzip, gzip"), id="gzip bomb in gzip"),
         pytest.param(says(gzip.compress(b"x")[:-9], Content_Encoding="gzip"), id="broken gzip"),
         pytest.param(says("PRIVATE", Content_Encoding="br"), id="broken br"),
         pytest.param(
@@ -92,7 +94,16 @@ async def test_an_answer_that_is_none_is_a_passing_fault(
 
 
 @pytest_twisted.ensureDeferred
-@pytest.mark.parametrize("behave", [floods, says(BOMB)], ids=["without end", "gzip bomb"])
+@pytest.mark.parametrize(
+    "behave",
+    [
+        floods,
+        says(BOMB),
+        says(BOMB, Content_Encoding="gzip"),
+        says(NESTED_BOMB, Content_Encoding="gzip, gzip"),
+    ],
+    ids=["without end", "gzip bomb", "gzip bomb in its header too", "gzip bomb in gzip"],
+)
 async def test_no_answer_takes_more_memory_than_the_cap(behave: Any, wire: Any) -> None:
     """Row 2."""
     desk = wire(behave, concurrency=1, max_age=ONE_RETRY)

@@ -254,6 +254,17 @@ async def test_a_redis_that_never_answers(
 
 @needs_asyncio
 @pytest_twisted.ensureDeferred
+async def test_a_short_crawl_whose_redis_never_answers_still_has_time_to_send(
+    serve: Any, api: Any, misbehave: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It waited for the ledger to open until there was no time left to send anything."""
+    silent, cloud = misbehave(deaf=True), api()
+    stats = await crawl_with(f"redis://127.0.0.1:{silent.port}/0", serve, cloud)
+    assert_went_on_in_memory(stats, cloud, caplog, "claims were not written in time")
+
+
+@needs_asyncio
+@pytest_twisted.ensureDeferred
 async def test_a_redis_that_goes_away_while_crawling(
     serve: Any, api: Any, redis_server: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

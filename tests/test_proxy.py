@@ -14,6 +14,7 @@ from support import CLIENT_KEY, crawl
 from test_tls import LOOPBACK, certificate
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import DefaultOpenSSLContextFactory
+from twisted.logger import globalLogPublisher
 from wired import WRONG, Refused, lines, until
 
 from scrapy_capmonster_report.delivery.proxy import Proxy, proxy_for
@@ -174,19 +175,28 @@ async def test_a_crawl_behind_a_proxy_with_a_password_delivers_and_the_proxy_see
     [
         (b"HTTP/1.1 403 Forbidden\r\nContent-Length: 6\r\n\r\n<html>", "answered HTTP 403"),
         (b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", "answered HTTP 407"),
+        (b"HTTP/1.1 407 No\r\n\r\n" + b"<p>Denied</p>" * 300, "answered HTTP 407"),
+        (b"HTTP/1.1 " + b"4" * 5000 + b" No\r\n\r\n", "does not speak HTTP"),
         (b"<html>" * 20_000, "does not speak HTTP"),
         (b"", "no answer within 0.2 seconds"),
         (b"HTTP/1.1\r\n\r\n", "does not speak HTTP"),
     ],
-    ids=["refuses", "wants a password", "is none", "hangs", "stammers"],
+    ids=[
+        *("refuses", "wants a password", "wants one with a page", "counts too far"),
+        *("is none", "hangs", "stammers"),
+    ],
 )
 async def test_a_proxy_that_opens_no_tunnel_is_an_outage_that_says_why(
     refusal: bytes, reason: str, proxy: Any, cloud: Any, wire: Any, caplog: Any
 ) -> None:
     gate, service = proxy(refusal), cloud()
     desk = wire(url=service.url, proxy=gate.url, timeout=0.2, max_age=1.0)
+    logged: list[Any] = []
+    globalLogPublisher.addObserver(logged.append)
     desk.reject(1)
     await desk.settle()
+    globalLogPublisher.removeObserver(logged.append)
+    assert [event for event in logged if "log_failure" in event] == []
     assert desk.outcomes == {1: [Outcome.UNDELIVERED]}
     assert service.accepted == 0
     [warning] = lines(caplog, logging.WARNING)
@@ -227,7 +237,11 @@ async def test_a_service_that_hangs_behind_a_proxy_leaves_no_connection(
         (SERVICE, "", {"http_proxy": "http://proxy.example:3128"}, None),
         (SERVICE, "none", {"https_proxy": "http://proxy.example:3128"}, None),
         (SERVICE, "", {"https_proxy": "http://p.example:1", "no_proxy": ".capmonster.cloud"}, None),
+        (SERVICE, "", {"https_proxy": " http://p.example:1\n"}, Proxy("p.example", 1, None)),
         (SERVICE, "", {"https_proxy": "socks5://user:secret@proxy.example:1080"}, None),
+        (SERVICE, "", {"https_proxy": "http://user:secret@proxy.example:99999"}, None),
+        (SERVICE, "", {"https_proxy": "http://user:secret@[1.2.3.4]:80"}, None),
+        (SERVICE, "", {"https_proxy": "secret@[:::]:80"}, None),
         # On this machine, where no proxy would find it.
         ("http://127.0.0.1:8080", "http://proxy.example:3128", {}, None),
     ],
@@ -246,5 +260,5 @@ def test_which_proxy_reports_go_through(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert proxy_for(url, setting) == expected
-    assert ("only http:// proxies are supported" in caplog.text) == ("socks5" in str(environment))
+    assert ("only http:// proxies are supported" in caplog.text) == ("secret" in str(environment))
     assert "secret" not in caplog.text

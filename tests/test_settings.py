@@ -174,6 +174,7 @@ WRONG: list[tuple[str, list[Any], str]] = [
             *("proxy.example:3128", "https://proxy.example", "socks5://proxy.example", "direct"),
             *("http://", "http://:3128", "http://a:b", "http://a:p/w@b", "http://a:p#w@b"),
             *("http://a/b", "http://a?b", "http://a b", "http://u:p@w@b"),
+            *("http://a:0", "http://a:65536", "http://a:99999", "http://[1.2.3.4]", "http://[:::]"),
         ],
         "It must be '' (use the environment), 'none', or a URL like",
     ),

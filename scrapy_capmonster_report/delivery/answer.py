@@ -146,6 +146,8 @@ def read_answer(
         )
     if status >= 400:
         return _refused("http_4xx")
+    if fields.get("errorId") and isinstance(fields["errorId"], int):
+        return _refused(_NO_CODE)
     if _is_success(fields):
         return ReportAnswer(Verdict.ACCEPTED)
     return ReportAnswer(Verdict.RETRY, reason="an answer that is not the documented JSON")
@@ -192,12 +194,8 @@ def _json_object(body: bytes) -> dict[str, object]:
 
 def _error_code(fields: dict[str, object]) -> str | None:
     """The ``errorCode`` of an answer with an error."""
-    error_id, code = fields.get("errorId"), fields.get("errorCode")
-    if error_id == 0:
-        return None
-    if isinstance(code, str) and code:
-        return code
-    return _NO_CODE if isinstance(error_id, int) else None
+    code = fields.get("errorCode")
+    return code if fields.get("errorId") != 0 and isinstance(code, str) and code else None
 
 
 def _is_success(fields: dict[str, object]) -> bool:

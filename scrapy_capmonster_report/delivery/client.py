@@ -1,8 +1,12 @@
 """Sends one report: a POST through treq with a deadline and a limit for the answer's size."""
 
+# mypy: allow-untyped-calls
+# (Twisted's alternative constructor has no annotations)
+
 from __future__ import annotations
 
 import json
+import zlib
 from http.cookiejar import CookieJar
 from typing import TYPE_CHECKING, Any, Final
 
@@ -54,6 +58,8 @@ _SAID_BY_TWISTED: Final = (error.ConnectError, error.DNSLookupError, error.Timeo
 MAX_ANSWER_BYTES: Final = 64 * 1024
 """An answer has about 40 bytes. Reading stops at this length, and the answer counts as invalid."""
 
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+
 
 class ReportClient:
     """The report calls of CapMonster Cloud, on a treq client of its own.
@@ -77,7 +83,7 @@ class ReportClient:
         self._pool = HTTPConnectionPool(reactor, persistent=True)
         self._pool.maxPersistentPerHost = settings.concurrency
         self._connections = Connections(reactor, proxy_for(url, settings.proxy))
-        agent = Agent.usingEndpointFactory(reactor, self._connections, pool=self._pool)
+        agent = _Agent.usingEndpointFactory(reactor, self._connections, pool=self._pool)
         # treq 26.7 annotates a cookie jar of its own, which 24.9 lacks, but does not need it.
         jar: Any = _NoCookies()
         self._client = HTTPClient(agent, cookiejar=jar)
@@ -99,7 +105,7 @@ class ReportClient:
 
     async def _attempt(self, task: Task) -> ReportAnswer:
         response = await self._post(task)
-        body = await _read_capped(response)
+        body = _unzip(await _read_capped(response))
         retry_after = response.headers.getRawHeaders(b"retry-after", [b""])[-1]
         return read_answer(
             response.code,
@@ -142,6 +148,29 @@ def _passing_fault(failure: Failure) -> ReportAnswer:
 
 def _is_cancelled(error: Any) -> bool:
     return any(reason.check(CancelledError) for reason in error.reasons)
+
+
+class _Agent(Agent):
+    """Hides that a body is compressed from treq, which would decompress a gzip bomb."""
+
+    def request(self, *args: Any, **kwargs: Any) -> Deferred[IResponse]:
+        return super().request(*args, **kwargs).addCallback(_without_encoding)
+
+
+def _without_encoding(response: IResponse) -> IResponse:
+    response.headers.removeHeader(b"content-encoding")
+    return response
+
+
+def _unzip(body: bytes) -> bytes:
+    """*body*, decompressed if it is gzip; nothing if it is then too long, or broken."""
+    if not body.startswith(_GZIP_MAGIC):
+        return body
+    try:
+        text = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(body, MAX_ANSWER_BYTES + 1)
+    except zlib.error:
+        return b""
+    return text if len(text) <= MAX_ANSWER_BYTES else b""
 
 
 @implementer(IBodyProducer)

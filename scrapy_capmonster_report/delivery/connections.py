@@ -29,9 +29,6 @@ NEVER_SECONDS: Final = 3600.0
 MAX_RECEIVED_BYTES: Final = 256 * 1024
 """Bytes that may be received for one request: far more than an answer with its headers over TLS."""
 
-SLICE_BYTES: Final = 512
-"""Bytes that are passed on at once. Decompressed they have half a megabyte at most."""
-
 
 @implementer(IAgentEndpointFactory)
 class Connections:
@@ -103,10 +100,8 @@ class _Watched(ProtocolWrapper):
         self._received += len(data)
         if self._received > MAX_RECEIVED_BYTES:
             self.transport.abortConnection()
-            return
-        # In slices, because treq decompresses all that it gets at once: it may be a gzip bomb.
-        for start in range(0, len(data), SLICE_BYTES):
-            super().dataReceived(data[start : start + SLICE_BYTES])
+        else:
+            super().dataReceived(data)
 
 
 class _WatchedFactory(WrappingFactory):

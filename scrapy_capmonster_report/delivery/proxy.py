@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from zope.interface import implementer
 
-from ..settings import NO_PROXY, PROXY, PROXY_URL, without_secrets
+from ..settings import NO_PROXY, PROXY, is_proxy_url, without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,13 +58,14 @@ def proxy_for(url: str, setting: str) -> Proxy | None:
     if not setting:
         if proxy_bypass(service.hostname or ""):
             return None
-        setting = getproxies().get("https", "")
+        setting = getproxies().get("https", "").strip()
         if "://" not in setting:
             setting = setting and f"http://{setting}"
-        if setting and not PROXY_URL.fullmatch(setting):
+        if setting and not is_proxy_url(setting):
             logger.warning(
-                "The proxy in the environment (%s) is not used for reports, because only http:// "
-                "proxies are supported. Set %s to another one.",
+                "The proxy in the environment (%s) is not used for reports, because it is not a "
+                "URL like http://HOST:PORT (only http:// proxies are supported). Set %s to "
+                "another one.",
                 without_secrets(setting),
                 PROXY,
             )
@@ -149,7 +150,8 @@ class _Tunnel(ProtocolWrapper):
             self.is_open.errback(ProxyError("the proxy closed the connection"))
 
     def _fail(self, status: bytes) -> None:
-        problem = f"answered HTTP {int(status)}" if status.isdigit() else "does not speak HTTP"
+        is_http = status.isdigit() and len(status) == 3
+        problem = f"answered HTTP {int(status)}" if is_http else "does not speak HTTP"
         self.is_open.errback(ProxyError(f"the proxy {problem}. Check {PROXY} and its password"))
         self.transport.abortConnection()
 

@@ -262,7 +262,6 @@ class Delivery:
             self._pacing.stop_backing_off()
             self._stop_backing_off()
             if timeout > 0:
-                self._ledger.hurry(timeout * 2 / 3)
                 self._closing = (
                     Deadline(self._reactor, QUIET_SECONDS, self._log_unfinished, self._now),
                     Deadline(self._reactor, timeout, self._give_up, self._now),

@@ -119,6 +119,7 @@ class BufferedLedger(Ledger):
     def _hurry(self) -> None:
         self._max_silence = 1
         self._answer_from_memory()
+        _fire(self._looked)
 
     def is_ours(self, report: Report) -> bool:
         return self._has_ended or self._contact.is_sure_since(report.claimed_at)

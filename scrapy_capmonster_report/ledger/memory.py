@@ -80,7 +80,7 @@ class Ledger:
         return None
 
     def hurry(self, seconds: float) -> None:
-        """Let no claim wait for longer than *seconds* from now, because the crawl ends."""
+        """Let neither opening nor a claim take longer than *seconds* from now: the crawl ends."""
 
     def is_ours(self, report: Report) -> bool:
         """Whether the claim of *report* is certainly still ours; if not, claim it again."""
