@@ -265,6 +265,24 @@ async def test_a_short_crawl_whose_redis_never_answers_still_has_time_to_send(
 
 @needs_asyncio
 @pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("problem", ["OOM", "READONLY"])
+async def test_a_redis_that_takes_no_writes_is_left_with_no_connection_open(
+    problem: str, redis_server: Any, serve: Any, api: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    if problem == "OOM":
+        redis_server.client.config_set("maxmemory", "1")
+    else:
+        redis_server.client.replicaof("127.0.0.1", 9)
+    cloud = api()
+    stats = await crawl_with(redis_server.url, serve, cloud)
+    await until(
+        lambda: len(redis_server.client.client_list(_type="normal")) == 1
+    )  # this test's own
+    assert_went_on_in_memory(stats, cloud, caplog)
+
+
+@needs_asyncio
+@pytest_twisted.ensureDeferred
 async def test_a_redis_that_goes_away_while_crawling(
     serve: Any, api: Any, redis_server: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

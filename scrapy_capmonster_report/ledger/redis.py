@@ -152,12 +152,17 @@ class RedisBackend:
         self._may_have_taken = False
         return base.Orphans(sorted(map(_claim, taken), key=lambda c: c.submission.at), expired)
 
+    def close(self) -> Deferred[None]:
+        # Disconnects even if it is cancelled at once.
+        return self._end().addBoth(lambda _: self._disconnect())
+
     @_in_asyncio
-    async def close(self) -> None:
-        try:
-            await self._call("end")
-        finally:
-            await self._redis.aclose()
+    async def _end(self) -> None:
+        await self._call("end")
+
+    @_in_asyncio
+    async def _disconnect(self) -> None:
+        await self._redis.aclose()
 
 
 def read(name: RedisName, query: Query, now: float) -> tuple[list[base.Count], list[base.Alert]]:
