@@ -7,9 +7,11 @@ import json
 import os
 import shutil
 import sqlite3
+import tempfile
 import time
 from contextlib import closing
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,8 +30,7 @@ from scrapy_capmonster_report.ledger import Count, read_history, sql
 from scrapy_capmonster_report.ledger.base import Passed, Submission, Withheld
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Mapping
 
 # The Redis ledger needs the asyncio reactor.
 LEDGERS = ["sqlite", *(["redis"] if is_asyncio_reactor_installed() else [])]
@@ -355,27 +356,35 @@ def test_an_option_from_an_unset_variable_is_a_mistake(option: str, summary: Any
     assert ended.value.code == 2
 
 
-def test_a_ledger_on_a_disk_that_cannot_be_written_is_read(filled: Any, tmp_path: Path) -> None:
-    folder = tmp_path / "disk"
+@pytest.fixture
+def disk() -> Iterator[Path]:
+    """A folder that other users can reach, unlike pytest's."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)
+
+
+def test_a_ledger_on_a_disk_that_cannot_be_written_is_read(
+    filled: Any, disk: Path, tmp_path: Path
+) -> None:
+    folder = disk / "mounted"
     folder.mkdir()
     ledger = filled("shop.example", folder=folder)
-    link = tmp_path / "link.sqlite"
+    link = disk / "link.sqlite"
     link.symlink_to(ledger)
-    ledger.chmod(0o444)
-    folder.chmod(0o555)
-    for parent in tmp_path.parents[:2]:
-        parent.chmod(0o755)
-    tmp_path.chmod(0o777)
     is_root = hasattr(os, "setresuid") and os.geteuid() == 0
     if is_root:  # who may write anywhere
         # Loads the modules, which only root may be able to read.
         read_history(shutil.copy(ledger, str(tmp_path / "another.sqlite")))
         os.setresuid(65534, 65534, 0)
+    else:
+        folder.chmod(0o555)
     try:
         tasks = [sum(c.tasks for c in read_history(str(p)).counts) for p in (ledger, link)]
     finally:
         if is_root:
             os.setresuid(0, 0, 0)
+        folder.chmod(0o755)
     assert tasks == [5234, 5234]
     assert sorted(path.name for path in folder.iterdir()) == ["ledger.sqlite"]
 
