@@ -194,6 +194,7 @@ class Reporter:
         """Send reports for ``CAPMONSTER_REPORT_CLOSE_TIMEOUT`` at most, and log the totals."""
         closes_at = self._clock.now() + self._settings.close_timeout
         if self._settings.close_timeout > 0:
+            self._delivery.expect_close()
             # The last third is for sending, even if the ledger is silent.
             self._ledger.hurry(self._settings.close_timeout * 2 / 3)
             # A short crawl also sends what another one left.

@@ -259,8 +259,22 @@ async def test_a_short_crawl_whose_redis_never_answers_still_has_time_to_send(
 ) -> None:
     """It waited for the ledger to open until there was no time left to send anything."""
     silent, cloud = misbehave(deaf=True), api()
-    stats = await crawl_with(f"redis://127.0.0.1:{silent.port}/0", serve, cloud)
+    ledger = f"redis://127.0.0.1:{silent.port}/0"
+    stats = await crawl_with(ledger, serve, cloud, CAPMONSTER_REPORT_CLOSE_TIMEOUT=4)
     assert_went_on_in_memory(stats, cloud, caplog, "claims were not written in time")
+    assert "Sending the last 30 reports to CapMonster Cloud, for 4 seconds at most" in caplog.text
+
+
+@needs_asyncio
+@pytest_twisted.ensureDeferred
+async def test_the_log_says_that_closing_waits_for_the_ledger(
+    serve: Any, misbehave: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger = f"redis://127.0.0.1:{misbehave(deaf=True).port}/0"
+    settings = {**RULES, "CAPMONSTER_REPORT_LEDGER": ledger, "CAPMONSTER_REPORT_CLOSE_TIMEOUT": 4}
+    await crawl(Submits, settings, site=serve(refuses).url, task_ids=[])
+    shown = ledger.removesuffix("/0")
+    assert f"Looking for reports of earlier crawls in ledger {shown}" in caplog.text
 
 
 @needs_asyncio
@@ -275,9 +289,8 @@ async def test_a_redis_that_takes_no_writes_is_left_with_no_connection_open(
         redis_server.client.replicaof("127.0.0.1", 9)
     cloud = api()
     stats = await crawl_with(redis_server.url, serve, cloud)
-    await until(
-        lambda: len(redis_server.client.client_list(_type="normal")) == 1
-    )  # this test's own
+    # The connection of this test is the only one.
+    await until(lambda: len(redis_server.client.client_list(_type="normal")) == 1)
     assert_went_on_in_memory(stats, cloud, caplog)
 
 

@@ -75,7 +75,8 @@ class Delivery:
         self._is_full_logged = False
         self._gives_up_at: float | None = None
         self._close_timeout = context.settings.close_timeout
-        self._closing: tuple[Deadline, ...] = ()
+        self._waiting_is_long: Deadline | None = None
+        self._giving_up: Deadline | None = None
         self._is_closed = False
         self._closed: Deferred[None] = Deferred()
 
@@ -251,6 +252,12 @@ class Delivery:
 
     # -- closing -----------------------------------------------------------------------------
 
+    def expect_close(self) -> None:
+        """Log what the crawl waits for, if it is not closed soon."""
+        self._waiting_is_long = Deadline(
+            self._reactor, QUIET_SECONDS, self._log_unfinished, self._now
+        )
+
     def close(self, timeout: float) -> Deferred[None]:
         """Send what can be sent within *timeout* seconds, then drop or keep the rest.
 
@@ -262,10 +269,7 @@ class Delivery:
             self._pacing.stop_backing_off()
             self._stop_backing_off()
             if timeout > 0:
-                self._closing = (
-                    Deadline(self._reactor, QUIET_SECONDS, self._log_unfinished, self._now),
-                    Deadline(self._reactor, timeout, self._give_up, self._now),
-                )
+                self._giving_up = Deadline(self._reactor, timeout, self._give_up, self._now)
                 self._dispatch()
             else:
                 self._give_up()
@@ -273,9 +277,12 @@ class Delivery:
         return self._closed
 
     def _log_unfinished(self) -> None:
+        doing = f"Sending the last {self.unfinished} reports to CapMonster Cloud"
+        if not self.unfinished:
+            doing = f"Looking for reports of earlier crawls in ledger {self._ledger.name}"
         logger.info(
-            "Sending the last %d reports to CapMonster Cloud, for %g seconds at most (%s)",
-            self.unfinished,
+            "%s, for %g seconds at most (%s)",
+            doing,
             self._close_timeout,
             CLOSE_TIMEOUT,
             extra=self._log_extra,
@@ -288,8 +295,9 @@ class Delivery:
             self._give_up()  # nothing more can be sent in time
         elif self._is_closed or not self.unfinished:
             self._is_closed = True
-            for deadline in self._closing:
-                deadline.cancel()
+            for deadline in (self._waiting_is_long, self._giving_up):
+                if deadline is not None:
+                    deadline.cancel()
             if self._wake_up is not None and self._wake_up.active():
                 self._wake_up.cancel()
             if not self._closed.called:
