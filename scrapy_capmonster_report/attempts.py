@@ -20,6 +20,8 @@ from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
+from scrapy.exceptions import StopDownload
+
 from .redirects import fetched_host, redirect_urls
 from .rules import hosts
 from .sending import SendingOrder, nothing_was_sent
@@ -182,9 +184,13 @@ class Attempts:
         return attempt.write(request.meta)
 
     def failed(self, request: Request, exception: BaseException) -> Attempt:
-        """The attempt of a failed request. It is taken back if nothing was sent."""
+        """The attempt of a failed request. It is taken back if nothing was sent.
+
+        May be called again. A download that was stopped by a signal's handler has not failed: a
+        middleware may continue with its response.
+        """
         attempt = self._read(request)
-        if not attempt.in_downloader:
+        if not attempt.in_downloader or isinstance(exception, StopDownload):
             return attempt
         attempt.in_downloader = False
         if nothing_was_sent(exception) and attempt.hops == attempt.begun:  # not behind a redirect

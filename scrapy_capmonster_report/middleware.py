@@ -176,6 +176,16 @@ class CapMonsterReportMiddleware:
 
     def _spider_opened(self) -> None:
         self._reporter.open(dict.fromkeys(rule.name for rule in self._rules))
+        self._see_failures_first()
+
+    def _see_failures_first(self) -> None:
+        """See failures also if a middleware with a higher order handles them.
+
+        It may retry a request that was not sent, or fetch the page in its own way.
+        """
+        assert self.crawler.engine is not None
+        methods = self.crawler.engine.downloader.middleware.methods
+        methods["process_exception"].appendleft(self.process_exception)
 
     async def _spider_closed(self) -> None:
         self._closed = Deferred()

@@ -8,6 +8,10 @@ from typing import Any
 import pytest
 import pytest_twisted
 from packages import neighbour
+from players import RecordingSite
+from scrapy import signals
+from scrapy.exceptions import StopDownload
+from scrapy.http import HtmlResponse
 from strict_site import RULES, StrictSite, Submits, send, submit, withheld
 from support import Reply
 from workbench import run
@@ -196,6 +200,85 @@ async def test_a_proxy_that_opens_no_tunnel_has_carried_no_answer(serve: Any, ap
     assert proxy.methods == [b"CONNECT"] * 4
     assert site.got(1) == [False]
     assert site.got(2) == [True]
+    assert [task_id for _, task_id in cloud.reports] == [1]
+    assert withheld(stats) == {}
+
+
+@ROTATING
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("first", [REFUSES_CONNECTIONS, "http://no-such-proxy.invalid:8080"])
+@pytest.mark.parametrize("package", ["rotating_proxies", "stand-in"])
+async def test_a_proxy_that_is_not_there_is_replaced_above_us_and_the_next_carries_the_answer(
+    package: str, first: str, serve: Any, api: Any
+) -> None:
+    """The middleware that replaces it hides the failure from those with a lower order."""
+    site, cloud, numbers = StrictSite(wrong={1, 2, 3}), api(), range(1, 7)
+    proxies = [first, serve(site.respond).url]
+    stats = await send(
+        lambda spider: [
+            submit(f"http://shop.example/{n}", n, {"proxies": proxies}) for n in numbers
+        ],
+        cloud,
+        **settings_for(package, proxies),
+    )
+    assert [site.got(n) for n in numbers] == [[False]] * 3 + [[True]] * 3
+    assert sorted(task_id for _, task_id in cloud.reports) == [1, 2, 3]
+    assert withheld(stats) == {}
+
+
+class FetchesItself:
+    """Gets the page in its own way if the download fails."""
+
+    def process_exception(self, request: Any, exception: Any, spider: Any = None) -> Any:
+        site, task_id = request.meta["site"], request.meta["taskId"]
+        return HtmlResponse(request.url, body=site.say(site.record(task_id)).body.encode())
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("order", [540, 610], ids=["below us", "above us"])
+@pytest.mark.parametrize("is_sent", [True, False], ids=["the site got it", "nothing was sent"])
+async def test_a_page_that_a_middleware_fetches_after_a_failure_is_another_attempt(
+    is_sent: bool, order: int, serve: Any, api: Any
+) -> None:
+    site, cloud = RecordingSite({1}), api()
+    url = serve(site.respond).url + "/gone" if is_sent else REFUSES_CONNECTIONS
+    stats = await send(
+        lambda spider: [submit(url, 1, {"site": site})],
+        cloud,
+        DOWNLOADER_MIDDLEWARES={FetchesItself: order},
+        RETRY_ENABLED=False,
+    )
+    assert len(site.submissions) == 1 + is_sent
+    assert len(cloud.reports) == (0 if is_sent else 1)
+    assert withheld(stats) == ({"reused": 1} if is_sent else {})
+
+
+class HasSeenEnough:
+    """Stops downloads at the headers, and goes on with what has come by then."""
+
+    @classmethod
+    def from_crawler(cls, crawler: Any) -> Any:
+        stops = cls()
+        crawler.signals.connect(stops.stop, signals.headers_received)
+        return stops
+
+    def stop(self) -> None:
+        raise StopDownload
+
+    def process_exception(self, request: Any, exception: Any, spider: Any = None) -> Any:
+        return exception.response
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("order", [540, 610], ids=["below us", "above us"])
+async def test_a_download_that_was_stopped_was_answered(order: int, serve: Any, api: Any) -> None:
+    cloud, url = api(), serve(lambda request: Reply("Wrong captcha", status=403)).url
+    stats = await send(
+        lambda spider: [submit(url, 1)],
+        cloud,
+        DOWNLOADER_MIDDLEWARES={HasSeenEnough: order},
+        CAPMONSTER_REPORT_RULES=[{"status": 403}],
+    )
     assert [task_id for _, task_id in cloud.reports] == [1]
     assert withheld(stats) == {}
 
