@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from . import stats
-from .attempts import CACHED, PASSED, REJECTED, UNJUDGED
+from .attempts import CACHED, PASSED, REJECTED, UNJUDGED, read_attempt
 from .redirects import redirected_to
 from .task import DONT_REPORT
 from .text import one_line
@@ -61,6 +61,21 @@ class Judge:
         self._hints = hints
         self._log_extra = context.log_extra
         self._broken_rules: set[str] = set()
+
+    def concerns(self, request: Request, response: Response) -> bool:
+        """Whether *response* says anything about the answer that *request* submitted.
+
+        A placeholder of scrapy-poet does not, because nothing was downloaded. Nor does the response
+        to another request that a middleware waited for (``engine.download_async()``) and passes on
+        instead: it was judged when it came.
+        """
+        if type(response).__name__ == "DummyResponse":
+            return False
+        other = response.request and read_attempt(response.request.meta)
+        if not other or not other.number:
+            return True
+        own = read_attempt(request.meta)
+        return own is not None and own.number == other.number
 
     def response(self, request: Request, response: Response) -> Attempt:
         """Judge *response*, unless a rejection on the same attempt led to it by a meta refresh."""

@@ -120,7 +120,7 @@ class CapMonsterReportMiddleware:
         self, request: Request, response: Response, spider: Spider | None = None
     ) -> Response:
         """See whether *response* rejects the answer that *request* submitted."""
-        if self._is_submission(request) and not _is_dummy(response):
+        if self._is_submission(request) and self._judge.concerns(request, response):
             self._unfollowed.followed(self._judge.response(request, response))
         return response
 
@@ -201,8 +201,3 @@ class CapMonsterReportMiddleware:
         # If a SIGINT comes while the spider closes, Scrapy does not wait for spider_closed.
         if self._closed is not None:
             await maybe_deferred_to_future(self._closed)
-
-
-def _is_dummy(response: Response) -> bool:
-    """Whether *response* is a placeholder of scrapy-poet: nothing was downloaded."""
-    return type(response).__name__ == "DummyResponse"

@@ -5,6 +5,7 @@ Each middleware acts once on each task, and leaves pages without a task alone.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
@@ -14,7 +15,7 @@ from scrapy import signals
 from scrapy.exceptions import IgnoreRequest
 from scrapy.http import HtmlResponse
 from scrapy.utils.defer import maybe_deferred_to_future
-from strict_site import FINE, WRONG, HoldingSite, Submits, submit
+from strict_site import FINE, WRONG, HoldingSite, Submits, download, submit
 from support import Reply
 from twisted.internet.task import deferLater
 
@@ -135,6 +136,27 @@ class RetriesFailures(Player):
         return again(request) if self.acts_on(request) else None
 
 
+class FetchesAfterFailures(Player):
+    """Gives the answer to the site in its own way if a download fails."""
+
+    def process_exception(self, request: Any, exception: Any, spider: Any = None) -> Any:
+        if not self.acts_on(request):
+            return None
+        site = self.crawler.spider.site
+        said = site.say(site.record(request.meta["taskId"]))
+        return HtmlResponse(request.url, body=said.body.encode(), headers=said.headers)
+
+
+class DownloadsAgain(Player):
+    """Waits for the response to a copy, and passes that on instead."""
+
+    async def process_response(self, request: Any, response: Any, spider: Any = None) -> Any:
+        if self.acts_on(request, response):
+            with suppress(Exception):
+                return await download(self.crawler, again(request))
+        return response
+
+
 class DropsAndSendsAgain(Player):
     def process_response(self, request: Any, response: Any, spider: Any = None) -> Any:
         if self.acts_on(request, response):
@@ -187,6 +209,8 @@ PLAYERS = {
     for player in (
         Retries,
         RetriesFailures,
+        FetchesAfterFailures,
+        DownloadsAgain,
         DropsAndSendsAgain,
         DropsAndSendsAnew,
         Drops,

@@ -302,3 +302,53 @@ async def test_a_response_that_a_middleware_made_itself_is_the_attempt(
     stats = await send(requests, cloud, DOWNLOADER_MIDDLEWARES={Answers: order})
     assert [task_id for _, task_id in cloud.reports] == [2]
     assert withheld(stats) == {"reused": 1}
+
+
+class PassesOnAnother:
+    """Waits for the response to another request of the same form, and passes that on.
+
+    Where it does so, and with which task, is in ``meta``.
+    """
+
+    def __init__(self, crawler: Crawler) -> None:
+        self.crawler = crawler
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler) -> Self:
+        return cls(crawler)
+
+    async def process_request(self, request: Any, spider: Any = None) -> Any:
+        return await self.another(request, None, "request")
+
+    async def process_response(self, request: Any, response: Any, spider: Any = None) -> Any:
+        return await self.another(request, response, "response")
+
+    async def another(self, request: Any, response: Any, where: str) -> Any:
+        if request.meta.get("where") != where:
+            return response
+        task_id = request.meta["other task"]
+        again = submit(request.url, task_id, {**request.meta, "taskId": task_id, "where": ""})
+        return await download(self.crawler, again)
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("order", [540, 600], ids=["below us", "above us"])
+@pytest.mark.parametrize("where", ["request", "response"])
+@pytest.mark.parametrize("other_task", [1, 2], ids=["the same answer", "a new answer"])
+async def test_a_response_to_another_request_says_nothing_about_the_answer(
+    other_task: int, where: str, order: int, serve: Any, api: Any
+) -> None:
+    """Like a middleware that sends the form again, or with a new answer, if it sees a captcha."""
+    site, cloud = StrictSite({2}), api()
+    url = serve(site.respond).url
+    stats = await send(
+        lambda spider: [submit(url, 1, {"where": where, "other task": other_task})],
+        cloud,
+        DOWNLOADER_MIDDLEWARES={PassesOnAnother: order},
+    )
+    assert site.got(1) == [True, False][: (where == "response") + (other_task == 1)]
+    assert [task_id for _, task_id in cloud.reports] == [2] * (other_task == 2)
+    is_reused = where == "response" and other_task == 1
+    assert withheld(stats) == ({"reused": 1} if is_reused else {})
+    # With an order below ours, the first response is seen as well.
+    assert stats["checked"] == 1 + (where == "response" and order < 585)
