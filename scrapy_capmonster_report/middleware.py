@@ -183,9 +183,9 @@ class CapMonsterReportMiddleware:
 
         It may retry a request that was not sent, or fetch the page in its own way.
         """
-        assert self.crawler.engine is not None
-        methods = self.crawler.engine.downloader.middleware.methods
-        methods["process_exception"].appendleft(self.process_exception)
+        if self.crawler.engine is not None:  # as it always is in a crawl
+            methods = self.crawler.engine.downloader.middleware.methods
+            methods["process_exception"].appendleft(self.process_exception)
 
     async def _spider_closed(self) -> None:
         self._closed = Deferred()
