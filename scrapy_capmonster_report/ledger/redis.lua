@@ -115,13 +115,16 @@ end
 
 local functions = {}
 
+-- Returns whether the run was known to be alive.
 local function say_alive()
-    redis.call('SET', prefix .. 'alive:' .. run, 1, 'EX', keep.alive)
+    local alive = prefix .. 'alive:' .. run
+    local was_alive = redis.call('EXISTS', alive)
+    redis.call('SET', alive, 1, 'EX', keep.alive)
+    return was_alive
 end
 
 function functions.write()
-    say_alive()
-    local replies = {}
+    local was_alive, replies = say_alive(), {}
     for n, event in ipairs(arguments.events) do
         local done, reply = pcall(events[event[1]], unpack(event, 2))
         if not done then -- another program has spoilt the key
@@ -131,11 +134,11 @@ function functions.write()
         end
         replies[n] = done and reply or ''
     end
-    return replies
+    return {was_alive, replies}
 end
 
 function functions.recover()
-    say_alive()
+    local was_alive = say_alive()
     local claims, is_alive = redis.call('HGETALL', pending), {}
     local taken, expired = {}, 0
     for i = 1, #claims, 2 do
@@ -157,7 +160,7 @@ function functions.recover()
             end
         end
     end
-    return {expired, taken}
+    return {was_alive, expired, taken}
 end
 
 functions['end'] = function()

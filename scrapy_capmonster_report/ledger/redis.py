@@ -116,6 +116,13 @@ class RedisBackend:
         options = {"retry": Retry(NoBackoff(), 0), "connection_class": _Connection}  # type: ignore[no-untyped-call,unused-ignore]
         self._redis: Any = _connect(Redis, name, None, **options)
         self._may_have_taken = False
+        self._has_written = False
+        self.losses = 0
+
+    def _notice_loss(self, was_alive: int) -> None:
+        """Without our sign of life, our claims may be gone, too, or be another worker's."""
+        self.losses += self._has_written and not was_alive
+        self._has_written = True
 
     async def _call(self, function: str, **arguments: Any) -> Any:
         return await self._redis.eval(
@@ -137,19 +144,21 @@ class RedisBackend:
 
     @_in_asyncio
     async def write(self, events: Sequence[base.Event]) -> list[Outcome | None]:
-        replies = await self._call(
+        was_alive, replies = await self._call(
             "write",
             report_reused=self._report_reused,
             events=[[type(e).__name__, json.dumps(e), *_texts(e)] for e in events],
         )
+        self._notice_loss(was_alive)
         return [Outcome(reply.decode()) if reply else None for reply in replies]
 
     @_in_asyncio
     async def recover(self, now: float) -> base.Orphans:
         # If the answer to an earlier call was lost, its claims are already ours.
         mine_too, self._may_have_taken = self._may_have_taken, True
-        expired, taken = await self._call("recover", now=now, mine_too=mine_too)
+        was_alive, expired, taken = await self._call("recover", now=now, mine_too=mine_too)
         self._may_have_taken = False
+        self._notice_loss(was_alive)
         return base.Orphans(sorted(map(_claim, taken), key=lambda c: c.submission.at), expired)
 
     def close(self) -> Deferred[None]:

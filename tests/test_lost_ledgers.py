@@ -1,0 +1,258 @@
+"""Ledgers that are removed, replaced or emptied in the middle of a crawl: what is kept is there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import pytest_twisted
+from crawl_in_child import Submits
+from support import accepted, crawl
+from test_backends import NOW, claim
+from test_ledger_faults import RULES, crawl_with, needs_asyncio, refuses, warnings_of
+from test_outages import Crawl, ids, rejects, statuses
+from test_run_locks import backend
+from twisted.internet.defer import succeed
+from twisted.web.server import NOT_DONE_YET
+from wired import until
+
+from scrapy_capmonster_report.ledger import PENDING
+from scrapy_capmonster_report.outcome import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+REJECTIONS = 20
+ANSWERED = 5
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def remove_with_its_log(path: Path) -> None:
+    for part in path.parent.glob(f"{path.name}*"):
+        if not part.name.endswith(".lock"):
+            part.unlink()
+
+
+def remove_the_log(path: Path) -> None:
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink()
+
+
+def remove_the_folder(path: Path) -> None:
+    shutil.rmtree(path.parent)
+
+
+def rename_the_folder(path: Path) -> None:
+    path.parent.rename(path.parent.with_name("renamed"))
+
+
+def replace_by_an_empty_file(path: Path) -> None:
+    other = path.with_name("other")
+    other.touch()
+    other.replace(path)
+
+
+def replace_by_an_older_one(path: Path) -> None:
+    """As a backup that is put back; other programs do not look for the log."""
+    other = path.with_name("other")
+    with sqlite3.connect(path) as database:
+        database.execute("VACUUM INTO ?", [str(other)])
+    database.close()
+    database = sqlite3.connect(other)
+    database.execute("DELETE FROM task")
+    database.execute("DELETE FROM total")
+    database.commit()
+    database.close()
+    other.replace(path)
+
+
+def truncate(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+def truncate_to_a_part(path: Path) -> None:
+    os.truncate(path, 4096)
+
+
+def truncate_the_log(path: Path) -> None:
+    os.truncate(path.with_name(path.name + "-wal"), 0)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """The ledger's file, in a folder of its own."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    return folder / "ledger.sqlite"
+
+
+def until_silent(endpoint: str, task_id: int, earlier: int) -> Any:
+    """A service that answers a few reports, and then none."""
+    return accepted() if earlier < ANSWERED else NOT_DONE_YET
+
+
+async def stopped_crawl(ledger: str, serve: Any, api: Any, spoil: Callable[[], Any]) -> Any:
+    """A crawl with reports that it cannot send; *spoil* spoils its ledger before it ends.
+
+    Returns its stats, and the reports that the service answered.
+    """
+    silent = api(until_silent)
+    options = {"CAPMONSTER_REPORT_CONCURRENCY": 1, "CAPMONSTER_REPORT_CLOSE_TIMEOUT": 0.3}
+    pages: list[Any] = []
+    site = serve(lambda request: pages.append(request) or rejects(request))
+    going = Crawl(ledger, site.url, silent.url, range(101, 101 + REJECTIONS), **options)
+
+    # Each look into the ledger blocks the crawl.
+    await until(lambda: len(pages) == REJECTIONS and len(silent.reports) > ANSWERED)
+    await until(lambda: statuses(ledger)[PENDING] == REJECTIONS - ANSWERED)
+    await spoil()
+    return await going.end(), ids(silent)[:ANSWERED]
+
+
+async def next_crawl(ledger: str, serve: Any, cloud: Any) -> dict[str, Any]:
+    settings = {**RULES, "CAPMONSTER_API_URL": cloud.url, "CAPMONSTER_REPORT_LEDGER": ledger}
+    return await crawl(Submits, settings, site=serve(refuses).url, task_ids=[])
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        remove,
+        remove_with_its_log,
+        remove_the_log,
+        remove_the_folder,
+        rename_the_folder,
+        replace_by_an_empty_file,
+        replace_by_an_older_one,
+    ],
+)
+async def test_a_file_that_is_removed_or_replaced_is_made_anew_with_all_that_is_kept(
+    spoil: Callable[[Path], None],
+    path: Path,
+    serve: Any,
+    api: Any,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ledger, cloud = f"sqlite:{path}", api()
+    stats, sent = await stopped_crawl(ledger, serve, api, lambda: succeed(spoil(path)))
+    assert stats["kept"] == REJECTIONS - ANSWERED
+    (warning,) = warnings_of(caplog)
+    assert f"Ledger {ledger} was removed, replaced or truncated by another program" in warning
+    assert statuses(ledger)[PENDING] == REJECTIONS - ANSWERED
+    stats = await next_crawl(ledger, serve, cloud)
+    assert stats["resumed/sent/accepted"] == REJECTIONS - ANSWERED
+    assert sorted([*sent, *ids(cloud)]) == [*range(101, 101 + REJECTIONS)]
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("spoil", [truncate, truncate_to_a_part, truncate_the_log])
+async def test_of_a_file_that_is_truncated_only_what_is_still_there_counts_as_kept(
+    spoil: Callable[[Path], None],
+    path: Path,
+    serve: Any,
+    api: Any,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ledger, cloud = f"sqlite:{path}", api()
+    await crawl_with(ledger, serve, api())  # so that there is something in the file itself
+    monkeypatch.setattr("scrapy_capmonster_report.ledger.buffered.RECOVER_SECONDS", 2)
+
+    def spoil_and_wait() -> Any:
+        spoil(path)
+        return until(lambda: warnings_of(caplog))
+
+    stats, _ = await stopped_crawl(ledger, serve, api, spoil_and_wait)
+    (warning,) = warnings_of(caplog)
+    assert "truncated by another program" in warning or "malformed" in warning
+    kept = stats.get("kept", 0)
+    assert kept + stats.get("dropped/shutdown", 0) == REJECTIONS - ANSWERED
+    stats = await next_crawl(ledger, serve, cloud)
+    assert stats.get("resumed/sent/accepted", 0) == kept
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(
+    "spoil", [remove, remove_with_its_log, remove_the_folder, replace_by_an_older_one]
+)
+async def test_two_crawls_in_one_process_find_each_other_in_the_new_file(
+    spoil: Callable[[Path], None], path: Path
+) -> None:
+    first, second = backend(path), backend(path)
+    for number, each in enumerate((first, second)):
+        await each.open(NOW)
+        await each.write([claim(number)])
+    spoil(path)
+    assert await first.write([claim(3)]) == [None]
+    assert await second.write([claim(3), claim(4)]) == [Outcome.DUPLICATE, None]
+    assert await first.write([claim(4), claim(5)]) == [Outcome.DUPLICATE, None]
+    assert (first.losses, second.losses) == (1, 1)
+    assert await first.recover(NOW) == ([], 0)
+    for each in (first, second):
+        await each.close()
+    assert statuses(f"sqlite:{path}") == {PENDING: 3}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_file_that_is_removed_while_it_is_locked_is_noticed_afterwards(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scrapy_capmonster_report.ledger.sqlite.LOCK_SECONDS", 0.1)
+    crawl = backend(path)
+    await crawl.open(NOW)
+    await crawl.write([claim(1)])
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(sqlite3.OperationalError):
+            await crawl.write([claim(2)])
+        path.unlink()
+    await crawl.write([claim(2)])
+    assert crawl.losses == 1
+    await crawl.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_file_system_that_numbers_files_anew_is_no_loss_without_end(
+    path: Path, serve: Any, api: Any, caplog: pytest.LogCaptureFixture, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(os.path, "samestat", lambda *_: False)
+    ledger, cloud = f"sqlite:{path}", api()
+    stats = await crawl_with(ledger, serve, cloud)
+    assert stats["sent/accepted"] == 30
+    assert statuses(ledger) == {"sent/accepted": 30}
+    assert len(warnings_of(caplog)) <= 10
+
+
+@needs_asyncio
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("how", ["restarted", "emptied"])
+async def test_a_redis_that_forgets_is_told_again_all_that_is_kept(
+    how: str, redis_server: Any, serve: Any, api: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without a disk, or with one that it writes now and then, it forgets at each restart."""
+    servers = [redis_server]
+
+    async def forget() -> None:
+        if how == "emptied":
+            redis_server.client.flushall()
+        else:
+            redis_server.stop()
+            servers.append(await redis_server.start_again())
+
+    ledger, cloud = redis_server.url, api()
+    stats, sent = await stopped_crawl(ledger, serve, api, forget)
+    assert stats["kept"] == REJECTIONS - ANSWERED
+    stats = await next_crawl(ledger, serve, cloud)
+    servers[-1].stop()
+    assert stats["resumed/sent/accepted"] == REJECTIONS - ANSWERED
+    assert sorted([*sent, *ids(cloud)]) == [*range(101, 101 + REJECTIONS)]
+    assert warnings_of(caplog) == []
