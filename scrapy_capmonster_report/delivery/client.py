@@ -11,6 +11,7 @@ from http.cookiejar import CookieJar
 from typing import TYPE_CHECKING, Any, Final
 
 from hyperlink import EncodedURL
+from OpenSSL import SSL
 from treq.client import HTTPClient
 from twisted.internet import error
 from twisted.internet.defer import CancelledError, Deferred, succeed
@@ -33,7 +34,7 @@ from ..task import Kind
 from .answer import ReportAnswer, Verdict, read_answer
 from .connections import Connections
 from .proxy import ProxyError, proxy_for
-from .tls import CertificateError
+from .tls import CertificateError, tls_problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -139,6 +140,8 @@ class ReportClient:
 def _passing_fault(failure: Failure) -> ReportAnswer:
     reasons = getattr(failure.value, "reasons", None)
     cause = reasons[0].value if reasons else failure.value
+    if isinstance(cause, SSL.Error):
+        return ReportAnswer(Verdict.RETRY, reason=f"TLS error: {tls_problem(cause)}")
     reason = type(cause).__name__
     # Not the message of another error: it may quote the answer.
     if isinstance(cause, (*_SAID_BY_TWISTED, CertificateError, ProxyError)):
