@@ -82,8 +82,9 @@ class SQLiteBackend:
         return closed.addBoth(self._stop_thread)
 
     def _in_thread(self, work: Callable[..., _T], *args: Any) -> Deferred[_T]:
-        if not self._thread.started:
-            self._thread.start()
+        if self._at_shutdown is None:
+            # Before, a script that fails would wait for the thread for ever.
+            self._reactor.callWhenRunning(self._thread.start)
             self._at_shutdown = self._reactor.addSystemEventTrigger(
                 "during", "shutdown", self._thread.stop
             )
