@@ -244,6 +244,22 @@ async def test_a_service_that_hangs_behind_a_proxy_leaves_no_connection(
         (SERVICE, "", {"http_proxy": "http://proxy.example:3128"}, None),
         (SERVICE, "none", {"https_proxy": "http://proxy.example:3128"}, None),
         (SERVICE, "", {"https_proxy": "http://p.example:1", "no_proxy": ".capmonster.cloud"}, None),
+        *(
+            (url, "", {"https_proxy": "http://p.example:1", "no_proxy": f"x.example, {entry}"}, None)
+            for url, entry in [
+                (SERVICE, "api.capmonster.cloud:443"),
+                ("https://api.example:8443", "api.example:8443"),
+                ("https://[::1]:8443", "::1"),
+                ("https://[::1]:8443", "[::1]"),
+                ("https://[::1]:8443", "[::1]:8443"),
+            ]
+        ),
+        (
+            "https://api.example:8443",
+            "",
+            {"https_proxy": "http://p.example:1", "no_proxy": "api.example:443"},
+            Proxy("p.example", 1, None),
+        ),
         (SERVICE, "", {"https_proxy": " http://p.example:1\n"}, Proxy("p.example", 1, None)),
         (SERVICE, "", {"https_proxy": "socks5://user:secret@proxy.example:1080"}, None),
         (SERVICE, "", {"https_proxy": "http://user:secret@proxy.example:99999"}, None),
