@@ -245,7 +245,12 @@ async def test_a_service_that_hangs_behind_a_proxy_leaves_no_connection(
         (SERVICE, "none", {"https_proxy": "http://proxy.example:3128"}, None),
         (SERVICE, "", {"https_proxy": "http://p.example:1", "no_proxy": ".capmonster.cloud"}, None),
         *(
-            (url, "", {"https_proxy": "http://p.example:1", "no_proxy": f"x.example, {entry}"}, None)
+            (
+                url,
+                "",
+                {"https_proxy": "http://p.example:1", "no_proxy": f"x.org, {entry}"},
+                None,
+            )
             for url, entry in [
                 (SERVICE, "api.capmonster.cloud:443"),
                 ("https://api.example:8443", "api.example:8443"),

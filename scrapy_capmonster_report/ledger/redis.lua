@@ -147,7 +147,8 @@ function functions.recover()
         if owner and owner ~= run and is_alive[owner] == nil then
             is_alive[owner] = redis.call('EXISTS', prefix .. 'alive:' .. owner) == 1
         end
-        local is_claim, claim = pcall(cjson.decode, text)
+        local is_json, claim = pcall(cjson.decode, text)
+        local is_claim = is_json and type(claim) == 'table' and type(claim[5]) == 'number'
         local may_take = not owner or not is_alive[owner]
         if owner == run then may_take = arguments.mine_too end
         if may_take and is_claim then -- else another program's

@@ -6,6 +6,7 @@ import asyncio
 import json
 import secrets
 from collections import Counter
+from contextlib import suppress
 from functools import wraps
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
@@ -18,6 +19,7 @@ from scrapy.utils.reactor import is_asyncio_reactor_installed
 from twisted.internet.defer import CancelledError, Deferred
 
 from ..outcome import Outcome
+from ..task import Kind
 from . import base
 from .history import Query
 
@@ -52,6 +54,21 @@ _KEEP: Final = {
 _SCRIPT: Final = files(__package__).joinpath("redis.lua").read_text(encoding="utf-8")
 
 _EVER: Final = 1e15
+
+_MOMENT: Final = (int, float)
+_CLAIM_TYPES: Final[tuple[Any, ...]] = (
+    int,
+    int,
+    str,
+    str,
+    str,
+    int,
+    _MOMENT,
+    str,
+    str,
+    _MOMENT,
+    _MOMENT,
+)
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -159,7 +176,7 @@ class RedisBackend:
         was_alive, expired, taken = await self._call("recover", now=now, mine_too=mine_too)
         self._may_have_taken = False
         self._notice_loss(was_alive)
-        return base.Orphans(sorted(map(_claim, taken), key=lambda c: c.submission.at), expired)
+        return base.Orphans(_claims(taken), expired)
 
     def close(self) -> Deferred[None]:
         # Disconnects even if it is cancelled at once.
@@ -261,6 +278,15 @@ def _texts(value: Any) -> Any:
     return [*map(_texts, value)] if isinstance(value, tuple) else str(value)
 
 
-def _claim(text: bytes) -> base.Claimed:
-    submission, *others = json.loads(text)
-    return base.Claimed(base.Submission(*submission), *others)
+def _claims(texts: Sequence[bytes]) -> list[base.Claimed]:
+    """The claims in *texts*, but not what another program, or another release, has written."""
+    claims = []
+    for text in texts:
+        with suppress(TypeError, ValueError):
+            submission, *others = json.loads(text)
+            claim = base.Claimed(base.Submission(*submission), *others)
+            Kind(claim.kind)
+            values = (*claim.submission, *claim[1:])
+            if all(isinstance(*pair) for pair in zip(values, _CLAIM_TYPES, strict=True)):
+                claims.append(claim)
+    return sorted(claims, key=lambda claim: claim.submission.at)
