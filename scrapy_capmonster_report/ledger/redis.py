@@ -57,17 +57,8 @@ _EVER: Final = 1e15
 
 _MOMENT: Final = (int, float)
 _CLAIM_TYPES: Final[tuple[Any, ...]] = (
-    int,
-    int,
-    str,
-    str,
-    str,
-    int,
-    _MOMENT,
-    str,
-    str,
-    _MOMENT,
-    _MOMENT,
+    *(int, int, str, str, str, int, _MOMENT),  # of the submission
+    *(str, str, _MOMENT, _MOMENT),
 )
 
 _P = ParamSpec("_P")

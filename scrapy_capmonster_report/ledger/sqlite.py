@@ -56,7 +56,7 @@ class SQLiteBackend:
         self._locks = RunLocks(self._path)
         # The write-ahead log and its index are parts of the ledger.
         self._parts = [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm")]
-        self._seen: list[os.stat_result | None] = []  # after the last transaction
+        self._seen: list[tuple[int, int] | None] = []  # after the last transaction
         self._is_lost = False
         self.losses = 0
         self._database: sqlite3.Connection | None = None
@@ -144,33 +144,40 @@ class SQLiteBackend:
         except BaseException:
             self._disconnect()  # which also rolls back
             raise
-        self._seen = [*map(_stat, self._parts)]
+        self._seen = self._look()
         if self._is_lost:
             self._is_lost = False
             self.losses += 1
             logger.warning(
-                "Ledger %s was removed, replaced or truncated by another program. Reports that "
-                "are not sent yet are written again, into the file that is there now.",
+                "Ledger %s was removed or replaced by another program. Reports that are not sent "
+                "yet are written again, into the file that is there now.",
                 self.name,
             )
         return result
 
     def _notice_loss(self) -> None:
-        """Disconnect if another program has removed, replaced or truncated a part.
+        """Disconnect if another program has removed or replaced a part, or emptied the file.
 
         SQLite itself does not notice: it would go on writing to files that are not there any more.
         """
-        now = [*map(_stat, self._parts)]
-        if self.losses >= MAX_LOSSES or all(map(_is_intact, self._seen, now)):
+        now = self._look()
+        if now[: len(self._seen)] == self._seen or self.losses >= MAX_LOSSES:
             return
         before, self._seen = self._seen, []
         self._disconnect()
         self._is_lost = True
-        if not _is_same(before[0], now[0]):
+        if now[0] != before[0]:
             # SQLite would take the log of the old file for that of the new one.
-            for part, *both in zip(self._parts[1:], before[1:], now[1:], strict=False):
-                if _is_same(*both):
+            for part, was, is_now in zip(self._parts[1:], before[1:], now[1:], strict=False):
+                if was == is_now:
                     part.unlink(missing_ok=True)
+
+    def _look(self) -> list[tuple[int, int] | None]:
+        """Which files the parts are. Their sizes say nothing: other programs may shrink them."""
+        stats = [*map(_stat, self._parts)]
+        if stats[0] is not None and not stats[0].st_size:
+            stats[0] = None
+        return [stat and (stat.st_dev, stat.st_ino) for stat in stats]
 
     def _connect(self) -> sqlite3.Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -219,17 +226,6 @@ def _stat(path: Path) -> os.stat_result | None:
     with suppress(OSError):
         return path.stat()
     return None
-
-
-def _is_same(before: os.stat_result | None, now: os.stat_result | None) -> bool:
-    return before is not None and now is not None and os.path.samestat(before, now)
-
-
-def _is_intact(before: os.stat_result | None, now: os.stat_result | None) -> bool:
-    """Whether a part is still the same file, and has not shrunk."""
-    if before is None or now is None:
-        return before is None
-    return _is_same(before, now) and now.st_size >= before.st_size
 
 
 def read(path: Path, query: Query, now: float) -> tuple[list[Count], list[Alert]]:
