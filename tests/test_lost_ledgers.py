@@ -224,6 +224,22 @@ async def test_a_file_that_is_removed_while_it_is_locked_is_noticed_afterwards(
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_crawl_that_changes_its_folder_keeps_its_ledger(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(path.parent)
+    crawl = backend(Path(path.name))
+    await crawl.open(NOW)
+    await crawl.write([claim(1)])
+    monkeypatch.chdir(path.parent.parent)
+    await crawl.write([claim(2)])
+    assert crawl.name == "sqlite:ledger.sqlite"
+    assert crawl.losses == 0
+    await crawl.close()
+    assert statuses(f"sqlite:{path}") == {PENDING: 2}
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_file_system_that_numbers_files_anew_is_no_loss_without_end(
     path: Path, serve: Any, api: Any, caplog: pytest.LogCaptureFixture, monkeypatch: Any
 ) -> None:

@@ -50,12 +50,13 @@ class SQLiteBackend:
     lease = math.inf
 
     def __init__(self, path: Path, *, reactor: Any, report_reused: bool) -> None:
-        self._path = path
+        self.name = f"sqlite:{path}"
+        self._path = path.absolute()  # a spider may change the current folder
         self._reactor = reactor
         self._report_reused = report_reused
         self._locks = RunLocks(self._path)
         # The write-ahead log and its index are parts of the ledger.
-        self._parts = [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm")]
+        self._parts = [self._path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm")]
         self._seen: list[tuple[int, int] | None] = []  # after the last transaction
         self._is_lost = False
         self.losses = 0
@@ -63,12 +64,8 @@ class SQLiteBackend:
         self._thread = ThreadPool(0, 1, "capmonster-ledger")
         self._at_shutdown: Any = None
 
-    @property
-    def name(self) -> str:
-        return f"sqlite:{self._path}"
-
     def open(self, now: float) -> Deferred[Mapping[str, tuple[int, int]]]:
-        return self._in_thread(self._open, now)
+        return self._in_thread(self._transaction, self._look_around, now)
 
     def write(self, events: Sequence[Event]) -> Deferred[list[Outcome | None]]:
         reused = self._report_reused
@@ -99,9 +96,6 @@ class SQLiteBackend:
         return stopped.addCallback(lambda _: result)
 
     # -- in the thread ---------------------------------------------------------------------------
-
-    def _open(self, now: float) -> Mapping[str, tuple[int, int]]:
-        return self._transaction(self._look_around, now)
 
     def _look_around(
         self, database: sqlite3.Connection, now: float
