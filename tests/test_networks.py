@@ -93,7 +93,7 @@ class NoTls(Factory):
     [
         (says_hello(b""), "TimeoutError: User timeout caused connection failure: no answer within"),
         (says_hello(b"\x16\x03\x03\x01\x00\x02"), "TimeoutError: User timeout caused"),
-        (says_hello(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "TLS error: wrong version number"),
+        (says_hello(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "TLS error: "),
         (says_hello(b"\x15\x03\x03\x00\x02\x02\x28"), "TLS error: "),
         (lambda transport, _: transport.loseConnection(), "ConnectionLost"),
         (lambda transport, _: transport.abortConnection(), "ConnectionLost"),
@@ -111,6 +111,7 @@ async def test_a_service_that_does_not_finish_the_tls_handshake(
     assert desk.count(Outcome.SHUTDOWN) == 3
     [warning] = lines(caplog, logging.WARNING)
     assert f"CapMonster Cloud ({reason}" in warning
+    assert ("Check CAPMONSTER_API_URL)." in warning) == reason.startswith("TLS")
     assert "SSL routines" not in warning
     await until(lambda: not service.connections)
     await service.listening.stopListening()

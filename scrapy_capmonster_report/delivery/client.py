@@ -30,6 +30,7 @@ from zope.interface import implementer
 
 from ..deadline import with_deadline
 from ..mask import account_key
+from ..settings import API_URL
 from ..task import Kind
 from .answer import ReportAnswer, Verdict, read_answer
 from .connections import Connections
@@ -142,7 +143,8 @@ def _passing_fault(failure: Failure) -> ReportAnswer:
     reasons = getattr(failure.value, "reasons", None)
     cause = reasons[0].value if reasons else failure.value
     if isinstance(cause, SSL.Error):
-        return ReportAnswer(Verdict.RETRY, reason=f"TLS error: {tls_problem(cause)}")
+        problem = f"TLS error: {tls_problem(cause)}. Check {API_URL}"
+        return ReportAnswer(Verdict.RETRY, reason=problem)
     reason = type(cause).__name__
     # Not the message of another error: it may quote the answer.
     if isinstance(cause, (*_SAID_BY_TWISTED, CertificateError, ProxyError)):
