@@ -27,6 +27,8 @@ from scrapy_capmonster_report.rules import compile_rules
 from scrapy_capmonster_report.rules import page as rule_page
 from scrapy_capmonster_report.rules import rule as rule_rule
 from scrapy_capmonster_report.rules.condition import MAX_SEARCHED
+from scrapy_capmonster_report.rules.page import Page
+from scrapy_capmonster_report.rules.presets.evidence import sight
 
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\xff\xfe\x00<p class='bad'>wrong</p>"
 XML = b"<?xml version='1.0'?><r><Error code='7'>bad</Error></r>"
@@ -537,6 +539,54 @@ PAGE = """<!DOCTYPE html><html><head><title>Log in</title><style>p {}</style></h
 )
 def test_words(regex: object, expected: bool) -> None:
     assert holds({"words": regex}, html(PAGE)) is expected
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        "<p aria-hidden='true'>Wrong",  # hidden from screen readers only
+        "<p style='-webkit-backface-visibility: hidden; fill-opacity:0; --display:none'>Wrong",
+        "<p style='opacity: 0.5'>Wrong",
+        "<p style='left: -1px; margin-left: -2000px'>Wrong",
+        "<p class='collapse show'>Wrong",
+        "<nav class='collapse navbar-collapse'>Wrong</nav>",
+        "<p class='unhidden collapsed'>Wrong",
+        "<details open><summary>Title</summary>Wrong</details>",
+        "<details><summary><b>Wrong</b></summary>more</details>",
+        "<details>more</details>Wrong",
+        "<div>more<details></details>Wrong</div>",
+    ],
+)
+def test_words_are_what_is_seen_on_the_screen(shown: str) -> None:
+    assert holds({"words": "Wrong"}, html(shown))
+    errors = sight(Page(html(f"<div class='error'>{shown}</div>"), Request(URL))).errors
+    assert "Wrong" in "".join(error.text for error in errors)
+
+
+@pytest.mark.parametrize(
+    "unseen",
+    [
+        "<p style='opacity:0.0'>Wrong",
+        "<p style='color:red;visibility:collapse'>Wrong",
+        "<p style='position:absolute; left:-9999px'>Wrong",
+        "<p class='fade modal'>Wrong",
+        "<p class='screen-reader-text'>Wrong",
+        "<p class='visuallyhidden'>Wrong",
+        "<div id='faq' class='accordion-collapse collapse'>Wrong</div>",
+        "<p x-show='failed'>Wrong",
+        "<p popover>Wrong",
+        "<datalist><option>Wrong</datalist>",
+        "<canvas>Wrong</canvas>",
+        "<details>Wrong</details>",
+        "<details><summary>Title</summary>Wrong</details>",
+        "<details><summary>Title</summary><p>Wrong</p></details>",
+        "<details><summary>Title</summary><b>more</b>Wrong</details>",
+    ],
+)
+def test_what_is_not_seen_on_the_screen_is_not_among_the_words(unseen: str) -> None:
+    assert not holds({"words": "Wrong"}, html(unseen))
+    errors = sight(Page(html(f"<div class='error'>{unseen}</div>"), Request(URL))).errors
+    assert "Wrong" not in "".join(error.text for error in errors)
 
 
 def test_words_may_break_anywhere_on_a_narrow_screen() -> None:

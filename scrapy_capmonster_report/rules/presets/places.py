@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from lxml import etree
 
-from ..visible import BLOCKS, is_unseen
+from ..visible import BLOCKS, is_closed, is_unseen
 from .messages import MAX_LENGTH
 
 if TYPE_CHECKING:
@@ -228,8 +228,8 @@ def _texts(
     element: Any, item: Any, marked: frozenset[Any], depth: int
 ) -> Iterator[tuple[str, bool, Any]]:
     """The texts in *element*, whether each begins a block, and the item that it stands in."""
-    is_block = element.tag in BLOCKS
-    yield (element.text or "")[:_MAX_TEXT], is_block, item
+    is_block, most = element.tag in BLOCKS, 0 if is_closed(element) else _MAX_TEXT
+    yield (element.text or "")[:most], is_block, item
     for child in element:
         tag = child.tag
         if not isinstance(tag, str) or is_unseen(child):
@@ -242,7 +242,7 @@ def _texts(
             yield from _texts(child, child if tag == "li" else item, marked, depth + 1)
             if tag in BLOCKS:
                 yield "", True, item
-        yield (child.tail or "")[:_MAX_TEXT], False, item
+        yield (child.tail or "")[:most], False, item
 
 
 def _meaning_of(attributes: Iterable[tuple[str, str]]) -> tuple[bool, str]:
