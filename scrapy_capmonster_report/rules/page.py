@@ -39,7 +39,7 @@ _GUARD = re.compile(r"\s*(?:\)\]\}'?,?|for\s?\(;;\);|while\s?\((?:1|true)\);)\s*
 """Prefixes that stop other sites from reading JSON as a script."""
 
 _CALL = re.compile(
-    r"\s*(?:/\*.{0,99}?\*/)?\s*(?:typeof [\w$.]+ === '\w+' && )?"
+    r"\s*(?:/\*.{0,99}?\*/\s*)?(?:typeof [\w$.]+ === '\w+' && )?"
     r"[\w$.\[\]\"]{1,99}\s?\(\s*(?=[\[{\"])"
 )
 _CALL_END = re.compile(r"\)\s*;?\s*\Z")

@@ -13,7 +13,7 @@ from scrapy.selector import Selector
 from ..page import NOT_JSON, view
 from ..visible import words_of
 from .answers import Saying, names_errors, sayings, succeeded
-from .messages import About, matters, mentions, rejects
+from .messages import UNMISTAKABLE, About, matters, mentions, rejects
 from .places import MAX_FIELDS, Error, Sight, fields_in, is_captchas_own
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _MAX_SCRIPTS: Final = 50
 _MAX_FRAGMENTS: Final = 5
 _QUOTED = re.compile("“[^”]*”")
 _CODE = re.compile(r"\w+[_-][\w-]+")
-_MARKUP = re.compile(r"<\w[^>]*>")
+_MARKUP = re.compile(r"<\w[^<>]*>")
 
 NOT_THE_ANSWER: Final = (
     *("missing-input-secret", "invalid-input-secret", "missing-input-response", "bad-request"),
@@ -40,7 +40,7 @@ NOT_THE_ANSWER: Final = (
 _HYPHENATED = re.compile(r"(?<![a-z-])[a-z]+(?:-[a-z]+)+(?![a-z-])")
 
 _ALERT = re.compile(
-    r"\s*(?:<!--[^\n]*\n)?\s*(?:window\.|parent\.|top\.)?"
+    r"\s*(?:<!--[^\n]*\n\s*)?(?:window\.|parent\.|top\.)?"
     r"(?:alert|layer\.(?:msg|alert)|toastr\.(?:error|warning)|swal|Swal\.fire)"
     r"\(\s*(?P<quote>[\"'`])(?P<text>(?:(?!(?P=quote))[^\\]|\\.){1,300})(?P=quote)"
 )
@@ -140,36 +140,37 @@ def error_on(seen: Sight, most: About = About.ITS_PLACE) -> str | None:
         level = About.ITS_PLACE_HAS_ONE
     elif not seen.fields:
         level = About.ITS_ANSWER
-    for error in seen.errors:
-        is_hint = error.place in seen.groups and mentions(error.text, "ask")
-        if is_hint or _CODE.fullmatch(error.text):
-            continue
-        is_one = rejects(error.text, min(level, most)) or (
-            most is About.ITS_PLACE
-            and bool(seen.captcha)
-            and error.place not in seen.groups
-            and rejects(error.text, About.ITS_PLACE)
-            and is_captchas_own(error.place)
-        )
-        if (
-            is_one
-            and fields_in(error.place) <= MAX_FIELDS
-            and not any(_is_the_cause(other, error) for other in seen.errors)
-        ):
-            return error.text
+    hits = [
+        error
+        for error in seen.errors
+        if _says_it(error, seen, min(level, most), most) and fields_in(error.place) <= MAX_FIELDS
+    ]
+    kinds = [(error, matters(error.text)) for error in seen.errors if hits]
+    causes = [(error, of_it) for error, of_it in kinds if not of_it.isdisjoint(UNMISTAKABLE)]
+    for hit in hits:
+        if not any(_is_the_cause(error, of_it, hit) for error, of_it in causes):
+            return hit.text
     return None
 
 
-def _is_the_cause(other: Error, error: Error) -> bool:
-    """Whether another error, about age or a limit, may be the reason for the rejection."""
-    if other is error:
+def _says_it(error: Error, seen: Sight, level: About, most: About) -> bool:
+    """Whether an error says that a captcha answer was wrong."""
+    is_hint = error.place in seen.groups and mentions(error.text, "ask")
+    if is_hint or _CODE.fullmatch(error.text):
         return False
-    kinds = matters(other.text)
-    if {"late", "theirs"} <= kinds:
-        return True
-    one, two = other.place, error.place
-    is_beside = one is two or one.getparent() is two.getparent()
-    return is_beside and not kinds.isdisjoint(("late", "limit", "theirs"))
+    return rejects(error.text, level) or (
+        most is About.ITS_PLACE
+        and bool(seen.captcha)
+        and error.place not in seen.groups
+        and rejects(error.text, About.ITS_PLACE)
+        and is_captchas_own(error.place)
+    )
+
+
+def _is_the_cause(error: Error, kinds: set[str], hit: Error) -> bool:
+    """Whether an error about age or a limit may be the reason for the rejection *hit*."""
+    one, two = error.place, hit.place
+    return {"late", "theirs"} <= kinds or one is two or one.getparent() is two.getparent()
 
 
 @view

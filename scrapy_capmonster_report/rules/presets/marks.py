@@ -11,7 +11,7 @@ from ..condition import Condition
 from ..page import view
 from ..selectors import Css, JmesPath
 from . import evidence
-from .messages import About, fold, mentions, rejects
+from .messages import MAX_LENGTH, About, fold, mentions, rejects
 from .places import CAPTCHA_NAME
 
 if TYPE_CHECKING:
@@ -242,7 +242,8 @@ def _error(text: str) -> Iterator[Mark]:
     def find(page: Page) -> str | None:
         found = [error.text for error in evidence.sight(page).errors]
         found += [message.text for message in evidence.json_messages(page)]
-        return next((text for text in found if fold(text).rstrip(".") == wanted), None)
+        short = (text for text in found if len(text) <= MAX_LENGTH)
+        return next((text for text in short if fold(text).rstrip(".") == wanted), None)
 
     yield Mark(f"the error “{text}”", find)
 
