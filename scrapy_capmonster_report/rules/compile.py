@@ -43,10 +43,6 @@ class Unless(Options):
     key = "unless"
     allowed = "a dict of conditions, or a list of such dicts"
 
-    def __init__(self, value: object, spider: Spider | None = None) -> None:
-        super().__init__(value, spider)
-        self.needs = frozenset().union(*(item.needs for item in chain(*self.options)))
-
     def parse(self, value: object) -> tuple[Condition, ...]:
         known = {key: kind for key, kind in CONDITIONS.items() if kind is not Unless}
         return compile_conditions(mapping(value, self.allowed), self.spider, known, ("name",))
@@ -54,9 +50,12 @@ class Unless(Options):
     def holds(self, page: Page) -> bool:
         return self._group(page) is None
 
-    def verdict(self, page: Page) -> bool | None:
-        groups = [all_true(item.verdict(page) for item in group) for group in self.options]
-        return False if True in groups else None if None in groups else True
+    def missing(self, page: Page) -> frozenset[str]:
+        verdicts = [all_true(item.verdict(page) for item in group) for group in self.options]
+        if True in verdicts:
+            return frozenset()
+        undecided = [group for group, verdict in zip(self.options, verdicts) if verdict is None]
+        return frozenset().union(*(item.missing(page) for item in chain(*undecided)))
 
     def found(self, page: Page) -> str | None:
         there = (condition.found(page) for condition in self._group(page) or ())

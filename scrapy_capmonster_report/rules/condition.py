@@ -52,9 +52,13 @@ class Condition(ABC):
     def holds(self, page: Page) -> bool:
         """Whether the condition holds for *page*, of which all is known."""
 
+    def missing(self, page: Page) -> frozenset[str]:
+        """What must be known of *page* to tell whether the condition holds, and is not."""
+        return self.needs & page.unknown
+
     def verdict(self, page: Page) -> bool | None:
         """Whether it holds for *page*; ``None`` if that cannot be told from what is known."""
-        return None if self.needs & page.unknown else self.holds(page)
+        return None if self.missing(page) else self.holds(page)
 
     @abstractmethod
     def found(self, page: Page) -> str | None:

@@ -227,7 +227,7 @@ class Rules:
             if verdict:
                 return rule, []
             if verdict is None:
-                missing.update(*(item.needs & page.unknown for item in rule.conditions))
+                missing.update(*(item.missing(page) for item in rule.conditions))
         return None, sorted(missing)
 
     def explain(self, page: Page) -> list[Explanation]:
@@ -269,8 +269,9 @@ def plain(value: object) -> Any:
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     if callable(value):
-        name = getattr(value, "__qualname__", None)
-        return f"{value.__module__}.{name}" if name else repr(value)
+        if name := getattr(value, "__qualname__", None):
+            return ".".join(filter(None, (getattr(value, "__module__", None), name)))
+        return repr(value)
     return value
 
 
@@ -279,7 +280,7 @@ def _finding(condition: Condition, page: Page) -> Finding:
     try:
         holds = condition.verdict(page)
         if holds is None:
-            found: str | None = f"not known: {', '.join(sorted(condition.needs & page.unknown))}"
+            found: str | None = f"not known: {', '.join(sorted(condition.missing(page)))}"
         else:
             found = condition.found(page)
     except Exception as error:  # as in matching: what raises does not hold

@@ -60,10 +60,9 @@ class Mark(Condition):
     def holds(self, page: Page) -> bool:
         return (self._find(page) is None) is self._absent
 
-    def verdict(self, page: Page) -> bool | None:
+    def missing(self, page: Page) -> frozenset[str]:
         # A placeholder is nothing that a mark looks for, so what is found is certain.
-        is_missing = self._find(page) is None
-        return None if is_missing and self.needs & page.unknown else self.holds(page)
+        return super().missing(page) if self._find(page) is None else frozenset()
 
     def found(self, page: Page) -> str | None:
         found = self._find(page) or (self._instead(page) if self._instead else None)
