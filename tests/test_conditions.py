@@ -55,6 +55,10 @@ XML = b"<?xml version='1.0'?><r><Error code='7'>bad</Error></r>"
         ("0.0.1", "http://127.0.0.1/", False),
         ("node1", "http://shop.node1/", True),
         ("::1", "http://[::1]:8000/", True),
+        ("::1", "http://[0:0:0:0:0:0:0:1]/", True),
+        ("2001:DB8::a", "http://[2001:db8:0::000A]:80/", True),
+        ("::ffff:1.2.3.4", "http://[::FFFF:1.2.3.4]/", True),
+        ("2001:db8::a", "http://[2001:db8::b]/", False),
         ("[::1]", "http://[::1]/", True),
         ("bücher.example", "https://xn--bcher-kva.example/", True),
         ("BÜCHER.example", "https://www.bücher.example/", True),
@@ -371,6 +375,8 @@ def test_selectors_do_not_hold_where_there_are_no_nodes(
         ("length(@)", plain("\r\n " + ERRORS), True),
         ("length(@)", html(b"\xef\xbb\xbf" + ERRORS.encode()), True),
         ("length(@)", HtmlResponse(URL, body=b"\xef\xbb\xbf" + ERRORS.encode()), True),
+        ("length(@)", html("\r\n\ufeff\ufeff" + ERRORS), True),  # as of PHP files with a BOM
+        ("length(@)", html("\ufeff\xa0" + ERRORS), True),
         ("length(@)", as_json(b"\xef\xbb\xbf" + ERRORS.encode()), True),
         ("length(@)", typed(ERRORS.encode("utf-16"), "application/json", JsonResponse), True),
         (

@@ -60,6 +60,11 @@ class AsyncCallable:
         return True
 
 
+class Verdict:
+    def __init__(self, response: Response, request: Request) -> None:
+        pass
+
+
 def mistake(value: object, spider: Spider | None = None) -> str:
     """What is said of *value*, without the beginning that is always the same."""
     with pytest.raises(ValueError, match="is invalid") as caught:
@@ -199,6 +204,8 @@ JMESPATH = "a JMESPath expression, or a list of them"
         ("domains", "x" * 64 + ".example", A_HOST, None),
         ("domains", "a." * 5000 + "example", A_HOST, None),
         ("domains", "http://[shop", A_HOST, None),
+        ("domains", "[::1", A_HOST, None),
+        ("domains", "::1]", A_HOST, None),
         ("domains", ".", A_HOST, None),
         ("domains", "", A_HOST, None),
         ("domains", 127, A_HOST, None),
@@ -419,6 +426,9 @@ def test_callbacks(callback: object, problem: str, meant: str | None) -> None:
     ("callback", "problem"),
     [
         (AsyncCallable(), "is async"),
+        (Verdict, "is a class, so its result is always true"),
+        (dict, "is a class"),
+        ("test_rule_mistakes.Verdict", "is a class"),
         (functools.partial(CaptchaSpider.look, None), "is async"),
         (lambda response, request: (yield), "yields"),
         (lambda: True, "takes (), not a response and a request"),

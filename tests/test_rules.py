@@ -375,9 +375,7 @@ class TestNotKnown:
 
     def test_what_a_preset_has_found_is_not_missing(self) -> None:
         error = "<form><img src=/captcha.png><input name=captcha></form><p class=error>Wrong code"
-        page = Page(
-            html(error), Request(URL, method="POST"), unknown=frozenset({"url", "status"})
-        )
+        page = Page(html(error), Request(URL, method="POST"), unknown=frozenset({"url", "status"}))
         rules = compile_rules(["image-captcha-again"])
         assert rules.match_known(page, no_error) == (None, ["status"])
         (explained,) = rules.explain(page)

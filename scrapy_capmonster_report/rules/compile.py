@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from ..task import Kind
@@ -51,11 +50,11 @@ class Unless(Options):
         return self._group(page) is None
 
     def missing(self, page: Page) -> frozenset[str]:
-        verdicts = [all_true(item.verdict(page) for item in group) for group in self.options]
-        if True in verdicts:
+        verdicts = {group: all_true(item.verdict(page) for item in group) for group in self.options}
+        if True in verdicts.values():
             return frozenset()
-        undecided = [group for group, verdict in zip(self.options, verdicts) if verdict is None]
-        return frozenset().union(*(item.missing(page) for item in chain(*undecided)))
+        undecided = (item for group in verdicts if verdicts[group] is None for item in group)
+        return frozenset().union(*(item.missing(page) for item in undecided))
 
     def found(self, page: Page) -> str | None:
         there = (condition.found(page) for condition in self._group(page) or ())

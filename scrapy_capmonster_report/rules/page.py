@@ -34,9 +34,10 @@ _MAX_REFRESH_DELAY: Final = 100
 MAX_BODY: Final = 10_000_000
 """The largest body in bytes. If it is larger, only status, URL and headers are judged."""
 
-_JSON_START = re.compile(r"[\s\ufeff]*[\[{]")
-_GUARD = re.compile(r"\s*(?:\)\]\}'?,?|for\s?\(;;\);|while\s?\((?:1|true)\);)\s*(?=[\[{\"])")
-"""Prefixes that stop other sites from reading JSON as a script."""
+_BEFORE_JSON = re.compile(
+    r"[\s\ufeff]*(?:(?:\)\]\}'?,?|for\s?\(;;\);|while\s?\((?:1|true)\);)\s*(?=[\[{\"])|(?=[\[{]))"
+)
+"""Nothing, or a prefix that stops other sites from reading JSON as a script."""
 
 _CALL = re.compile(
     r"\s*(?:/\*.{0,99}?\*/\s*)?(?:typeof [\w$.]+ === '\w+' && )?"
@@ -162,7 +163,7 @@ class Page:
         if text is None:
             return NOT_JSON
         inner = _unwrapped(text)
-        if inner is None and (isinstance(self.response, JsonResponse) or _JSON_START.match(text)):
+        if inner is None and isinstance(self.response, JsonResponse):
             inner = text.lstrip("\ufeff")
         try:
             return NOT_JSON if inner is None else json.loads(inner)
@@ -194,9 +195,9 @@ class Page:
 
 
 def _unwrapped(text: str) -> str | None:
-    """The JSON behind a guard or in a call; ``None`` if there is neither."""
-    if guard := _GUARD.match(text):
-        return text[guard.end() :]
+    """What may be JSON in *text*, behind a guard or in a call; ``None`` if there is nothing."""
+    if before := _BEFORE_JSON.match(text):
+        return text[before.end() :]
     call = _CALL.match(text)
     end = _CALL_END.search(text, max(len(text) - _MAX_CALL_END, 0)) if call else None
     return text[call.end() : end.start()] if call and end else None
