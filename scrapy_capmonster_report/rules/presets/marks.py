@@ -33,7 +33,7 @@ class Mark(Condition):
     """Something that a preset looks for on a page.
 
     Args:
-        value: its description.
+        value: its description in words.
         find: returns what it finds on the page, or ``None``.
         instead: returns what the page has instead, or ``None``; only for explanations.
         absent: whether it must be absent.
@@ -51,7 +51,7 @@ class Mark(Condition):
         absent: bool = False,
         needs: str = "",
     ) -> None:
-        super().__init__(f"not: {value}" if absent else value)
+        super().__init__(value)
         self.needs = frozenset(needs.split())
         self._find = find
         self._instead = instead
@@ -89,7 +89,10 @@ def _status(page: Page) -> str:
 
 
 @mark(
-    "a missing page, a rate limit or a server error", absent=True, instead=_status, needs="status"
+    "not a missing page, a rate limit or a server error (404, 429, above 500)",
+    absent=True,
+    instead=_status,
+    needs="status",
 )
 def judged(page: Page) -> str | None:
     return _status(page) if page.status in (404, 429) or page.status > 500 else None
@@ -165,7 +168,7 @@ def lone_message(page: Page) -> str | None:
     return words if rejects(words, About.ITS_ANSWER) else None
 
 
-@mark("another error in the same list", absent=True)
+@mark("no other error in the same list", absent=True)
 def no_other_error(page: Page) -> str | None:
     errors = evidence.sight(page).errors
     hits = [error for error in errors if error.text == captcha_error(page)]
@@ -221,7 +224,7 @@ def _relayed(page: Page, codes: Iterable[str]) -> str | None:
 
 
 _OTHER_CODES: Final = Mark(
-    "a code about the answer's age, its reuse, or the site's keys",
+    "no code about the answer's age, its reuse, or the site's keys",
     lambda page: _relayed(page, evidence.NOT_THE_ANSWER),
     absent=True,
 )
