@@ -28,6 +28,7 @@ from scrapy_capmonster_report.rules import page as rule_page
 from scrapy_capmonster_report.rules import rule as rule_rule
 from scrapy_capmonster_report.rules.condition import MAX_SEARCHED
 from scrapy_capmonster_report.rules.page import Page
+from scrapy_capmonster_report.rules.presets import PRESETS
 from scrapy_capmonster_report.rules.presets.evidence import sight
 
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\xff\xfe\x00<p class='bad'>wrong</p>"
@@ -598,6 +599,19 @@ def test_what_is_not_seen_on_the_screen_is_not_among_the_words(unseen: str) -> N
 def test_words_may_break_anywhere_on_a_narrow_screen() -> None:
     page = html("<p>Sicher&shy;heits\u200bcode<wbr> fal\u2060sch")
     assert holds({"words": "^Sicherheitscode falsch$"}, page)
+
+
+@pytest.mark.parametrize("half", ["&#xD83D;&#xde00;", "&#55357;", "&#x0DFFF;", "&#57343;"])
+def test_halves_of_characters_in_xml(half: str) -> None:
+    body = f"<a><b title='{half}'>Wrong {half} captcha &#xD7FF;&#55203;</b></a>"
+    page = XmlResponse(URL, body=body.encode(), encoding="utf-8")
+    for condition in (
+        {"words": "Wrong \ufffd+ captcha \ud7ff\ud7a3"},
+        {"xpath": "//b[contains(., 'captcha')]"},
+        {"css": "b[title]"},
+    ):
+        assert holds(condition, page)
+    assert matched(compile_rules(list(PRESETS)), page, method="POST") is not None
 
 
 def test_words_of_what_has_none() -> None:

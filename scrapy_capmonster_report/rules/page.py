@@ -39,6 +39,11 @@ _BEFORE_JSON = re.compile(
 )
 """Nothing, or a prefix that stops other sites from reading JSON as a script."""
 
+_SURROGATE = re.compile(
+    r"&#(?:x0*d[89a-f][0-9a-f]{2}|0*5(?:529[6-9]|5[3-9]\d\d|[67]\d{3}));", re.IGNORECASE
+)
+"""References to halves of characters, as some software writes emoji in XML."""
+
 _CALL = re.compile(
     r"\s*(?:/\*.{0,99}?\*/\s*)?(?:typeof [\w$.]+ === '\w+' && )?"
     r"[\w$.\[\]\"]{1,99}\s?\(\s*(?=[\[{\"])"
@@ -102,19 +107,11 @@ class Page:
     ) -> None:
         self.response = response
         self.request = request
+        self.url = response.url
+        self.status = response.status
         self.unknown = unknown
         self.clock = clock
         self._followed = followed
-
-    @property
-    def url(self) -> str:
-        """The URL of the response."""
-        return self.response.url
-
-    @property
-    def status(self) -> int:
-        """The status of the response."""
-        return self.response.status
 
     @view
     def host(self) -> str:
@@ -165,10 +162,7 @@ class Page:
         inner = _unwrapped(text)
         if inner is None and isinstance(self.response, JsonResponse):
             inner = text.lstrip("\ufeff")
-        try:
-            return NOT_JSON if inner is None else json.loads(inner)
-        except (ValueError, RecursionError):
-            return NOT_JSON
+        return NOT_JSON if inner is None else parse_json(inner)
 
     @property
     def is_jsonp(self) -> bool:
@@ -184,6 +178,9 @@ class Page:
         if isinstance(self.response, JsonResponse):
             return None
         try:
+            if isinstance(self.response, XmlResponse) and _SURROGATE.search(text):
+                # libxml2 reads such references, and lxml cannot decode what they stand for.
+                return Selector(_SURROGATE.sub("\ufffd", text), "xml")
             return self.parse(text)
         except Exception:  # lxml may raise anything for a hostile page
             return None
@@ -192,6 +189,14 @@ class Page:
     def words(self) -> str:
         """The words that the page shows; ``""`` if it has no nodes."""
         return "" if self.selector is None else words_of(self.selector.root)
+
+
+def parse_json(text: str) -> Any:
+    """*text* as JSON, or :data:`NOT_JSON`."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return NOT_JSON
 
 
 def _unwrapped(text: str) -> str | None:

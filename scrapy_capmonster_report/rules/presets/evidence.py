@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from lxml import etree
 from scrapy.selector import Selector
 
-from ..page import NOT_JSON, view
+from ..page import NOT_JSON, parse_json, view
 from ..visible import words_of
 from .answers import Saying, names_errors, sayings, succeeded
 from .messages import UNMISTAKABLE, About, matters, mentions, rejects
@@ -98,10 +97,7 @@ def messages_in_scripts(page: Page) -> list[Saying]:
 def _parsed(text: str | None) -> Any:
     if not text or len(text) > _MAX_SCRIPT or text.lstrip()[:1] not in ("{", "["):
         return NOT_JSON
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return NOT_JSON
+    return parse_json(text)
 
 
 @view

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 from ...text import truncate
 from ..condition import Condition
@@ -102,7 +101,7 @@ def judged(page: Page) -> str | None:
 def submission(page: Page) -> str | None:
     if page.request.method not in ("GET", "HEAD"):
         return page.request.method
-    query = urlsplit(page.url).query.lower()
+    query = page.url.partition("#")[0].partition("?")[2].lower()
     return f"?{query}" if CAPTCHA_NAME.search(query) else None
 
 
@@ -170,18 +169,14 @@ def lone_message(page: Page) -> str | None:
 
 @mark("no other error in the same list", absent=True)
 def no_other_error(page: Page) -> str | None:
-    errors = evidence.sight(page).errors
-    hits = [error for error in errors if error.text == captcha_error(page)]
-    for error in errors:
-        for hit in hits:
-            if error.text != hit.text and _are_neighbours(error.item, hit.item):
-                return error.text
+    hit = captcha_error(page)
+    listed = [error for error in evidence.sight(page).errors if error.item is not None]
+    items = {error.item for error in listed if error.text == hit}
+    lists = {item.getparent() for item in items}
+    for error in listed:
+        if error.text != hit and error.item not in items and error.item.getparent() in lists:
+            return error.text
     return None
-
-
-def _are_neighbours(one: Any, other: Any) -> bool:
-    is_pair = one is not None and other is not None and one is not other
-    return is_pair and one.getparent() is other.getparent()
 
 
 @mark(

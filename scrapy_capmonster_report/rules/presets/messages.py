@@ -172,7 +172,10 @@ def _takes_back(item: _Found, verdicts: list[_Found], languages: set[str], sente
     if language not in languages and language != "en":
         return False
     if kind == "missing":
-        spans = (sentence[slice(*_between(item, verdict))] for verdict in verdicts)
+        spans = (
+            sentence[min(item.start, verdict.start) : max(item.end, verdict.end)]
+            for verdict in verdicts
+        )
         # "not entered" in "not entered correctly" is part of the phrase for "wrong".
         ends = (sentence[item.end : verdict.end] for verdict in verdicts)
         return not (
@@ -183,11 +186,6 @@ def _takes_back(item: _Found, verdicts: list[_Found], languages: set[str], sente
     return kind in ("right", "if") and not any(
         verdict.start <= item.start < verdict.end for verdict in verdicts
     )
-
-
-def _between(one: _Found, other: _Found) -> tuple[int, int]:
-    first, second = sorted((one, other))
-    return first.start, second.end
 
 
 def _find(text: str) -> list[_Found]:

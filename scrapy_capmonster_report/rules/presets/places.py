@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -173,20 +174,15 @@ class Sight:
 
     def _marked_elements(self, root: Any) -> Iterator[Any]:
         """The elements that are marked as errors. Those of a captcha are noted."""
-        centers = frozenset(root.iter("center"))
-        meanings: dict[tuple[tuple[str, str], ...], tuple[bool, str]] = {}
+        meaning_of = cache(_meaning_of)  # many elements of a page have the same attributes
         for element in _WITH_ATTRIBUTES(root):
-            attributes = tuple(element.items())
-            meaning = meanings.get(attributes)
-            if meaning is None:
-                meaning = meanings[attributes] = _meaning_of(attributes)
-            is_error, captcha = meaning
+            is_error, captcha = meaning_of(tuple(element.items()))
             if captcha and element.tag not in _FIELDS and self._is_shown(element):
                 self._is_named = True
                 if not self.widget and _WIDGET.search(captcha):
                     self.widget = _outline(element)
-            is_error |= bool(centers) and element in centers
-            if is_error and element.tag not in _OTHERS_WORDS:
+            tag = element.tag
+            if tag == "center" or (is_error and tag not in _OTHERS_WORDS):
                 yield element
 
     def _is_shown(self, element: Any) -> bool:
@@ -205,7 +201,8 @@ class Sight:
     def _read(self, marked: list[Any]) -> list[Error]:
         """The errors in *marked* elements, and the texts in the captcha's groups."""
         apart = frozenset(marked)
-        places = [*filter(self._is_shown, marked), *(set(self.groups) - apart)]
+        places = [*filter(self._is_shown, marked)]
+        places += [group for group in self.groups if group not in apart]
         texts = chain.from_iterable(_blocks(place, apart) for place in places)
         errors = list(islice(texts, MAX_ERRORS + 1))
         return errors if len(errors) <= MAX_ERRORS else []
