@@ -513,6 +513,9 @@ def _refused_by_services() -> Iterator[Case]:
         {"captchaError": "Incorrect"},
     ):
         cases.add("45 in a member of another name", answer(data))
+    for told in ("Wrong captcha", "Incorrect or missing captcha.", "is invalid"):
+        cases.add("45 by the field", answer({"captcha": told}, status=400))
+        cases.add("45 by the field", answer({"errors": {"captcha": [told]}}, status=422))
     relayed = "Error: invalid response was returned from the token: invalid-input-response"
     for status in (400, 500):
         cases.add("46 in a sentence", answer({"message": relayed}, status=status))
