@@ -10,7 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
-from judging import html, no_error
+from judging import as_json, html, no_error
 from look_alikes import LOOK_ALIKES
 from refusals import REFUSED
 from scrapy import Request
@@ -120,6 +120,15 @@ def test_a_url_that_cannot_be_parsed_stops_no_preset(name: str) -> None:
     """A middleware may set any."""
     page = html(url="http://[shop.example/?captcha=1")
     compile_rules([name]).match(page, Request("https://site.example/"), on_error=no_error)
+
+
+def test_json_that_is_nested_as_deep_as_can_be_parsed_is_judged() -> None:
+    """Deeper, it cannot be parsed, and then is not JSON."""
+    for depth in (10, *range(500, 1100, 10)):
+        body = '{"error": ' + "[" * depth + '"Wrong captcha"' + "]" * depth + "}"
+        request = Request("https://site.example/", method="POST")
+        rule = ALL.match(as_json(body), request, on_error=no_error)
+        assert (rule is not None) is (depth == 10)
 
 
 def test_a_page_with_hundreds_of_errors_is_a_list_and_no_form() -> None:

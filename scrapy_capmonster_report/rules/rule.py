@@ -57,10 +57,8 @@ class Rule:
     @cached_property
     def domains(self) -> frozenset[str] | None:
         """The domains that the rule is for; ``None`` if it is for any."""
-        for condition in self.conditions:
-            if isinstance(condition, Domains):
-                return frozenset(condition.options)
-        return None
+        found = [item for item in self.conditions if isinstance(item, Domains)]
+        return frozenset(found[0].options) if found else None
 
     def may_match(self, domains: Collection[str], status: int) -> bool:
         """Whether the rule is for a host in all of *domains*, and for this *status*."""
