@@ -527,6 +527,11 @@ def _refused_by_services() -> Iterator[Case]:
         (f")]}}',\n{said}", "application/json", "POST"),
         (f"for(;;);{said}", "application/x-javascript", "POST"),
         (f"<html><head></head><body><pre>{said}</pre></body></html>", "text/html", "POST"),
+        (  # as Chrome shows it, with a place for its formatter
+            f"<html><body><pre>{said}</pre><div class='json-formatter-container'></div></body>",
+            "text/html",
+            "POST",
+        ),
         (
             f'<html><body><script type="application/json">{said}</script></body></html>',
             "text/html",

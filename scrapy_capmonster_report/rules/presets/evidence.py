@@ -64,7 +64,8 @@ def document(page: Page) -> Any:
     """The JSON of an answer: its body, or the text of ``pre`` if a browser rendered it."""
     if page.json is not NOT_JSON:
         return page.json
-    return _parsed("".join(_root(page).xpath("/html/body[count(*) = 1]/pre/text()")))
+    alone = "/html/body[not(*[position() > 1]/node())]/pre/text()"
+    return _parsed("".join(_root(page).xpath(alone)))
 
 
 @view
