@@ -382,6 +382,18 @@ class TestNotKnown:
         found = {item.found for item in explained.conditions if item.holds is None}
         assert found == {"not known: status"}
 
+    def test_a_callback_in_an_exception_is_asked_once_of_a_page_that_is_known(self) -> None:
+        asked: list[str] = []
+
+        def note(response: Response, request: Request) -> bool:
+            asked.append(response.url)
+            return False
+
+        rules = compile_rules([{"unless": {"callback": note}}])
+        rule, _ = rules.match_known(Page(html(), Request(URL)), no_error)
+        assert rule is not None
+        assert asked == [URL]
+
     def test_a_rule_that_matches_wins_over_an_earlier_one_that_cannot_be_told(self) -> None:
         rules = compile_rules([{"status": 403}, {"name": "second", "text": "Wrong"}])
         found, missing = rules.match_known(

@@ -58,7 +58,7 @@ class Condition(ABC):
 
     def verdict(self, page: Page) -> bool | None:
         """Whether it holds for *page*; ``None`` if that cannot be told from what is known."""
-        return None if self.missing(page) else self.holds(page)
+        return None if page.unknown and self.missing(page) else self.holds(page)
 
     @abstractmethod
     def found(self, page: Page) -> str | None:

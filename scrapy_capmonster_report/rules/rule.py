@@ -219,13 +219,13 @@ class Rules:
         for rule in self._rules:
             try:
                 verdict = all_true(item.verdict(page) for item in rule.conditions)
+                if verdict is None:
+                    missing.update(*(item.missing(page) for item in rule.conditions))
             except Exception as error:  # a callback may raise anything
                 on_error(rule, error)
                 continue
             if verdict:
                 return rule, []
-            if verdict is None:
-                missing.update(*(item.missing(page) for item in rule.conditions))
         return None, sorted(missing)
 
     def explain(self, page: Page) -> list[Explanation]:
