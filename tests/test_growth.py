@@ -187,8 +187,9 @@ def test_no_preset_costs_more_than_its_share_of_a_page(name: str) -> None:
         " " * 20_000 + "<p>Wrong captcha",
         "<p>Wrong captcha<script>" + " " * 20_000 + "Wrong captcha</script>",
         json.dumps({"error": "<a" * 100_000}),
+        '<p class="error">' + f"<b>{'“' * 1000}</b>" * 120,
     ],
-    ids=["white space", "white space in a script", "tags that never end"],
+    ids=["white space", "white space in a script", "tags that never end", "open quotations"],
 )
 def test_a_page_that_is_made_to_be_slow_is_not(body: str) -> None:
     """With the regexes that first come to mind, each of these takes ten seconds and more."""

@@ -23,7 +23,7 @@ _MAX_SCRIPT: Final = 100_000
 
 _MAX_SCRIPTS: Final = 50
 _MAX_FRAGMENTS: Final = 5
-_QUOTED = re.compile("“[^”]*”")
+_QUOTED = re.compile("“[^“”]*”")
 _CODE = re.compile(r"\w+[_-][\w-]+")
 _MARKUP = re.compile(r"<\w[^<>]*>")
 
