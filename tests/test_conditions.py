@@ -614,6 +614,20 @@ def test_halves_of_characters_in_xml(half: str) -> None:
     assert matched(compile_rules(list(PRESETS)), page, method="POST") is not None
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<answer><head><code>400</code><title>Wrong captcha</title></head></answer>",
+        "<object><video hidden='hidden'>400</video><!-- no -->Wrong&#32;<b>captcha</b></object>",
+        "<style class='hidden'><![CDATA[400]]><p>Wrong\n captcha</p></style>",
+    ],
+)
+def test_names_in_xml_do_not_mean_what_they_mean_in_html(body: str) -> None:
+    page = XmlResponse(URL, body=body.encode(), encoding="utf-8")
+    assert holds({"words": "^400 Wrong captcha$"}, page)
+    assert matched(compile_rules(["token-captcha-again"]), page, method="POST") is not None
+
+
 def test_words_of_what_has_none() -> None:
     for response in (as_json('{"a": "Wrong"}'), Response(URL, body=PNG), html(" ")):
         assert not holds({"words": "Wrong"}, response)

@@ -187,8 +187,12 @@ class Page:
 
     @view
     def words(self) -> str:
-        """The words that the page shows; ``""`` if it has no nodes."""
-        return "" if self.selector is None else words_of(self.selector.root)
+        """The words that the page shows, or all of XML; ``""`` if it has no nodes."""
+        if self.selector is None:
+            return ""
+        if self.selector.type == "xml":
+            return " ".join(" ".join(self.selector.root.xpath("//text()")).split())
+        return words_of(self.selector.root)
 
 
 def parse_json(text: str) -> Any:
