@@ -189,6 +189,11 @@ JMESPATH = "a JMESPath expression, or a list of them"
     [
         ("domains", "https://shop.example/x", A_HOST, "'shop.example'"),
         ("domains", "shop.example/x?y#z", A_HOST, "'shop.example'"),
+        ("domains", "shop.example/?next=https://other.example/", A_HOST, "'shop.example'"),
+        ("domains", "http:/shop.example", A_HOST, "'shop.example'"),
+        ("domains", "https:shop.example", A_HOST, "'shop.example'"),
+        ("domains", "ftp://shop.example", A_HOST, "'shop.example'"),
+        ("domains", "localhost:8080", A_HOST, "'localhost'"),
         ("domains", "*.shop.example", A_HOST, "'shop.example'"),
         ("domains", ".shop.example", A_HOST, "'shop.example'"),
         ("domains", "shop.example:8080", A_HOST, "'shop.example'"),

@@ -60,9 +60,9 @@ def parse_host(value: str) -> str | None:
 
 def host_within(value: str) -> str | None:
     """The host in a URL, a host with a port, a ``*.`` pattern or a cookie's domain."""
-    url = value.strip()
+    rest = re.sub(r"^(?:[\w+.-]+://|https?:/*|/+)", "", value.strip())
     try:
-        host = urlsplit(url if "//" in url else f"//{url}").hostname or ""
+        host = urlsplit(f"//{rest}").hostname or ""
     except ValueError:
         return None
     host = host.lstrip("*.")

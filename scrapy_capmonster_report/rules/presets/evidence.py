@@ -142,10 +142,10 @@ def error_on(seen: Sight, most: About = About.ITS_PLACE) -> str | None:
         for error in seen.errors
         if _says_it(error, seen, min(level, most), most) and fields_in(error.place) <= MAX_FIELDS
     ]
-    kinds = [(error, matters(error.text)) for error in seen.errors if hits]
-    causes = [(error, of_it) for error, of_it in kinds if not of_it.isdisjoint(UNMISTAKABLE)]
+    others = [(error, matters(error.text)) for error in seen.errors] if hits else []
+    causes = [(error, kinds) for error, kinds in others if not kinds.isdisjoint(UNMISTAKABLE)]
     for hit in hits:
-        if not any(_is_the_cause(error, of_it, hit) for error, of_it in causes):
+        if not any(_is_the_cause(error, kinds, hit) for error, kinds in causes):
             return hit.text
     return None
 
