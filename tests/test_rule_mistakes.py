@@ -379,10 +379,20 @@ def test_the_setting_itself(value: object, said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "meant"), [("mediawiki", '["mediawiki"]'), ('"mediawiki"', "['mediawiki']")]
+    ("value", "meant"),
+    [
+        ("mediawiki", '["mediawiki"]'),
+        ('"mediawiki"', "['mediawiki']"),
+        ('"mediawki"', "['mediawiki']"),
+        ('"callback"', "['callbacks']"),
+    ],
 )
 def test_a_preset_outside_a_list(value: str, meant: str) -> None:
     assert mistake(value).rstrip("?").replace("'[", "[").replace("]'", "]").endswith(meant)
+
+
+def test_a_text_that_is_like_no_preset_is_not_suggested_as_one() -> None:
+    assert "Did you mean" not in mistake('"[]"')
 
 
 def test_a_mistake_in_json_is_the_same_as_in_python() -> None:
