@@ -16,6 +16,9 @@ _MIN_KEY_LENGTH: Final = 8
 occurs in many pages."""
 
 
+_CODECS: Final = ("utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
+"""How a page writes ASCII characters; most encodings do as UTF-8 does."""
+
 _OPTIONS: Final = "__nocache"
 """A suffix that a ``clientKey`` may have, which is not part of the account key."""
 
@@ -32,15 +35,21 @@ class Mask:
         client_key: the account key, with ``__nocache`` or without.
     """
 
-    __slots__ = ("_in_text", "_keys")
+    __slots__ = ("_in_body", "_in_text")
 
     def __init__(self, client_key: str) -> None:
         key = account_key(client_key)
-        is_key = len(key) >= _MIN_KEY_LENGTH
         written = {key, quote(key, safe=""), quote_plus(key)}
-        self._keys = written if is_key else set()
+        keys = written if len(key) >= _MIN_KEY_LENGTH else set()
+        # Not a regex: it would take longer for a page of 2 MB than a crawl should stand still.
+        self._in_body = {
+            form.encode(codec): MASK.encode(codec)
+            for codec in _CODECS
+            for key in keys
+            for form in (key, key.lower(), key.upper())
+        }
         # Scrapy changes the case of hosts and header names.
-        pattern = "|".join(map(re.escape, self._keys)) or "(?!)"  # which matches nowhere
+        pattern = "|".join(map(re.escape, keys)) or "(?!)"  # which matches nowhere
         self._in_text = re.compile(pattern, re.IGNORECASE)
 
     def text(self, text: str) -> str:
@@ -48,7 +57,7 @@ class Mask:
         return _USER.sub(r"\1", self._in_text.sub(MASK, text))
 
     def body(self, body: bytes) -> bytes:
-        """*body* without the key."""
-        for key in self._keys:
-            body = body.replace(key.encode(), MASK.encode())
+        """*body* without the key, in any encoding."""
+        for key, mask in self._in_body.items():
+            body = body.replace(key, mask)
         return body

@@ -64,6 +64,11 @@ _SECRET_HEADERS: Final = frozenset({"cookie", "set-cookie", "authorization", "pr
 _MAX_NAME: Final = 60
 """The most characters of a site's or a rule's name in the name of its folder."""
 
+_MEANS_SOMETHING: Final = re.compile(
+    r"(?:refused|accepted|con|prn|aux|nul|com\d|lpt\d)(?:\.|\Z)", re.IGNORECASE
+)
+"""What the name of a folder means to ``replay``, and a device to Windows, with any suffix."""
+
 _TITLE: Final = re.compile(rb"<title[^>]{0,100}>([^<]{0,200})", re.IGNORECASE)
 _TITLE_WITHIN: Final = 10_000
 """How many bytes of a page are searched for its title."""
@@ -246,7 +251,7 @@ def _describe(page: Page, redirects: Sequence[str], mask: Mask) -> dict[str, Any
 def folder_name(name: str) -> str:
     """The name of the folder for a site or a rule, safe for any file system."""
     safe = re.sub(r"[^\w.-]+", "_", name).strip("._-")
-    means_something = safe.lower() in ("refused", "accepted")  # to ``replay``
-    if safe and len(safe) <= _MAX_NAME and not means_something:
+    if safe and len(safe) <= _MAX_NAME and not _MEANS_SOMETHING.match(safe):
         return safe
-    return f"{safe[:_MAX_NAME]}_{crc32(name.encode(errors='replace')):08x}"
+    stem = safe[:_MAX_NAME].replace(".", "_")
+    return f"{stem}_{crc32(name.encode(errors='replace')):08x}"

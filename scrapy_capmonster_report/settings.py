@@ -6,7 +6,8 @@ import logging
 import math
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import partial
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +16,7 @@ from scrapy.exceptions import NotConfigured
 from .text import closest_match
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from scrapy.settings import BaseSettings
 
@@ -39,22 +40,8 @@ LEDGER: Final = "CAPMONSTER_REPORT_LEDGER"
 PROXY: Final = "CAPMONSTER_REPORT_PROXY"
 SAVE_REJECTED: Final = "CAPMONSTER_REPORT_SAVE_REJECTED"
 
-DEFAULTS: Final[Mapping[str, Any]] = {
-    CLIENT_KEY: None,
-    ENABLED: True,
-    RULES: [],
-    API_URL: "https://api.capmonster.cloud",
-    DRY_RUN: False,
-    CONCURRENCY: 16,
-    QUEUE_SIZE: 10_000,
-    TIMEOUT: 10.0,
-    MAX_AGE: 300.0,
-    REUSED: False,
-    CLOSE_TIMEOUT: 30.0,
-    LEDGER: "",
-    PROXY: "",
-    SAVE_REJECTED: "",
-}
+_IN_ENVIRONMENT: Final = frozenset({CLIENT_KEY, API_URL})
+"""The settings that may also be environment variables."""
 
 _PREFIX: Final = re.compile("CAPMONSTER_(REPORT_)?")
 
@@ -62,21 +49,16 @@ _BOOLS: Final = {"1": True, "true": True, "0": False, "false": False}
 
 _NO_RULES: Final = re.compile(r"\s*(\[\s*\]|null)?\s*")
 
-# A strict pattern instead of a URL parser: the parser that sends may see another host than the one
+# Strict patterns instead of a URL parser: the parser that sends may see another host than the one
 # that checks.
-_URL: Final = re.compile(
-    r"(?P<scheme>https?)://"
+_HOST: Final = (
     r"(?P<host>[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[(?P<ipv6>[0-9a-f]*:[0-9a-f:.]*)\])"
     r"(?::(?P<port>[0-9]{1,5}))?"
-    r"(?:/[a-z0-9._~/-]*)?",
-    re.IGNORECASE | re.ASCII,
 )
-_PROXY_URL: Final = re.compile(
-    r"http://(?:[^/?#@\s]*@)?"
-    r"(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[(?P<ipv6>[0-9a-f]*:[0-9a-f:.]*)\])"
-    r"(?::(?P<port>[0-9]{1,5}))?/?",
-    re.IGNORECASE | re.ASCII,
+_URL: Final = re.compile(
+    rf"(?P<scheme>https?)://{_HOST}(?:/[a-z0-9._~/-]*)?", re.IGNORECASE | re.ASCII
 )
+_PROXY_URL: Final = re.compile(rf"http://(?:[^/?#@\s]*@)?{_HOST}/?", re.IGNORECASE | re.ASCII)
 
 NO_PROXY: Final = "none"
 
@@ -96,8 +78,7 @@ def without_secrets(url: str) -> str:
 
 def is_proxy_url(url: str) -> bool:
     """Whether *url* is that of an HTTP proxy, with or without user and password."""
-    match = _PROXY_URL.fullmatch(url)
-    return match is not None and _can_be_reached(match["ipv6"], match["port"])
+    return _parse_url(_PROXY_URL, url) is not None
 
 
 def unknown_settings(settings: BaseSettings) -> list[str]:
@@ -124,6 +105,90 @@ def warn_about_unknown_settings(settings: BaseSettings, log_extra: dict[str, Any
         logger.warning(sentence, extra=log_extra)
 
 
+def _boolean(name: str, value: Any) -> bool:
+    known = _BOOLS.get(str(value).strip().lower())
+    if known is None or not isinstance(value, (bool, int, str)):
+        raise invalid(name, value, "It must be True or False.")
+    return known
+
+
+def _count(name: str, value: Any) -> int:
+    number = _number(value, int)
+    if number is None or number < 1:
+        raise invalid(name, value, "It must be a whole number, 1 or more.")
+    return int(number)
+
+
+def _seconds(name: str, value: Any, *, zero: bool = False) -> float:
+    number = _number(value, float)
+    if number is None or number < 0 or (number == 0 and not zero):
+        allowed = "0 or more" if zero else "more than 0"
+        raise invalid(name, value, f"It must be a number of seconds, {allowed}.")
+    return number
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise invalid(name, value, "It must be a str.")
+    return value.strip()
+
+
+def _proxy(name: str, value: Any) -> str:
+    url = _text(name, value)
+    if url.lower() == NO_PROXY:
+        return NO_PROXY
+    if url and not is_proxy_url(url):
+        allowed = (
+            "It must be '' (use the environment), 'none', or a URL like "
+            "'http://USER:PASSWORD@HOST:PORT'. Percent-encode '@', '/', '?' and '#' in a "
+            "password ('@' as '%40')."
+        )
+        raise invalid(name, without_secrets(url), allowed)
+    return url
+
+
+def _client_key(name: str, value: Any) -> str:
+    if value is not None and not isinstance(value, str):
+        # Not the value: it may be the key.
+        raise ValueError(
+            f"The value of the {name} setting (of type {type(value).__name__}) is invalid. It must "
+            "be a str: the account key."
+        )
+    return (value or "").strip()
+
+
+def _rules(name: str, value: Any) -> Any:
+    if value in ([], ()) or (isinstance(value, str) and _NO_RULES.fullmatch(value)):
+        raise NotConfigured(f"{name} is empty. Write a rule, or name a preset.")
+    return value
+
+
+def _api_url(name: str, value: Any) -> str:
+    safe_value = without_secrets(value) if isinstance(value, str) else value
+    url = _parse_url(_URL, value.strip()) if isinstance(value, str) else None
+    if url is None:
+        allowed = f"It must be a URL like {DEFAULTS[name]!r}, without user, query or fragment."
+        raise invalid(name, safe_value, allowed)
+    if url["scheme"].lower() == "http" and not _is_loopback(url["ipv6"] or url["host"]):
+        raise invalid(
+            name,
+            safe_value,
+            "It must begin with https://: over plain http the account key would travel in the "
+            "clear. Plain http is allowed for this machine only (localhost, 127.0.0.1, [::1]).",
+        )
+    return url[0].rstrip("/")
+
+
+def _setting(
+    name: str, default: Any, parse: Callable[[str, Any], Any], *, show: bool = True
+) -> Any:
+    """The field for a setting: its name, its default, and what reads it.
+
+    A setting may be a Python value, or text from ``-s NAME=VALUE``.
+    """
+    return field(repr=show, metadata={"name": name, "default": default, "parse": parse})
+
+
 @dataclass(frozen=True)
 class ReportSettings:
     """The settings of one crawl. docs/reference.md explains each of them.
@@ -131,19 +196,19 @@ class ReportSettings:
     The rules are not checked here but by ``rules.compile_rules``.
     """
 
-    client_key: str = field(repr=False)
-    rules: Any
-    api_url: str
-    dry_run: bool
-    concurrency: int
-    queue_size: int
-    timeout: float
-    max_age: float
-    report_reused: bool
-    close_timeout: float
-    ledger: str
-    proxy: str
-    save_rejected: str
+    client_key: str = _setting(CLIENT_KEY, None, _client_key, show=False)
+    rules: Any = _setting(RULES, [], _rules)  # noqa: RUF009  (it is a field)
+    api_url: str = _setting(API_URL, "https://api.capmonster.cloud", _api_url)
+    dry_run: bool = _setting(DRY_RUN, False, _boolean)
+    concurrency: int = _setting(CONCURRENCY, 16, _count)
+    queue_size: int = _setting(QUEUE_SIZE, 10_000, _count)
+    timeout: float = _setting(TIMEOUT, 10.0, _seconds)
+    max_age: float = _setting(MAX_AGE, 300.0, _seconds)
+    report_reused: bool = _setting(REUSED, False, _boolean)
+    close_timeout: float = _setting(CLOSE_TIMEOUT, 30.0, partial(_seconds, zero=True))
+    ledger: str = _setting(LEDGER, "", _text)
+    proxy: str = _setting(PROXY, "", _proxy)
+    save_rejected: str = _setting(SAVE_REJECTED, "", _text)
 
     @classmethod
     def from_settings(cls, settings: BaseSettings, environ: Mapping[str, str] = os.environ) -> Self:
@@ -153,118 +218,31 @@ class ReportSettings:
             NotConfigured: switched off, no rules, or no key (which a dry run does not need).
             ValueError: a value is of the wrong type or out of range.
         """
-        read = _Reader(settings)
-        if not read.boolean(ENABLED):
+        if not _boolean(ENABLED, _value(settings, environ, ENABLED)):
             raise NotConfigured(f"{ENABLED} is False")
-        dry_run = read.boolean(DRY_RUN)
-        client_key = read.client_key(environ, needed=not dry_run)
-        rules = read.rules()
-        return cls(
-            client_key=client_key,
-            rules=rules,
-            api_url=read.api_url(environ),
-            dry_run=dry_run,
-            concurrency=read.count(CONCURRENCY),
-            queue_size=read.count(QUEUE_SIZE),
-            timeout=read.seconds(TIMEOUT),
-            max_age=read.seconds(MAX_AGE),
-            report_reused=read.boolean(REUSED),
-            close_timeout=read.seconds(CLOSE_TIMEOUT, zero=True),
-            ledger=read.text(LEDGER),
-            proxy=read.proxy(),
-            save_rejected=read.text(SAVE_REJECTED),
-        )
-
-
-class _Reader:
-    """Reads single settings, whether they are Python values or text from ``-s NAME=VALUE``."""
-
-    def __init__(self, settings: BaseSettings) -> None:
-        self._settings = settings
-
-    def value(self, name: str) -> Any:
-        return self._settings.get(name, DEFAULTS[name])
-
-    def boolean(self, name: str) -> bool:
-        value = self.value(name)
-        known = _BOOLS.get(str(value).strip().lower())
-        if known is None or not isinstance(value, (bool, int, str)):
-            raise invalid(name, value, "It must be True or False.")
-        return known
-
-    def count(self, name: str) -> int:
-        value = self.value(name)
-        number = _number(value, int)
-        if number is None or number < 1:
-            raise invalid(name, value, "It must be a whole number, 1 or more.")
-        return int(number)
-
-    def seconds(self, name: str, zero: bool = False) -> float:
-        value = self.value(name)
-        number = _number(value, float)
-        if number is None or number < 0 or (number == 0 and not zero):
-            allowed = "0 or more" if zero else "more than 0"
-            raise invalid(name, value, f"It must be a number of seconds, {allowed}.")
-        return number
-
-    def text(self, name: str) -> str:
-        value = self.value(name)
-        if not isinstance(value, str):
-            raise invalid(name, value, "It must be a str.")
-        return value.strip()
-
-    def proxy(self) -> str:
-        value = self.text(PROXY)
-        if value and value.lower() != NO_PROXY and not is_proxy_url(value):
-            allowed = (
-                "It must be '' (use the environment), 'none', or a URL like "
-                "'http://USER:PASSWORD@HOST:PORT'. Percent-encode '@', '/', '?' and '#' in a "
-                "password ('@' as '%40')."
-            )
-            raise invalid(PROXY, without_secrets(value), allowed)
-        return NO_PROXY if value.lower() == NO_PROXY else value
-
-    def client_key(self, environ: Mapping[str, str], *, needed: bool = True) -> str:
-        """The account key; ``""`` if there is none and it is not *needed*."""
-        value = self.value(CLIENT_KEY)
-        if value is not None and not isinstance(value, str):
-            # Not the value: it may be the key.
-            raise ValueError(
-                f"The value of the {CLIENT_KEY} setting (of type {type(value).__name__}) is "
-                "invalid. It must be a str: the account key."
-            )
-        key = (value or "").strip() or environ.get(CLIENT_KEY, "").strip()
-        if not key and needed:
+        needs_key = not _boolean(DRY_RUN, _value(settings, environ, DRY_RUN))
+        if needs_key and not _client_key(CLIENT_KEY, _value(settings, environ, CLIENT_KEY)):
             raise NotConfigured(
                 f"there is no account key. Set {CLIENT_KEY} in the settings or in the environment."
             )
-        return key
+        values = {}
+        for item in fields(cls):
+            name, parse = item.metadata["name"], item.metadata["parse"]
+            values[item.name] = parse(name, _value(settings, environ, name))
+        return cls(**values)
 
-    def rules(self) -> Any:
-        value = self.value(RULES)
-        if value in ([], ()) or (isinstance(value, str) and _NO_RULES.fullmatch(value)):
-            raise NotConfigured(f"{RULES} is empty. Write a rule, or name a preset.")
-        return value
 
-    def api_url(self, environ: Mapping[str, str]) -> str:
-        value = self._settings.get(API_URL)
-        if value is None or (isinstance(value, str) and not value.strip()):
-            value = environ.get(API_URL, "").strip() or DEFAULTS[API_URL]
-        safe_value = without_secrets(value) if isinstance(value, str) else value
-        url = _URL.fullmatch(value.strip()) if isinstance(value, str) else None
-        if url is None or not _can_be_reached(url["ipv6"], url["port"]):
-            allowed = (
-                f"It must be a URL like {DEFAULTS[API_URL]!r}, without user, query or fragment."
-            )
-            raise invalid(API_URL, safe_value, allowed)
-        if url["scheme"].lower() == "http" and not _is_loopback(url["ipv6"] or url["host"]):
-            raise invalid(
-                API_URL,
-                safe_value,
-                "It must begin with https://: over plain http the account key would travel in the "
-                "clear. Plain http is allowed for this machine only (localhost, 127.0.0.1, [::1]).",
-            )
-        return url[0].rstrip("/")
+DEFAULTS: Final[Mapping[str, Any]] = {
+    ENABLED: True,
+    **{item.metadata["name"]: item.metadata["default"] for item in fields(ReportSettings)},
+}
+
+
+def _value(settings: BaseSettings, environ: Mapping[str, str], name: str) -> Any:
+    value = settings.get(name)
+    if name in _IN_ENVIRONMENT and (value is None or not str(value).strip()):
+        value = environ.get(name, "").strip() or None
+    return DEFAULTS[name] if value is None else value
 
 
 def _number(value: object, number_type: type[int] | type[float]) -> float | None:
@@ -277,9 +255,12 @@ def _number(value: object, number_type: type[int] | type[float]) -> float | None
     return None if isinstance(number, float) and not math.isfinite(number) else number
 
 
-def _can_be_reached(ipv6: str | None, port: str | None) -> bool:
-    """Whether these parts of a URL are valid; ``None`` for a part that it does not have."""
-    return (ipv6 is None or _is_ip(ipv6)) and (port is None or 0 < int(port) < 65536)
+def _parse_url(pattern: re.Pattern[str], url: str) -> re.Match[str] | None:
+    """The match of *url*, if it also has a valid address and port, or none."""
+    match = pattern.fullmatch(url)
+    if match is None or (match["ipv6"] is not None and not _is_ip(match["ipv6"])):
+        return None
+    return match if match["port"] is None or 0 < int(match["port"]) < 65536 else None
 
 
 def _is_loopback(host: str) -> bool:

@@ -395,6 +395,9 @@ def _late() -> Iterator[Case]:
             cases.add(f"5 {codes}", answer({"success": False, "error-codes": codes}))
             cases.add(f"5 {codes}", answer({"error": f"Token: {', '.join(codes)}"}, status=400))
     cases.add("5 discord", answer({"captcha_key": ["response-already-used"]}, status=400))
+    for cause in ("The captcha has expired", "captcha_expired", "Please complete the captcha."):
+        data = {"message": "Captcha verification failed", "errors": {"captcha": [cause]}}
+        cases.add(f"5 beside: {cause}", answer(data, status=422))
     yield from cases.all
 
 
@@ -559,6 +562,9 @@ def _hidden_and_hints() -> Iterator[Case]:
         f'<div class="error" ng-show="form.captcha.$error">{wrong}</div>',
         f'<div class="error" v-if="wrong">{wrong}</div>',
         f'<!-- <div class="error">{wrong}</div> -->',
+        f'<div class="error"><!-- {wrong} -->Try again.</div>',
+        f'<div class="error"><i hidden>{wrong}</i>Try again.</div>',
+        f'<details><summary>Questions</summary><p class="error">{wrong}</p></details>',
         f'<div class="modal fade" tabindex="-1"><p class="alert alert-danger">{wrong}</p></div>',
         f'<span class="sr-only error">{wrong}</span>',
         f'<button class="btn btn-danger">Report: {wrong}</button>',

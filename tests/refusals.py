@@ -513,6 +513,9 @@ def _refused_by_services() -> Iterator[Case]:
         {"captchaError": "Incorrect"},
     ):
         cases.add("45 in a member of another name", answer(data))
+    for told in ("Wrong captcha", "Incorrect or missing captcha.", "is invalid"):
+        cases.add("45 by the field", answer({"captcha": told}, status=400))
+        cases.add("45 by the field", answer({"errors": {"captcha": [told]}}, status=422))
     relayed = "Error: invalid response was returned from the token: invalid-input-response"
     for status in (400, 500):
         cases.add("46 in a sentence", answer({"message": relayed}, status=status))
@@ -524,6 +527,11 @@ def _refused_by_services() -> Iterator[Case]:
         (f")]}}',\n{said}", "application/json", "POST"),
         (f"for(;;);{said}", "application/x-javascript", "POST"),
         (f"<html><head></head><body><pre>{said}</pre></body></html>", "text/html", "POST"),
+        (  # as Chrome shows it, with a place for its formatter
+            f"<html><body><pre>{said}</pre><div class='json-formatter-container'></div></body>",
+            "text/html",
+            "POST",
+        ),
         (
             f'<html><body><script type="application/json">{said}</script></body></html>',
             "text/html",

@@ -27,6 +27,9 @@ from scrapy_capmonster_report.rules import compile_rules
 from scrapy_capmonster_report.rules import page as rule_page
 from scrapy_capmonster_report.rules import rule as rule_rule
 from scrapy_capmonster_report.rules.condition import MAX_SEARCHED
+from scrapy_capmonster_report.rules.page import Page
+from scrapy_capmonster_report.rules.presets import PRESETS
+from scrapy_capmonster_report.rules.presets.evidence import sight
 
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\xff\xfe\x00<p class='bad'>wrong</p>"
 XML = b"<?xml version='1.0'?><r><Error code='7'>bad</Error></r>"
@@ -53,6 +56,10 @@ XML = b"<?xml version='1.0'?><r><Error code='7'>bad</Error></r>"
         ("0.0.1", "http://127.0.0.1/", False),
         ("node1", "http://shop.node1/", True),
         ("::1", "http://[::1]:8000/", True),
+        ("::1", "http://[0:0:0:0:0:0:0:1]/", True),
+        ("2001:DB8::a", "http://[2001:db8:0::000A]:80/", True),
+        ("::ffff:1.2.3.4", "http://[::FFFF:1.2.3.4]/", True),
+        ("2001:db8::a", "http://[2001:db8::b]/", False),
         ("[::1]", "http://[::1]/", True),
         ("bücher.example", "https://xn--bcher-kva.example/", True),
         ("BÜCHER.example", "https://www.bücher.example/", True),
@@ -369,6 +376,8 @@ def test_selectors_do_not_hold_where_there_are_no_nodes(
         ("length(@)", plain("\r\n " + ERRORS), True),
         ("length(@)", html(b"\xef\xbb\xbf" + ERRORS.encode()), True),
         ("length(@)", HtmlResponse(URL, body=b"\xef\xbb\xbf" + ERRORS.encode()), True),
+        ("length(@)", html("\r\n\ufeff\ufeff" + ERRORS), True),  # as of PHP files with a BOM
+        ("length(@)", html("\ufeff\xa0" + ERRORS), True),
         ("length(@)", as_json(b"\xef\xbb\xbf" + ERRORS.encode()), True),
         ("length(@)", typed(ERRORS.encode("utf-16"), "application/json", JsonResponse), True),
         (
@@ -539,9 +548,84 @@ def test_words(regex: object, expected: bool) -> None:
     assert holds({"words": regex}, html(PAGE)) is expected
 
 
+@pytest.mark.parametrize(
+    "shown",
+    [
+        "<p aria-hidden='true'>Wrong",  # hidden from screen readers only
+        "<p style='-webkit-backface-visibility: hidden; fill-opacity:0; --display:none'>Wrong",
+        "<p style='opacity: 0.5'>Wrong",
+        "<p style='left: -1px; margin-left: -2000px'>Wrong",
+        "<p class='collapse show'>Wrong",
+        "<nav class='collapse navbar-collapse'>Wrong</nav>",
+        "<p class='unhidden collapsed'>Wrong",
+        "<details open><summary>Title</summary>Wrong</details>",
+        "<details><summary><b>Wrong</b></summary>more</details>",
+        "<details>more</details>Wrong",
+        "<div>more<details></details>Wrong</div>",
+    ],
+)
+def test_words_are_what_is_seen_on_the_screen(shown: str) -> None:
+    assert holds({"words": "Wrong"}, html(shown))
+    errors = sight(Page(html(f"<div class='error'>{shown}</div>"), Request(URL))).errors
+    assert "Wrong" in "".join(error.text for error in errors)
+
+
+@pytest.mark.parametrize(
+    "unseen",
+    [
+        "<p style='opacity:0.0'>Wrong",
+        "<p style='color:red;visibility:collapse'>Wrong",
+        "<p style='position:absolute; left:-9999px'>Wrong",
+        "<p class='fade modal'>Wrong",
+        "<p class='screen-reader-text'>Wrong",
+        "<p class='visuallyhidden'>Wrong",
+        "<div id='faq' class='accordion-collapse collapse'>Wrong</div>",
+        "<p x-show='failed'>Wrong",
+        "<p popover>Wrong",
+        "<datalist><option>Wrong</datalist>",
+        "<canvas>Wrong</canvas>",
+        "<details>Wrong</details>",
+        "<details><summary>Title</summary>Wrong</details>",
+        "<details><summary>Title</summary><p>Wrong</p></details>",
+        "<details><summary>Title</summary><b>more</b>Wrong</details>",
+    ],
+)
+def test_what_is_not_seen_on_the_screen_is_not_among_the_words(unseen: str) -> None:
+    assert not holds({"words": "Wrong"}, html(unseen))
+    errors = sight(Page(html(f"<div class='error'>{unseen}</div>"), Request(URL))).errors
+    assert "Wrong" not in "".join(error.text for error in errors)
+
+
 def test_words_may_break_anywhere_on_a_narrow_screen() -> None:
     page = html("<p>Sicher&shy;heits\u200bcode<wbr> fal\u2060sch")
     assert holds({"words": "^Sicherheitscode falsch$"}, page)
+
+
+@pytest.mark.parametrize("half", ["&#xD83D;&#xde00;", "&#55357;", "&#x0DFFF;", "&#57343;"])
+def test_halves_of_characters_in_xml(half: str) -> None:
+    body = f"<a><b title='{half}'>Wrong {half} captcha &#xD7FF;&#55203;</b></a>"
+    page = XmlResponse(URL, body=body.encode(), encoding="utf-8")
+    for condition in (
+        {"words": "Wrong \ufffd+ captcha \ud7ff\ud7a3"},
+        {"xpath": "//b[contains(., 'captcha')]"},
+        {"css": "b[title]"},
+    ):
+        assert holds(condition, page)
+    assert matched(compile_rules(list(PRESETS)), page, method="POST") is not None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<answer><head><code>400</code><title>Wrong captcha</title></head></answer>",
+        "<object><video hidden='hidden'>400</video><!-- no -->Wrong&#32;<b>captcha</b></object>",
+        "<style class='hidden'><![CDATA[400]]><p>Wrong\n captcha</p></style>",
+    ],
+)
+def test_names_in_xml_do_not_mean_what_they_mean_in_html(body: str) -> None:
+    page = XmlResponse(URL, body=body.encode(), encoding="utf-8")
+    assert holds({"words": "^400 Wrong captcha$"}, page)
+    assert matched(compile_rules(["token-captcha-again"]), page, method="POST") is not None
 
 
 def test_words_of_what_has_none() -> None:

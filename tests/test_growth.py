@@ -10,6 +10,7 @@ import gc
 import json
 import logging
 import sys
+import time
 import tracemalloc
 from collections import Counter
 from statistics import median
@@ -155,6 +156,10 @@ HOSTILE: dict[str, Callable[[int], str]] = {
     "scripts": lambda n: "<script>alert('Wrong captcha');history.back()</script>" * n,
     "JSON": lambda n: json.dumps({"errors": [{"message": f"Wrong captcha {i}"} for i in range(n)]}),
     "nested JSON": lambda n: '{"error":' * 50 + json.dumps(["Wrong captcha"] * n) + "}" * 50,
+    "a few hundred errors, and the cause of them": lambda n: FORM.format(
+        "".join(WRONG.format(i) for i in range(n // 5)) + '<p class="error">It has expired</p>'
+    ),
+    "a long message in JSON": lambda n: json.dumps({"error": "Wrong captcha, not correct. " * n}),
     "an unfinished call": lambda n: "cb({" + '"a":1,' * n,
 }
 """Pages that a site may send, for any number of what they are made of."""
@@ -174,6 +179,25 @@ def test_no_preset_costs_more_than_its_share_of_a_page(name: str) -> None:
     for kind, build in HOSTILE.items():
         few, many = cost(rules, build(400)), cost(rules, build(800))
         assert many <= 2.1 * few + 100, kind
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        " " * 20_000 + "<p>Wrong captcha",
+        "<p>Wrong captcha<script>" + " " * 20_000 + "Wrong captcha</script>",
+        json.dumps({"error": "<a" * 100_000}),
+        '<p class="error">' + f"<b>{'“' * 1000}</b>" * 120,
+    ],
+    ids=["white space", "white space in a script", "tags that never end", "open quotations"],
+)
+def test_a_page_that_is_made_to_be_slow_is_not(body: str) -> None:
+    """With the regexes that first come to mind, each of these takes ten seconds and more."""
+    rules = compile_rules([*PRESETS, {"jmespath": "error"}])
+    response = HtmlResponse(URL, body=body.encode(), encoding="utf-8")
+    began = time.process_time()
+    rules.match(response, scrapy.Request(URL, method="POST"), on_error=lambda *_: None)
+    assert time.process_time() - began < 2
 
 
 @pytest.mark.parametrize("is_durable", [False, True], ids=["memory", "sqlite"])

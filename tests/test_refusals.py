@@ -10,14 +10,16 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
-from judging import no_error
+from judging import as_json, html, no_error
 from look_alikes import LOOK_ALIKES
 from refusals import REFUSED
 from scrapy import Request
 from scrapy.http import HtmlResponse
 
 from scrapy_capmonster_report.rules import compile_rules
+from scrapy_capmonster_report.rules.page import Page
 from scrapy_capmonster_report.rules.presets import PRESETS
+from scrapy_capmonster_report.rules.presets.evidence import sight
 
 if TYPE_CHECKING:
     from refusals import Case
@@ -100,6 +102,33 @@ def test_the_preset_of_a_software_recognises_it_alone(preset: str, rows_of_it: s
                 case.response, case.request, redirects=case.redirects, on_error=no_error
             )
             assert rule is not None, (case.name, case.language)
+
+
+def test_what_stands_beside_a_captcha_is_read_in_the_same_order_each_time() -> None:
+    body = (
+        '<form><p>Picture: <img src="/captcha.php"> one</p>'
+        '<p>Code: <input name="captcha"> two</p><input name="user"></form>'
+    )
+    for _ in range(20):  # as objects have other addresses each time
+        page = Page(html(body), Request("https://site.example/"))
+        texts = [error.text for error in sight(page).errors]
+        assert texts == ["Code:", "two", "Picture: one"]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_url_that_cannot_be_parsed_stops_no_preset(name: str) -> None:
+    """A middleware may set any."""
+    page = html(url="http://[shop.example/?captcha=1")
+    compile_rules([name]).match(page, Request("https://site.example/"), on_error=no_error)
+
+
+def test_json_that_is_nested_as_deep_as_can_be_parsed_is_judged() -> None:
+    """Deeper, it cannot be parsed, and then is not JSON."""
+    for depth in (10, *range(500, 1100, 10)):
+        body = '{"error": ' + "[" * depth + '"Wrong captcha"' + "]" * depth + "}"
+        request = Request("https://site.example/", method="POST")
+        rule = ALL.match(as_json(body), request, on_error=no_error)
+        assert (rule is not None) is (depth == 10)
 
 
 def test_a_page_with_hundreds_of_errors_is_a_list_and_no_form() -> None:

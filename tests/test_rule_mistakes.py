@@ -60,6 +60,11 @@ class AsyncCallable:
         return True
 
 
+class Verdict:
+    def __init__(self, response: Response, request: Request) -> None:
+        pass
+
+
 def mistake(value: object, spider: Spider | None = None) -> str:
     """What is said of *value*, without the beginning that is always the same."""
     with pytest.raises(ValueError, match="is invalid") as caught:
@@ -184,6 +189,11 @@ JMESPATH = "a JMESPath expression, or a list of them"
     [
         ("domains", "https://shop.example/x", A_HOST, "'shop.example'"),
         ("domains", "shop.example/x?y#z", A_HOST, "'shop.example'"),
+        ("domains", "shop.example/?next=https://other.example/", A_HOST, "'shop.example'"),
+        ("domains", "http:/shop.example", A_HOST, "'shop.example'"),
+        ("domains", "https:shop.example", A_HOST, "'shop.example'"),
+        ("domains", "ftp://shop.example", A_HOST, "'shop.example'"),
+        ("domains", "localhost:8080", A_HOST, "'localhost'"),
         ("domains", "*.shop.example", A_HOST, "'shop.example'"),
         ("domains", ".shop.example", A_HOST, "'shop.example'"),
         ("domains", "shop.example:8080", A_HOST, "'shop.example'"),
@@ -199,6 +209,8 @@ JMESPATH = "a JMESPath expression, or a list of them"
         ("domains", "x" * 64 + ".example", A_HOST, None),
         ("domains", "a." * 5000 + "example", A_HOST, None),
         ("domains", "http://[shop", A_HOST, None),
+        ("domains", "[::1", A_HOST, None),
+        ("domains", "::1]", A_HOST, None),
         ("domains", ".", A_HOST, None),
         ("domains", "", A_HOST, None),
         ("domains", 127, A_HOST, None),
@@ -367,10 +379,20 @@ def test_the_setting_itself(value: object, said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "meant"), [("mediawiki", '["mediawiki"]'), ('"mediawiki"', "['mediawiki']")]
+    ("value", "meant"),
+    [
+        ("mediawiki", '["mediawiki"]'),
+        ('"mediawiki"', "['mediawiki']"),
+        ('"mediawki"', "['mediawiki']"),
+        ('"callback"', "['callbacks']"),
+    ],
 )
 def test_a_preset_outside_a_list(value: str, meant: str) -> None:
     assert mistake(value).rstrip("?").replace("'[", "[").replace("]'", "]").endswith(meant)
+
+
+def test_a_text_that_is_like_no_preset_is_not_suggested_as_one() -> None:
+    assert "Did you mean" not in mistake('"[]"')
 
 
 def test_a_mistake_in_json_is_the_same_as_in_python() -> None:
@@ -419,6 +441,9 @@ def test_callbacks(callback: object, problem: str, meant: str | None) -> None:
     ("callback", "problem"),
     [
         (AsyncCallable(), "is async"),
+        (Verdict, "is a class, so its result is always true"),
+        (dict, "is a class"),
+        ("test_rule_mistakes.Verdict", "is a class"),
         (functools.partial(CaptchaSpider.look, None), "is async"),
         (lambda response, request: (yield), "yields"),
         (lambda: True, "takes (), not a response and a request"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from typing import Any
 
@@ -122,6 +123,18 @@ class TestRules:
         before = json.dumps(written)
         compile_rules(written)
         assert json.dumps(written) == before
+
+    @pytest.mark.parametrize(
+        ("callback", "shown"),
+        [
+            (str.startswith, "str.startswith"),  # has no module
+            ("x".startswith, "str.startswith"),
+            (functools.partial(is_forbidden), "functools.partial(<function is_forbidden"),
+        ],
+    )
+    def test_any_callable_is_shown(self, callback: object, shown: str) -> None:
+        (rule,) = compile_rules([{"callback": callback}])
+        assert repr(rule).startswith(f"<Rule 'rule 1': callback='{shown}")
 
     def test_a_rule_is_frozen_and_shows_itself(self) -> None:
         (rule,) = compile_rules([{"name": "login", "status": 403, "callback": is_forbidden}])
@@ -342,6 +355,10 @@ class TestNotKnown:
             ({"text": "Wrong", "unless": {"status": 200, "text": "Wrong"}}, ALL, None, ["status"]),
             ({"text": "Wrong", "unless": [{"status": 500}, {"css": "p"}]}, ALL, False, []),
             ({"text": "Wrong", "unless": [{"url": "x"}, {"css": "h1"}]}, ALL, None, ["url"]),
+            # Only what could change the verdict is missing.
+            ({"unless": [{"status": 200, "text": "Nope"}, {"url": "x"}]}, ALL, None, ["url"]),
+            ({"status": 200, "unless": {"url": "x", "text": "Nope"}}, ALL, None, ["status"]),
+            ({"status": 200, "unless": [{"url": "x"}, {"text": "Wrong"}]}, ALL, False, []),
         ],
     )
     def test_a_condition_that_needs_it_cannot_be_told(
@@ -355,6 +372,27 @@ class TestNotKnown:
         assert explained.matched is holds
         found, lacking = rules.match_known(Page(page, request, **known), no_error)
         assert (found is not None, lacking) == (holds is True, missing)
+
+    def test_what_a_preset_has_found_is_not_missing(self) -> None:
+        error = "<form><img src=/captcha.png><input name=captcha></form><p class=error>Wrong code"
+        page = Page(html(error), Request(URL, method="POST"), unknown=frozenset({"url", "status"}))
+        rules = compile_rules(["image-captcha-again"])
+        assert rules.match_known(page, no_error) == (None, ["status"])
+        (explained,) = rules.explain(page)
+        found = {item.found for item in explained.conditions if item.holds is None}
+        assert found == {"not known: status"}
+
+    def test_a_callback_in_an_exception_is_asked_once_of_a_page_that_is_known(self) -> None:
+        asked: list[str] = []
+
+        def note(response: Response, request: Request) -> bool:
+            asked.append(response.url)
+            return False
+
+        rules = compile_rules([{"unless": {"callback": note}}])
+        rule, _ = rules.match_known(Page(html(), Request(URL)), no_error)
+        assert rule is not None
+        assert asked == [URL]
 
     def test_a_rule_that_matches_wins_over_an_earlier_one_that_cannot_be_told(self) -> None:
         rules = compile_rules([{"status": 403}, {"name": "second", "text": "Wrong"}])

@@ -276,6 +276,9 @@ NAMES = [
     "c:\\con",
     "refused",
     "Accepted",
+    "con",  # the names of devices on Windows
+    "aux.txt",
+    "Lpt1",
     "неверная капча",
     "*?<>|",
     "x" * 300,
@@ -320,6 +323,7 @@ def test_a_folder_is_named_so_that_any_file_system_takes_it(name: str) -> None:
     assert found.isprintable()
     assert len(found.encode()) <= 255
     assert found.lower() not in ("refused", "accepted")
+    assert found.partition(".")[0].lower() not in ("con", "aux", "lpt1")
 
 
 def test_names_that_need_no_change_are_not_changed() -> None:
@@ -394,6 +398,14 @@ async def test_secrets_are_not_kept(serve: Any, tmp_path: Path) -> None:
 )
 def test_what_is_masked(text: str, masked: str) -> None:
     assert Mask("a/b c12345").text(text) == masked
+
+
+@pytest.mark.parametrize(
+    "codec", ["utf-8", "utf-16", "utf-16-be", "utf-32", "utf-32-be", "gb18030", "shift_jis"]
+)
+def test_the_key_is_masked_in_any_encoding_and_the_page_can_still_be_decoded(codec: str) -> None:
+    body = f"Код: {CLIENT_KEY}, {CLIENT_KEY.upper()}.".encode(codec)
+    assert Mask(CLIENT_KEY).body(body).decode(codec) == "Код: ***, ***."
 
 
 def test_a_word_that_stands_for_a_key_in_a_dry_run_is_not_masked() -> None:

@@ -87,6 +87,8 @@ def _ask(function: Callable[..., Any], page: Page) -> bool:
 
 def _problem_of(function: Callable[..., Any]) -> str | None:
     """Why a function cannot be a callback, or ``None`` if it can."""
+    if inspect.isclass(function):
+        return "is a class, so its result is always true"
     # A callable object: look at the method of its class.
     for code in (function, getattr(function, "__call__", None)):  # noqa: B004
         if inspect.iscoroutinefunction(code) or inspect.isasyncgenfunction(code):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from ..task import Kind
@@ -43,10 +42,6 @@ class Unless(Options):
     key = "unless"
     allowed = "a dict of conditions, or a list of such dicts"
 
-    def __init__(self, value: object, spider: Spider | None = None) -> None:
-        super().__init__(value, spider)
-        self.needs = frozenset().union(*(item.needs for item in chain(*self.options)))
-
     def parse(self, value: object) -> tuple[Condition, ...]:
         known = {key: kind for key, kind in CONDITIONS.items() if kind is not Unless}
         return compile_conditions(mapping(value, self.allowed), self.spider, known, ("name",))
@@ -54,9 +49,12 @@ class Unless(Options):
     def holds(self, page: Page) -> bool:
         return self._group(page) is None
 
-    def verdict(self, page: Page) -> bool | None:
-        groups = [all_true(item.verdict(page) for item in group) for group in self.options]
-        return False if True in groups else None if None in groups else True
+    def missing(self, page: Page) -> frozenset[str]:
+        verdicts = {group: all_true(item.verdict(page) for item in group) for group in self.options}
+        if True in verdicts.values():
+            return frozenset()
+        undecided = (item for group in verdicts if verdicts[group] is None for item in group)
+        return frozenset().union(*(item.missing(page) for item in undecided))
 
     def found(self, page: Page) -> str | None:
         there = (condition.found(page) for condition in self._group(page) or ())
@@ -139,8 +137,8 @@ def _read(value: object) -> Sequence[object]:
     if isinstance(value, Mapping):
         raise RuleError("it is one rule, not a list; put it in a list: [{…}]", _ALLOWED)
     if not isinstance(value, (list, tuple)):
-        suggestion = [value] if isinstance(value, str) else None
-        raise RuleError(f"{show(value)} is not a list", _ALLOWED, suggestion)
+        name = _closest_preset(value)
+        raise RuleError(f"{show(value)} is not a list", _ALLOWED, name and [name])
     return value
 
 
@@ -148,9 +146,9 @@ def _read_json(text: str) -> object:
     try:
         return json.loads(text, object_pairs_hook=unique_keys)
     except json.JSONDecodeError as error:
-        name = closest_match(text, (*_presets().PRESETS, _CALLBACKS))
-        suggestion = json.dumps([name]) if name else None
+        name = _closest_preset(text)
         problem = f"it is not JSON: {error.msg} at line {error.lineno} column {error.colno}"
+        suggestion = name and json.dumps([name])
         raise RuleError(f"{problem} (char {error.pos})", _ALLOWED, suggestion) from None
     except (ValueError, RecursionError) as error:  # thousands of digits, or of brackets
         raise RuleError(f"it is JSON that cannot be read: {error}", _ALLOWED) from None
@@ -179,11 +177,15 @@ def _compile_preset(name: str) -> Iterator[Rule]:
         raise RuleError(
             f"there is no preset {show(name)}",
             "a rule (a dict), or one of the presets " + ", ".join(presets.PRESETS),
-            closest_match(name, (*presets.PRESETS, _CALLBACKS)),
+            _closest_preset(name),
         )
     for rule in presets.PRESETS[name]:
         kind = Kind(rule["kind"]) if "kind" in rule else None
         yield Rule(name, kind, tuple(presets.conditions_of(rule)))
+
+
+def _closest_preset(name: object) -> str | None:
+    return closest_match(name, (*_presets().PRESETS, _CALLBACKS))
 
 
 def _presets() -> ModuleType:

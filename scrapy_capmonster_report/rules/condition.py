@@ -52,9 +52,13 @@ class Condition(ABC):
     def holds(self, page: Page) -> bool:
         """Whether the condition holds for *page*, of which all is known."""
 
+    def missing(self, page: Page) -> frozenset[str]:
+        """What must be known of *page* to tell whether the condition holds, and is not."""
+        return self.needs & page.unknown
+
     def verdict(self, page: Page) -> bool | None:
         """Whether it holds for *page*; ``None`` if that cannot be told from what is known."""
-        return None if self.needs & page.unknown else self.holds(page)
+        return None if page.unknown and self.missing(page) else self.holds(page)
 
     @abstractmethod
     def found(self, page: Page) -> str | None:
@@ -172,14 +176,11 @@ class _Regexes(Options):
     """One of the regexes is found in one of some texts."""
 
     allowed = "a Python regex as a str, or a list of them"
+    may_be_empty: ClassVar[bool] = False
 
     def parse(self, value: object) -> Search:
-        if value == "":
+        if value == "" and not self.may_be_empty:
             raise RuleError("an empty regex matches every page", self.allowed)
-        return self.compile(value)
-
-    def compile(self, value: object) -> Search:
-        """The search for a regex."""
         if not isinstance(value, str):
             raise self.mistake(value, "is not a str")
         try:
@@ -247,13 +248,11 @@ class _Header(_Regexes):
     """A header is there and has a value in which a regex is found; the regex ``""`` always is."""
 
     key = "headers"
+    may_be_empty = True
 
     def __init__(self, name: str, value: object) -> None:
         super().__init__(value)
         self.name = name
-
-    def parse(self, value: object) -> Search:
-        return self.compile(value)
 
     def _texts(self, page: Page) -> Sequence[str]:
         return page.header(self.name)

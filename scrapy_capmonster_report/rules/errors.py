@@ -69,8 +69,9 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     Raises:
         RuleError: a key is there twice.
     """
-    keys = [key for key, _ in pairs]
-    for key in keys:
-        if keys.count(key) > 1:
+    members: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in members:
             raise RuleError(f"the key {show(key)} is used twice in one dict", "each key once")
-    return dict(pairs)
+        members[key] = value
+    return members

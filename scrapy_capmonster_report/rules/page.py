@@ -34,12 +34,18 @@ _MAX_REFRESH_DELAY: Final = 100
 MAX_BODY: Final = 10_000_000
 """The largest body in bytes. If it is larger, only status, URL and headers are judged."""
 
-_JSON_START = re.compile(r"[\s\ufeff]*[\[{]")
-_GUARD = re.compile(r"\s*(?:\)\]\}'?,?|for\s?\(;;\);|while\s?\((?:1|true)\);)\s*(?=[\[{\"])")
-"""Prefixes that stop other sites from reading JSON as a script."""
+_BEFORE_JSON = re.compile(
+    r"[\s\ufeff]*(?:(?:\)\]\}'?,?|for\s?\(;;\);|while\s?\((?:1|true)\);)\s*(?=[\[{\"])|(?=[\[{]))"
+)
+"""Nothing, or a prefix that stops other sites from reading JSON as a script."""
+
+_SURROGATE = re.compile(
+    r"&#(?:x0*d[89a-f][0-9a-f]{2}|0*5(?:529[6-9]|5[3-9]\d\d|[67]\d{3}));", re.IGNORECASE
+)
+"""References to halves of characters, as some software writes emoji in XML."""
 
 _CALL = re.compile(
-    r"\s*(?:/\*.{0,99}?\*/)?\s*(?:typeof [\w$.]+ === '\w+' && )?"
+    r"\s*(?:/\*.{0,99}?\*/\s*)?(?:typeof [\w$.]+ === '\w+' && )?"
     r"[\w$.\[\]\"]{1,99}\s?\(\s*(?=[\[{\"])"
 )
 _CALL_END = re.compile(r"\)\s*;?\s*\Z")
@@ -101,19 +107,11 @@ class Page:
     ) -> None:
         self.response = response
         self.request = request
+        self.url = response.url
+        self.status = response.status
         self.unknown = unknown
         self.clock = clock
         self._followed = followed
-
-    @property
-    def url(self) -> str:
-        """The URL of the response."""
-        return self.response.url
-
-    @property
-    def status(self) -> int:
-        """The status of the response."""
-        return self.response.status
 
     @view
     def host(self) -> str:
@@ -162,12 +160,9 @@ class Page:
         if text is None:
             return NOT_JSON
         inner = _unwrapped(text)
-        if inner is None and (isinstance(self.response, JsonResponse) or _JSON_START.match(text)):
+        if inner is None and isinstance(self.response, JsonResponse):
             inner = text.lstrip("\ufeff")
-        try:
-            return NOT_JSON if inner is None else json.loads(inner)
-        except (ValueError, RecursionError):
-            return NOT_JSON
+        return NOT_JSON if inner is None else parse_json(inner)
 
     @property
     def is_jsonp(self) -> bool:
@@ -183,20 +178,35 @@ class Page:
         if isinstance(self.response, JsonResponse):
             return None
         try:
+            if isinstance(self.response, XmlResponse) and _SURROGATE.search(text):
+                # libxml2 reads such references, and lxml cannot decode what they stand for.
+                return Selector(_SURROGATE.sub("\ufffd", text), "xml")
             return self.parse(text)
         except Exception:  # lxml may raise anything for a hostile page
             return None
 
     @view
     def words(self) -> str:
-        """The words that the page shows; ``""`` if it has no nodes."""
-        return "" if self.selector is None else words_of(self.selector.root)
+        """The words that the page shows, or all of XML; ``""`` if it has no nodes."""
+        if self.selector is None:
+            return ""
+        if self.selector.type == "xml":
+            return " ".join(" ".join(self.selector.root.xpath("//text()")).split())
+        return words_of(self.selector.root)
+
+
+def parse_json(text: str) -> Any:
+    """*text* as JSON, or :data:`NOT_JSON`."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return NOT_JSON
 
 
 def _unwrapped(text: str) -> str | None:
-    """The JSON behind a guard or in a call; ``None`` if there is neither."""
-    if guard := _GUARD.match(text):
-        return text[guard.end() :]
+    """What may be JSON in *text*, behind a guard or in a call; ``None`` if there is nothing."""
+    if before := _BEFORE_JSON.match(text):
+        return text[before.end() :]
     call = _CALL.match(text)
     end = _CALL_END.search(text, max(len(text) - _MAX_CALL_END, 0)) if call else None
     return text[call.end() : end.start()] if call and end else None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..text import truncate
 from .condition import Domains, Redirect, Status, all_true
-from .hosts import authority_of, host_of, parents_of
+from .hosts import parents_of
 from .page import MAX_BODY, Page
 
 if TYPE_CHECKING:
@@ -57,10 +57,8 @@ class Rule:
     @cached_property
     def domains(self) -> frozenset[str] | None:
         """The domains that the rule is for; ``None`` if it is for any."""
-        for condition in self.conditions:
-            if isinstance(condition, Domains):
-                return frozenset(condition.options)
-        return None
+        found = [item for item in self.conditions if isinstance(item, Domains)]
+        return frozenset(found[0].options) if found else None
 
     def may_match(self, domains: Collection[str], status: int) -> bool:
         """Whether the rule is for a host in all of *domains*, and for this *status*."""
@@ -176,7 +174,7 @@ class Rules:
             of_redirects: whether only ``redirect`` rules count.
         """
         page = Page(response, request, redirects, clock=self._clock)
-        rules = self._candidates(authority_of(response.url), response.status)
+        rules = self._candidates(page.host, page.status)
         if of_redirects:
             rules = tuple(rule for rule in rules if rule.sees_redirects)
         clock, busy = self._clock, self._processor_clock()
@@ -221,13 +219,13 @@ class Rules:
         for rule in self._rules:
             try:
                 verdict = all_true(item.verdict(page) for item in rule.conditions)
+                if verdict is None:
+                    missing.update(*(item.missing(page) for item in rule.conditions))
             except Exception as error:  # a callback may raise anything
                 on_error(rule, error)
                 continue
             if verdict:
                 return rule, []
-            if verdict is None:
-                missing.update(*(item.needs & page.unknown for item in rule.conditions))
         return None, sorted(missing)
 
     def explain(self, page: Page) -> list[Explanation]:
@@ -256,9 +254,9 @@ class Rules:
             self._logged.add(what)
             logger.warning(message, *args, extra=self._log_extra)
 
-    def _look_up(self, authority: str, status: int) -> tuple[Rule, ...]:
-        """The rules for the host in *authority*, and *status*, in the order of the user."""
-        domains = frozenset(parents_of(host_of(f"http://{authority}")))
+    def _look_up(self, host: str, status: int) -> tuple[Rule, ...]:
+        """The rules for *host* and *status*, in the order of the user."""
+        domains = frozenset(parents_of(host))
         return tuple(rule for rule in self._rules if rule.may_match(domains, status))
 
 
@@ -269,8 +267,9 @@ def plain(value: object) -> Any:
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     if callable(value):
-        name = getattr(value, "__qualname__", None)
-        return f"{value.__module__}.{name}" if name else repr(value)
+        if name := getattr(value, "__qualname__", None):
+            return ".".join(filter(None, (getattr(value, "__module__", None), name)))
+        return repr(value)
     return value
 
 
@@ -279,7 +278,7 @@ def _finding(condition: Condition, page: Page) -> Finding:
     try:
         holds = condition.verdict(page)
         if holds is None:
-            found: str | None = f"not known: {', '.join(sorted(condition.needs & page.unknown))}"
+            found: str | None = f"not known: {', '.join(sorted(condition.missing(page)))}"
         else:
             found = condition.found(page)
     except Exception as error:  # as in matching: what raises does not hold

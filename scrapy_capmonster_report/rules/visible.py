@@ -8,25 +8,33 @@ from typing import Any, Final
 from lxml import etree
 
 _UNSEEN_TAGS: Final = frozenset(
-    ("head", "script", "style", "template", "noscript", "iframe", "object", "audio", "video")
+    (
+        *("head", "script", "style", "template", "noscript", "noframes", "iframe", "object"),
+        *("audio", "video", "canvas", "progress", "meter", "datalist"),
+    )
 )
+"""Elements that show nothing, or show their words only in a browser that cannot show more."""
+
 _UNSEEN_STYLE: Final = re.compile(
-    r"display\s*:\s*none|visibility\s*:\s*hidden|opacity\s*:\s*0(?![.\d])", re.IGNORECASE
+    r"(?<![\w-])(?:display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)"
+    r"|opacity\s*:\s*[0.]+(?![\d.])|(?:left|top|text-indent)\s*:\s*-\d{4})",
+    re.IGNORECASE,
 )
 _UNSEEN_CLASS: Final = re.compile(
-    r"(?:^|\s)(?:d-none|invisible|sr-only|modal fade"
-    r"|(?:is-|ng-|js-|u-|uk-|visually-)?(?:hidden|hide))(?:\s|$)"
+    r"(?:^|\s)(?:d-none|invisible|collapse|sr-only|screen-reader-text|modal fade|fade modal"
+    r"|(?:is-|ng-|js-|u-|uk-|visually-?)?(?:hidden|hide))(?:\s|$)"
 )
 _SEEN_CLASS: Final = re.compile(
-    r"(?::|d-\w+-)(?:block|flex|grid|inline|table|visible)|(?:^|\s)(?:show|in)(?:\s|$)"
+    r"(?::|d-\w+-)(?:block|flex|grid|inline|table|visible)"
+    r"|(?:^|\s)(?:show|in|navbar-collapse)(?:\s|$)"
 )
 """Classes such as ``hidden md:block`` hide an element on small screens only. A dialog of Bootstrap
 is shown by ``show`` or ``in``."""
 
-_SUSPECT: Final = ("hid", "none", "invis", "sr-only", "modal")
-"""What a class has that may hide an element. To look for it costs less than the regex."""
-
-_TEMPLATE: Final = frozenset(("ng-if", "ng-show", "ng-message", "v-if", "v-show", "v-else"))
+_UNSEEN_ATTRIBUTES: Final = frozenset(("hidden", "popover"))
+_TEMPLATE: Final = frozenset(
+    ("ng-if", "ng-show", "ng-message", "v-if", "v-show", "v-else", "x-show")
+)
 """Attributes that show an element only if a script says so. Angular adds a class when it does."""
 
 _INVISIBLE: Final = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
@@ -50,15 +58,23 @@ def is_unseen(element: Any) -> bool:
         return True
     for name, value in element.items():
         if name == "class":
-            is_suspect = any(part in value for part in _SUSPECT)
-            if is_suspect and _UNSEEN_CLASS.search(value) and not _SEEN_CLASS.search(value):
+            if _UNSEEN_CLASS.search(value) and not _SEEN_CLASS.search(value):
                 return True
         elif name == "style":
             if _UNSEEN_STYLE.search(value):
                 return True
-        elif name == "hidden" or (name in _TEMPLATE and "ng-" not in element.get("class", "")):
+        elif name in _UNSEEN_ATTRIBUTES or (
+            name in _TEMPLATE and "ng-" not in element.get("class", "")
+        ):
             return True
-    return element.tag == "dialog" and element.get("open") is None
+    if element.tag == "dialog":
+        return element.get("open") is None
+    return element.tag != "summary" and is_closed(element.getparent())
+
+
+def is_closed(element: Any) -> bool:
+    """Whether *element* is one that shows nothing but its summary."""
+    return element is not None and element.tag == "details" and element.get("open") is None
 
 
 def words_of(root: Any) -> str:
@@ -76,6 +92,7 @@ def words_of(root: Any) -> str:
             continue
         if element.tag in BLOCKS and element is not unseen:
             parts.append(" ")
-        if text := element.text if event == "start" else element.tail:
+        text = element.text if event == "start" else element.tail
+        if text and not is_closed(element if event == "start" else element.getparent()):
             parts.append(text)
     return " ".join("".join(parts).translate(_INVISIBLE).split())

@@ -12,7 +12,9 @@ from .places import CAPTCHA_NAME
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_MAX_DEPTH: Final = 7
+_MAX_DEPTH: Final = 14
+"""Levels of dicts and lists."""
+
 _MAX_MEMBERS: Final = 40
 """A dict with more members is data."""
 
@@ -108,7 +110,7 @@ def rejects_as_code(text: str) -> bool:
 
 def sayings(document: Any) -> list[Saying]:
     """The error messages of *document*. A document with many of them is data."""
-    found = list(islice(_walk(document, (), False, True), _MAX_SAYINGS + 1))
+    found = list(islice(_walk(document, (), False, 0), _MAX_SAYINGS + 1))
     return found if len(found) <= _MAX_SAYINGS else []
 
 
@@ -126,16 +128,15 @@ def names_errors(name: str) -> bool:
     return bool(_ERROR.search(name.lower()))
 
 
-def _walk(value: Any, path: tuple[str, ...], is_placed: bool, is_error: bool) -> Iterator[Saying]:
+def _walk(value: Any, path: tuple[str, ...], is_placed: bool, depth: int) -> Iterator[Saying]:
     if isinstance(value, str):
-        if is_error and value:
-            yield Saying(path, value, is_placed)
-    elif len(path) > _MAX_DEPTH:
+        yield Saying(path, value, is_placed)
+    elif depth > _MAX_DEPTH:
         return
     elif isinstance(value, list):
-        if len(value) <= _MAX_ITEMS and is_error:
+        if len(value) <= _MAX_ITEMS:
             for item in value:
-                yield from _walk(item, path, is_placed, is_error)
+                yield from _walk(item, path, is_placed, depth + 1)
     elif isinstance(value, dict) and len(value) <= _MAX_MEMBERS and not _is_catalogue(value):
         fields = [str(value.get(name, "")).lower() for name in _NAMES_A_FIELD]
         is_placed = is_placed or any(map(_is_field, fields))
@@ -147,10 +148,11 @@ def _walk(value: Any, path: tuple[str, ...], is_placed: bool, is_error: bool) ->
             if _SIDE.search(name) and not any(_MAIN.search(other.lower()) for other in value):
                 continue
             below_errors = bool(path) and bool(_ERRORS.search(path[-1].lower()))
-            names_error = names_errors(key) or below_errors or _is_field(name)
-            # A single member of any name may wrap the answer.
-            if names_error or (isinstance(item, dict) and len(path) < 2):
-                yield from _walk(item, (*path, key), is_placed or _is_field(name), names_error)
+            is_field = _is_field(name)
+            # A member of any name may wrap the answer.
+            is_wrapper = isinstance(item, dict) and len(path) < 2
+            if is_wrapper or names_errors(key) or below_errors or is_field:
+                yield from _walk(item, (*path, key), is_placed or is_field, depth + 1)
 
 
 def _is_catalogue(members: dict[str, Any]) -> bool:

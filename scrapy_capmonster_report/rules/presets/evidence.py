@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
@@ -10,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 from lxml import etree
 from scrapy.selector import Selector
 
-from ..page import NOT_JSON, view
+from ..page import NOT_JSON, parse_json, view
 from ..visible import words_of
 from .answers import Saying, names_errors, sayings, succeeded
-from .messages import About, matters, mentions, rejects
+from .messages import UNMISTAKABLE, About, matters, mentions, rejects
 from .places import MAX_FIELDS, Error, Sight, fields_in, is_captchas_own
 
 if TYPE_CHECKING:
@@ -24,9 +23,9 @@ _MAX_SCRIPT: Final = 100_000
 
 _MAX_SCRIPTS: Final = 50
 _MAX_FRAGMENTS: Final = 5
-_QUOTED = re.compile("“[^”]*”")
+_QUOTED = re.compile("“[^“”]*”")
 _CODE = re.compile(r"\w+[_-][\w-]+")
-_MARKUP = re.compile(r"<\w[^>]*>")
+_MARKUP = re.compile(r"<\w[^<>]*>")
 
 NOT_THE_ANSWER: Final = (
     *("missing-input-secret", "invalid-input-secret", "missing-input-response", "bad-request"),
@@ -40,7 +39,7 @@ NOT_THE_ANSWER: Final = (
 _HYPHENATED = re.compile(r"(?<![a-z-])[a-z]+(?:-[a-z]+)+(?![a-z-])")
 
 _ALERT = re.compile(
-    r"\s*(?:<!--[^\n]*\n)?\s*(?:window\.|parent\.|top\.)?"
+    r"\s*(?:<!--[^\n]*\n\s*)?(?:window\.|parent\.|top\.)?"
     r"(?:alert|layer\.(?:msg|alert)|toastr\.(?:error|warning)|swal|Swal\.fire)"
     r"\(\s*(?P<quote>[\"'`])(?P<text>(?:(?!(?P=quote))[^\\]|\\.){1,300})(?P=quote)"
 )
@@ -65,7 +64,8 @@ def document(page: Page) -> Any:
     """The JSON of an answer: its body, or the text of ``pre`` if a browser rendered it."""
     if page.json is not NOT_JSON:
         return page.json
-    return _parsed("".join(_root(page).xpath("/html/body[count(*) = 1]/pre/text()")))
+    alone = "/html/body[not(*[position() > 1]/node())]/pre/text()"
+    return _parsed("".join(_root(page).xpath(alone)))
 
 
 @view
@@ -98,10 +98,7 @@ def messages_in_scripts(page: Page) -> list[Saying]:
 def _parsed(text: str | None) -> Any:
     if not text or len(text) > _MAX_SCRIPT or text.lstrip()[:1] not in ("{", "["):
         return NOT_JSON
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return NOT_JSON
+    return parse_json(text)
 
 
 @view
@@ -140,36 +137,37 @@ def error_on(seen: Sight, most: About = About.ITS_PLACE) -> str | None:
         level = About.ITS_PLACE_HAS_ONE
     elif not seen.fields:
         level = About.ITS_ANSWER
-    for error in seen.errors:
-        is_hint = error.place in seen.groups and mentions(error.text, "ask")
-        if is_hint or _CODE.fullmatch(error.text):
-            continue
-        is_one = rejects(error.text, min(level, most)) or (
-            most is About.ITS_PLACE
-            and bool(seen.captcha)
-            and error.place not in seen.groups
-            and rejects(error.text, About.ITS_PLACE)
-            and is_captchas_own(error.place)
-        )
-        if (
-            is_one
-            and fields_in(error.place) <= MAX_FIELDS
-            and not any(_is_the_cause(other, error) for other in seen.errors)
-        ):
-            return error.text
+    hits = [
+        error
+        for error in seen.errors
+        if _says_it(error, seen, min(level, most), most) and fields_in(error.place) <= MAX_FIELDS
+    ]
+    others = [(error, matters(error.text)) for error in seen.errors] if hits else []
+    causes = [(error, kinds) for error, kinds in others if not kinds.isdisjoint(UNMISTAKABLE)]
+    for hit in hits:
+        if not any(_is_the_cause(error, kinds, hit) for error, kinds in causes):
+            return hit.text
     return None
 
 
-def _is_the_cause(other: Error, error: Error) -> bool:
-    """Whether another error, about age or a limit, may be the reason for the rejection."""
-    if other is error:
+def _says_it(error: Error, seen: Sight, level: About, most: About) -> bool:
+    """Whether an error says that a captcha answer was wrong."""
+    is_hint = error.place in seen.groups and mentions(error.text, "ask")
+    if is_hint or _CODE.fullmatch(error.text):
         return False
-    kinds = matters(other.text)
-    if {"late", "theirs"} <= kinds:
-        return True
-    one, two = other.place, error.place
-    is_beside = one is two or one.getparent() is two.getparent()
-    return is_beside and not kinds.isdisjoint(("late", "limit", "theirs"))
+    return rejects(error.text, level) or (
+        most is About.ITS_PLACE
+        and bool(seen.captcha)
+        and error.place not in seen.groups
+        and rejects(error.text, About.ITS_PLACE)
+        and is_captchas_own(error.place)
+    )
+
+
+def _is_the_cause(error: Error, kinds: set[str], hit: Error) -> bool:
+    """Whether an error about age or a limit may be the reason for the rejection *hit*."""
+    one, two = error.place, hit.place
+    return {"late", "theirs"} <= kinds or one is two or one.getparent() is two.getparent()
 
 
 @view

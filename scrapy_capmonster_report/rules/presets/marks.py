@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 from ...text import truncate
 from ..condition import Condition
 from ..page import view
 from ..selectors import Css, JmesPath
 from . import evidence
-from .messages import About, fold, mentions, rejects
+from .messages import MAX_LENGTH, About, fold, mentions, rejects
 from .places import CAPTCHA_NAME
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ class Mark(Condition):
     """Something that a preset looks for on a page.
 
     Args:
-        value: its description.
+        value: its description in words.
         find: returns what it finds on the page, or ``None``.
         instead: returns what the page has instead, or ``None``; only for explanations.
         absent: whether it must be absent.
@@ -51,7 +50,7 @@ class Mark(Condition):
         absent: bool = False,
         needs: str = "",
     ) -> None:
-        super().__init__(f"not: {value}" if absent else value)
+        super().__init__(value)
         self.needs = frozenset(needs.split())
         self._find = find
         self._instead = instead
@@ -60,10 +59,9 @@ class Mark(Condition):
     def holds(self, page: Page) -> bool:
         return (self._find(page) is None) is self._absent
 
-    def verdict(self, page: Page) -> bool | None:
+    def missing(self, page: Page) -> frozenset[str]:
         # A placeholder is nothing that a mark looks for, so what is found is certain.
-        is_missing = self._find(page) is None
-        return None if is_missing and self.needs & page.unknown else self.holds(page)
+        return super().missing(page) if self._find(page) is None else frozenset()
 
     def found(self, page: Page) -> str | None:
         found = self._find(page) or (self._instead(page) if self._instead else None)
@@ -90,7 +88,10 @@ def _status(page: Page) -> str:
 
 
 @mark(
-    "a missing page, a rate limit or a server error", absent=True, instead=_status, needs="status"
+    "not a missing page, a rate limit or a server error (404, 429, above 500)",
+    absent=True,
+    instead=_status,
+    needs="status",
 )
 def judged(page: Page) -> str | None:
     return _status(page) if page.status in (404, 429) or page.status > 500 else None
@@ -100,7 +101,7 @@ def judged(page: Page) -> str | None:
 def submission(page: Page) -> str | None:
     if page.request.method not in ("GET", "HEAD"):
         return page.request.method
-    query = urlsplit(page.url).query.lower()
+    query = page.url.partition("#")[0].partition("?")[2].lower()
     return f"?{query}" if CAPTCHA_NAME.search(query) else None
 
 
@@ -166,20 +167,16 @@ def lone_message(page: Page) -> str | None:
     return words if rejects(words, About.ITS_ANSWER) else None
 
 
-@mark("another error in the same list", absent=True)
+@mark("no other error in the same list", absent=True)
 def no_other_error(page: Page) -> str | None:
-    errors = evidence.sight(page).errors
-    hits = [error for error in errors if error.text == captcha_error(page)]
-    for error in errors:
-        for hit in hits:
-            if error.text != hit.text and _are_neighbours(error.item, hit.item):
-                return error.text
+    hit = captcha_error(page)
+    listed = [error for error in evidence.sight(page).errors if error.item is not None]
+    items = {error.item for error in listed if error.text == hit}
+    lists = {item.getparent() for item in items}
+    for error in listed:
+        if error.text != hit and error.item not in items and error.item.getparent() in lists:
+            return error.text
     return None
-
-
-def _are_neighbours(one: Any, other: Any) -> bool:
-    is_pair = one is not None and other is not None and one is not other
-    return is_pair and one.getparent() is other.getparent()
 
 
 @mark(
@@ -222,7 +219,7 @@ def _relayed(page: Page, codes: Iterable[str]) -> str | None:
 
 
 _OTHER_CODES: Final = Mark(
-    "a code about the answer's age, its reuse, or the site's keys",
+    "no code about the answer's age, its reuse, or the site's keys",
     lambda page: _relayed(page, evidence.NOT_THE_ANSWER),
     absent=True,
 )
@@ -242,7 +239,8 @@ def _error(text: str) -> Iterator[Mark]:
     def find(page: Page) -> str | None:
         found = [error.text for error in evidence.sight(page).errors]
         found += [message.text for message in evidence.json_messages(page)]
-        return next((text for text in found if fold(text).rstrip(".") == wanted), None)
+        short = (text for text in found if len(text) <= MAX_LENGTH)
+        return next((text for text in short if fold(text).rstrip(".") == wanted), None)
 
     yield Mark(f"the error “{text}”", find)
 

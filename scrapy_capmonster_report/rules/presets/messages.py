@@ -28,7 +28,7 @@ _ANSWER_FIRST: Final = frozenset(("zh",))
 
 _VERDICTS: Final = ("wrong", "failed")
 _MATTERS: Final = ("late", "limit", "other", "theirs")
-_UNMISTAKABLE: Final = ("late", "limit", "theirs")
+UNMISTAKABLE: Final = ("late", "limit", "theirs")
 """Kinds of words that count in any language, and in any sentence of the message."""
 
 _MAX_GAP: Final = 60
@@ -100,7 +100,7 @@ def rejects(text: str, about: About) -> bool:
     if len(text) > MAX_LENGTH:
         return False
     sentences = [(sentence, _find(sentence)) for sentence in _sentences(text)]
-    beside = [item for _, found in sentences for item in found if item.kind in _UNMISTAKABLE]
+    beside = [item for _, found in sentences for item in found if item.kind in UNMISTAKABLE]
     return any(_rejects(sentence, found, beside, about) for sentence, found in sentences)
 
 
@@ -115,8 +115,8 @@ def matters(text: str) -> set[str]:
 
 
 def mentions(text: str, kind: str) -> bool:
-    """Whether *text* has a phrase of a *kind*: ``"captcha"``, ``"human"``, ``"or"`` …"""
-    return any(found.kind == kind for found in _find(fold(text)))
+    """Whether *text*, up to :data:`MAX_LENGTH`, has a phrase of a *kind*: ``"human"`` …"""
+    return any(found.kind == kind for found in _find(fold(text[:MAX_LENGTH])))
 
 
 def _sentences(text: str) -> Iterator[str]:
@@ -162,7 +162,7 @@ def _rejects(sentence: str, found: list[_Found], beside: list[_Found], about: Ab
 def _is_another_matter(item: _Found, languages: set[str]) -> bool:
     """Whether a phrase gives a message in one of *languages* another meaning."""
     kind, language = item.kind, item.language
-    is_unmistakable = kind in _UNMISTAKABLE and item.end - item.start >= _MIN_SHARED
+    is_unmistakable = kind in UNMISTAKABLE and item.end - item.start >= _MIN_SHARED
     return kind in _MATTERS and (is_unmistakable or language in languages or language == "en")
 
 
@@ -172,7 +172,10 @@ def _takes_back(item: _Found, verdicts: list[_Found], languages: set[str], sente
     if language not in languages and language != "en":
         return False
     if kind == "missing":
-        spans = (sentence[slice(*_between(item, verdict))] for verdict in verdicts)
+        spans = (
+            sentence[min(item.start, verdict.start) : max(item.end, verdict.end)]
+            for verdict in verdicts
+        )
         # "not entered" in "not entered correctly" is part of the phrase for "wrong".
         ends = (sentence[item.end : verdict.end] for verdict in verdicts)
         return not (
@@ -183,11 +186,6 @@ def _takes_back(item: _Found, verdicts: list[_Found], languages: set[str], sente
     return kind in ("right", "if") and not any(
         verdict.start <= item.start < verdict.end for verdict in verdicts
     )
-
-
-def _between(one: _Found, other: _Found) -> tuple[int, int]:
-    first, second = sorted((one, other))
-    return first.start, second.end
 
 
 def _find(text: str) -> list[_Found]:

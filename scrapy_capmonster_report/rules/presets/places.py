@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from lxml import etree
 
-from ..visible import BLOCKS, is_unseen
+from ..visible import BLOCKS, is_closed, is_unseen
 from .messages import MAX_LENGTH
 
 if TYPE_CHECKING:
@@ -173,20 +174,15 @@ class Sight:
 
     def _marked_elements(self, root: Any) -> Iterator[Any]:
         """The elements that are marked as errors. Those of a captcha are noted."""
-        centers = frozenset(root.iter("center"))
-        meanings: dict[tuple[tuple[str, str], ...], tuple[bool, str]] = {}
+        meaning_of = cache(_meaning_of)  # many elements of a page have the same attributes
         for element in _WITH_ATTRIBUTES(root):
-            attributes = tuple(element.items())
-            meaning = meanings.get(attributes)
-            if meaning is None:
-                meaning = meanings[attributes] = _meaning_of(attributes)
-            is_error, captcha = meaning
+            is_error, captcha = meaning_of(tuple(element.items()))
             if captcha and element.tag not in _FIELDS and self._is_shown(element):
                 self._is_named = True
                 if not self.widget and _WIDGET.search(captcha):
                     self.widget = _outline(element)
-            is_error |= bool(centers) and element in centers
-            if is_error and element.tag not in _OTHERS_WORDS:
+            tag = element.tag
+            if tag == "center" or (is_error and tag not in _OTHERS_WORDS):
                 yield element
 
     def _is_shown(self, element: Any) -> bool:
@@ -205,7 +201,8 @@ class Sight:
     def _read(self, marked: list[Any]) -> list[Error]:
         """The errors in *marked* elements, and the texts in the captcha's groups."""
         apart = frozenset(marked)
-        places = [*filter(self._is_shown, marked), *(set(self.groups) - apart)]
+        places = [*filter(self._is_shown, marked)]
+        places += [group for group in self.groups if group not in apart]
         texts = chain.from_iterable(_blocks(place, apart) for place in places)
         errors = list(islice(texts, MAX_ERRORS + 1))
         return errors if len(errors) <= MAX_ERRORS else []
@@ -228,8 +225,8 @@ def _texts(
     element: Any, item: Any, marked: frozenset[Any], depth: int
 ) -> Iterator[tuple[str, bool, Any]]:
     """The texts in *element*, whether each begins a block, and the item that it stands in."""
-    is_block = element.tag in BLOCKS
-    yield (element.text or "")[:_MAX_TEXT], is_block, item
+    is_block, most = element.tag in BLOCKS, 0 if is_closed(element) else _MAX_TEXT
+    yield (element.text or "")[:most], is_block, item
     for child in element:
         tag = child.tag
         if not isinstance(tag, str) or is_unseen(child):
@@ -242,7 +239,7 @@ def _texts(
             yield from _texts(child, child if tag == "li" else item, marked, depth + 1)
             if tag in BLOCKS:
                 yield "", True, item
-        yield (child.tail or "")[:_MAX_TEXT], False, item
+        yield (child.tail or "")[:most], False, item
 
 
 def _meaning_of(attributes: Iterable[tuple[str, str]]) -> tuple[bool, str]:
