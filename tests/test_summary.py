@@ -337,6 +337,43 @@ def test_no_number_is_cut_on_a_terminal_of_any_width(
     ]
 
 
+def test_a_host_that_leaves_no_room_for_the_numbers_is_on_a_line_of_its_own(
+    filled: Any, summary: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    hosts = ["a-customer-of-a-long-name.checkout.eu-central-1.shop.example", "shop.example"]
+    _, out, _ = summary(str(filled(*hosts)))
+    numbers = "  5234   4000     1234 24 % 22-25     1234        0"
+    indented = [" " * 29, "shop.example".ljust(29)]
+    assert out.splitlines()[1:] == [
+        *(hosts[0], indented[0] + numbers, f"  {TURNSTILE}"),
+        "  rejected by wrong 1234 - reports withheld: stale 1234",
+        *(indented[1] + numbers, f"  {TURNSTILE}"),
+        "  rejected by wrong 1234 - reports withheld: stale 1234",
+    ]
+
+
+def test_the_table_of_many_sites_takes_little_longer_than_reading_the_ledger(
+    summary: Any, tmp_path: Path
+) -> None:
+    ledger = tmp_path / "ledger.sqlite"
+    seen = Submission(0, 1, "", "customer", TURNSTILE, 0, time.time())
+    tasks = [seen._replace(task_id=n, site=f"shop-{n % 2000}.example") for n in range(1, 4001)]
+    tasks += [task._replace(task_id=task.task_id + 4000, type=IMAGE) for task in tasks]
+    events = [Withheld(task, "wrong", "withheld/stale") for task in tasks]
+    with closing(sqlite3.connect(ledger, isolation_level=None)) as database:
+        sql.prepare(database)
+        sql.write(database, events, "run", False)
+
+    def seconds(*options: str) -> float:
+        started = time.process_time()
+        assert summary(str(ledger), *options)[0] == 0
+        return time.process_time() - started
+
+    summary(str(ledger))  # imports what it needs
+    assert seconds() < 3 * seconds("--json")
+
+
 def test_a_site_is_found_however_its_host_is_written(filled: Any, sites: Any) -> None:
     ledger = str(filled("shop.example", "xn--mnchen-3ya.example", "2001:db8::1", ""))
     for written, site in {

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _UNITS: Final = {"m": 60, "h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
 
+_HEADINGS: Final = ("tasks", "passed", "rejected", "rate", "95 %", "withheld", "reported")
+
 _WHEN: Final = "a date (2026-11-24), a time (2026-11-24T18:00), or how long ago (90m, 24h, 7d, 2w)"
 
 
@@ -94,16 +96,7 @@ def _show(screen: Screen, sites: dict[str, SiteFigures], alerts: list[Alert]) ->
     if not sites:
         screen.line("No tasks.")
         return
-    headings = ("tasks", "passed", "rejected", "rate", "95 %", "withheld", "reported")
-    screen.columns(("site, type", *headings), _rows(sites), numbers=True)
-    reports = [
-        (site, _counted(figures.rules), _counted(_outcomes(figures)))
-        for site, figures in sites.items()
-        if figures.rejected
-    ]
-    if reports:
-        screen.line("")
-        screen.columns(("site", "rejected by", "reports"), reports)
+    screen.columns([("site, type", *_HEADINGS), *_rows(sites)])
     for alert in alerts:
         at = datetime.fromtimestamp(alert.at).astimezone().isoformat(" ", "minutes")
         screen.line(
@@ -114,12 +107,15 @@ def _show(screen: Screen, sites: dict[str, SiteFigures], alerts: list[Alert]) ->
 
 
 def _rows(sites: dict[str, SiteFigures]) -> Iterator[Sequence[str]]:
-    """A row for each site and for each captcha type on it."""
+    """A row for each site, for each captcha type on it, and for what became of rejections."""
     for site, figures in sites.items():
         yield site, *_cells(figures)
         for task_type, of_type in worst_first(figures.types):
             # The figures of the only type are those of the site.
             yield f"  {task_type}", *(_cells(of_type) if len(figures.types) > 1 else ())
+        if figures.rejected:
+            reports = _counted(_outcomes(figures))
+            yield (f"  rejected by {_counted(figures.rules)} - reports {reports}",)
 
 
 def _outcomes(figures: Figures) -> dict[str, int]:
