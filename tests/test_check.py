@@ -284,6 +284,14 @@ def test_unless_is_told_in_words(
     assert said in " ".join(row[4] for row in rows if len(row) == 5)
 
 
+def test_a_header_without_values_is_not_there(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = save(tmp_path / "page.html", "<p>", headers={"Content-Type": [], "X-Captcha": []})
+    rules = rules_file(tmp_path, {"css": "p", "unless": {"headers": {"X-Captcha": ""}}})
+    assert run(capfd, "check", path, "--rules", rules, "--json").answer["rejected"] is True
+
+
 def test_a_browser_saved_the_page_decompressed_but_noted_the_header(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -119,7 +119,7 @@ class TestFolder:
         monkeypatch.chdir(tmp_path)
         save(tmp_path / root / page, "<p>")
         for folder in (Path(root), tmp_path / root):
-            source = Source(folder, Settings(), PageReader(Settings()))
+            source = Source(folder, Settings(), PageReader())
             assert source.expectation(str(folder / page)) == expected
 
     def test_the_folder_itself_says_what_to_expect(
@@ -201,7 +201,7 @@ class TestFolder:
         pages, size = 100, 200_000
         for number in range(pages):
             save(tmp_path / f"{number}.txt", bytes([65 + number % 26]) * size)
-        source = Source(tmp_path, Settings(), PageReader(Settings()))
+        source = Source(tmp_path, Settings(), PageReader())
         rules = compile_rules([WRONG])
         tracemalloc.start()
         try:
@@ -213,7 +213,7 @@ class TestFolder:
         assert peak < pages * size / 2  # all of it, were the pages kept
 
     def test_a_judged_page_leaves_the_memory_at_once(self, tmp_path: Path) -> None:
-        page = PageReader(Settings())(save(tmp_path / "a.html", "<p>Wrong captcha"))
+        page = PageReader()(save(tmp_path / "a.html", "<p>Wrong captcha"))
         compile_rules([{"css": "p"}]).match_known(page, lambda rule, error: None)
         response = weakref.ref(page.response)
         gc.disable()

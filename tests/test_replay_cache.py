@@ -189,6 +189,18 @@ class TestHttpCache:
         assert set(ran.answer["skipped"]) == files
 
     @pytest_twisted.ensureDeferred
+    async def test_other_files_beside_it_are_skipped_and_named(
+        self, cache: Path, serve: Any, tmp_path: Path, storage: dict[str, Any], capfd: Any
+    ) -> None:
+        await fill(cache, serve, storage)
+        others = [save(cache / "shop" / "notes.md", ""), save(cache / "notes.md", "")]
+        answer = run(
+            capfd, "replay", cache, "--rules", rules_file(tmp_path, WRONG), "--json"
+        ).answer
+        assert answer["responses"] == len(ANSWERED) + 2
+        assert answer["skipped"] == sorted(map(str, others))
+
+    @pytest_twisted.ensureDeferred
     async def test_it_is_left_as_it_was(
         self,
         cache: Path,

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from scrapy.settings import Settings
 from workbench import run, run_scrapy, save
 
 from scrapy_capmonster_report.commands.pages import PageReader, is_page
@@ -48,7 +47,7 @@ class TestHalves:
 
     def side(self, preset: str, verdict: str) -> list[SavedPage]:
         files = sorted(filter(is_page, (PAGES / preset / verdict).iterdir()))
-        return list(map(PageReader(Settings()), files))
+        return list(map(PageReader(), files))
 
     @pytest.mark.parametrize("half", [0, 1])
     @pytest.mark.parametrize("preset", sorted(path.name for path in PAGES.iterdir()))

@@ -37,9 +37,9 @@ def subcommand(name: str) -> Any:
     """The module of a command, imported when it is used: Scrapy loads this for its own ones, too.
 
     It has ``add_arguments(parser)``, and ``run(command, args)`` that returns the exit code: 0 for
-    success, 1 if the result of a check is "no". On wrong usage or unreadable input that raises
-    :exc:`scrapy.exceptions.UsageError` with one line of text, and the exit code is 2. The
-    project's settings are in ``command.settings``.
+    success, 1 if the result of a check is "no". On wrong usage that raises
+    :exc:`scrapy.exceptions.UsageError` with one line of text, on an unreadable file the
+    :exc:`OSError`, and the exit code is 2. The project's settings are in ``command.settings``.
     """
     return import_module(f".{name}", __name__)
 
@@ -93,6 +93,9 @@ class Command(ScrapyCommand):
         except UsageError as error:
             self._fail(opts, str(error))
         except OSError as error:
+            if error.filename is not None:
+                self._fail(opts, f"cannot read {error.filename}: {error.strerror}")
+                return
             # As in `… | head -1`, or on a full disk. At exit Python flushes to standard output (1)
             # once more, and would fail again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

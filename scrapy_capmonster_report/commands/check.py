@@ -56,7 +56,7 @@ def run(command: Command, args: argparse.Namespace) -> int:
 
 def _read(args: argparse.Namespace, settings: Settings) -> list[SavedPage]:
     """All pages, read before anything is printed, so that an error leaves no partial output."""
-    read_page = PageReader(settings, args)
+    read_page = PageReader(args)
     pages: dict[str | Path, SavedPage] = {}
     urls = [source for source in args.sources if isinstance(source, str)]
     for path in (source for source in args.sources if isinstance(source, Path)):

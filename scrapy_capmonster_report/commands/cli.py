@@ -115,13 +115,14 @@ def rules_named(args: argparse.Namespace, spider: Spider | None) -> Rules | None
     """The rules that the options name instead of the project's; ``None`` if they name none.
 
     Raises:
-        UsageError: they cannot be read, or there is a mistake in them.
+        UsageError: there is a mistake in them.
+        OSError: they cannot be read.
     """
     if not (args.rules or args.preset):
         return None
     in_file = Rules()
     if args.rules:
-        with usage_error(f"cannot read {args.rules}: ", (OSError, UnicodeDecodeError)):
+        with usage_error(f"cannot read {args.rules}: ", UnicodeDecodeError):
             text = args.rules.read_text(encoding="utf-8-sig")  # some editors write a BOM
         with usage_error(f"{args.rules}: ", RuleError):
             in_file = read_rules(text, spider=spider)

@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(command: Command, args: argparse.Namespace) -> int:
     rules, settings = cli.rules_and_settings(command, args)
-    source = Source(args.source, settings, PageReader(settings, args))
+    source = Source(args.source, settings, PageReader(args))
     result = replay(source, rules)
     if not result["responses"]:
         more = f"; skipped: {', '.join(source.skipped[:5])}" if source.skipped else ""

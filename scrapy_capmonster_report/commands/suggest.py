@@ -139,7 +139,7 @@ def _read(args: argparse.Namespace, settings: BaseSettings) -> dict[str, list[Sa
     folders = {None: args.folder, REFUSED: args.refused, ACCEPTED: args.accepted}
     for side, folder in folders.items():
         if folder is not None:
-            source = Source(folder, settings, PageReader(settings))
+            source = Source(folder, settings, PageReader())
             for page in cli.with_progress(source):
                 if name := side or source.expectation(page.source):
                     sides[name].setdefault(os.path.realpath(page.source), page)

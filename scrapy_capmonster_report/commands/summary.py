@@ -156,7 +156,7 @@ def _ledger_of_project(command: Command, spider: str | None) -> str:
 
 
 def _read(ledger: str, query: ledgers.Query) -> History:
-    with cli.usage_error(kinds=(ValueError, OSError)):
+    with cli.usage_error(kinds=ValueError):
         if Path(ledger).is_dir():
             ledger = str(Path(ledger, ledgers.JOBDIR_FILE))
         return ledgers.read_history(ledger, query)
