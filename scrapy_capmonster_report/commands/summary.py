@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 from scrapy.exceptions import NotConfigured, UsageError
 
 from .. import ledger as ledgers
-from ..insight.figures import SITE_KEYS, as_json, by_site, worst_first
-from ..insight.rates import interval, percent
+from ..insight.figures import SITE_KEYS, as_json, by_site
+from ..insight.rates import percent
 from ..rules.hosts import parse_host
 from ..settings import ENABLED, LEDGER, without_secrets
 from . import cli
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from ..insight.figures import Figures, SiteFigures
+    from ..insight.figures import Figures
     from ..ledger import Alert, History
     from . import Command
     from .screen import Screen
@@ -92,7 +92,7 @@ def since_when(text: str, now: float) -> float:
         raise UsageError(f"--since {text}: it must be {_WHEN}") from None
 
 
-def _show(screen: Screen, sites: dict[str, SiteFigures], alerts: list[Alert]) -> None:
+def _show(screen: Screen, sites: dict[str, Figures], alerts: list[Alert]) -> None:
     if not sites:
         screen.line("No tasks.")
         return
@@ -106,13 +106,14 @@ def _show(screen: Screen, sites: dict[str, SiteFigures], alerts: list[Alert]) ->
         )
 
 
-def _rows(sites: dict[str, SiteFigures]) -> Iterator[Sequence[str]]:
+def _rows(sites: dict[str, Figures]) -> Iterator[Sequence[str]]:
     """A row for each site, for each captcha type on it, and for what became of rejections."""
     for site, figures in sites.items():
         yield site, *_cells(figures)
-        for task_type, of_type in worst_first(figures.types):
+        types = figures.types
+        for task_type, of_type in types.items():
             # The figures of the only type are those of the site.
-            yield f"  {task_type}", *(_cells(of_type) if len(figures.types) > 1 else ())
+            yield f"  {task_type}", *(_cells(of_type) if len(types) > 1 else ())
         if figures.rejected:
             reports = _counted(_outcomes(figures))
             yield (f"  rejected by {_counted(figures.rules)} - reports {reports}",)
@@ -135,7 +136,7 @@ def _counted(counts: Mapping[str, int]) -> str:
 
 
 def _cells(figures: Figures) -> list[str]:
-    low, high = interval(figures.rejected, figures.tasks)
+    low, high = figures.interval
     between = "-" if figures.rejection_rate is None else f"{low * 100:.0f}-{high * 100:.0f}"
     rate = [percent(figures.rejection_rate), between]
     reported = figures.accepted_reports + figures.refused_reports
