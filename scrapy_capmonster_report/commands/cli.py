@@ -38,13 +38,8 @@ def add_rule_arguments(parser: argparse.ArgumentParser) -> None:
     add("--rules", metavar="FILE.json", type=a_path, help=f"rules to use instead of {SETTING}")
     text = f"preset to use instead of {SETTING}; may be repeated"
     add("--preset", metavar="NAME", action="append", default=[], help=text)
-    add_spider_argument(parser)
-
-
-def add_spider_argument(parser: argparse.ArgumentParser) -> None:
-    """Add the option that says whose settings to work with."""
     text = "use the custom_settings of this spider; callbacks may name its methods"
-    parser.add_argument("--spider", metavar="NAME", help=text)
+    add("--spider", metavar="NAME", help=text)
 
 
 def add_json_argument(parser: argparse.ArgumentParser) -> None:
@@ -220,9 +215,10 @@ def print_result(
 
 
 def with_progress(pages: Source) -> Iterable[SavedPage]:
-    """Pass on *pages*, with a progress bar on a terminal."""
+    """Pass on *pages*, with a progress bar if standard error is a terminal."""
     if not sys.stderr.isatty():
         return pages
-    from .screen import progress
+    from rich.console import Console
+    from rich.progress import track
 
-    return progress(pages)
+    return track(pages, "pages", console=Console(stderr=True), transient=True)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn
 
 from rich.cells import cell_len
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     Cell = str | tuple[str, str]
     """A text, or a text and its style."""
 
-
-_T = TypeVar("_T")
 
 _MIN_NAME_WIDTH = 20
 """How wide the column of names is at least, if there are names so long."""
@@ -68,11 +65,6 @@ class Screen:
                 text = ""
             cells = (f" {cell:>{width}}" for cell, width in zip(numbers, widths, strict=False))
             print((text + " " * (room - cell_len(text)) + "".join(cells)).rstrip())
-
-
-def progress(pages: Iterable[_T]) -> Iterable[_T]:
-    """Pass on *pages*, with a progress bar on standard error."""
-    return track(pages, "pages", console=Console(stderr=True), transient=True)
 
 
 def _plain(cell: Cell) -> Text:
