@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from importlib.resources import files
+from time import localtime, strftime
 from typing import TYPE_CHECKING, Final
 
 from jinja2 import Environment, StrictUndefined
@@ -60,7 +60,7 @@ def page(history: History, *, now: float, ledger: str = "", filters: Iterable[st
     template = files(__package__).joinpath("page.html").read_text(encoding="utf-8")
     return environment.from_string(template).render(
         now=now,
-        zone=datetime.fromtimestamp(now).astimezone().strftime("%Z (UTC%z)"),
+        zone=strftime("%Z (UTC%z)", localtime(now)),
         ledger=ledger,
         filters=list(filters),
         spiders=sorted({count.spider for count in history.counts}),
@@ -108,8 +108,7 @@ def _over_time(
     """
     span = _span(counts, now)
     # Days begin at midnight of the reader's time zone.
-    offset = datetime.fromtimestamp(now).astimezone().utcoffset()
-    shift = offset.total_seconds() if offset else 0.0
+    shift = localtime(now).tm_gmtoff
 
     def middle(count: Count) -> float:
         return ((count.period + shift) // span + 0.5) * span - shift
@@ -161,4 +160,4 @@ def _percent(rate: float | None) -> str:
 
 
 def _moment(at: float) -> str:
-    return datetime.fromtimestamp(at).strftime("%Y-%m-%d %H:%M")
+    return strftime("%Y-%m-%d %H:%M", localtime(at))
