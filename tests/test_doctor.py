@@ -101,6 +101,12 @@ class TestSettings:
         assert check["ok"] is False
         assert said in f"{check['found']} {check['advice']}"
 
+    def test_addons_that_fail_do_not_mean_that_ours_is_missing(
+        self, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        check = offline(capfd, {"ADDONS": {**ADDONS, "no.such.Addon": 1}})["middlewares"]
+        assert (check["ok"], check["found"]) == (None, "Not checked: the settings are not valid.")
+
     def test_a_setting_in_the_environment_that_is_not_read_from_there(
         self, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
