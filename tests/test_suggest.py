@@ -205,7 +205,17 @@ class TestOwnRules:
     def test_pages_that_no_program_likes(
         self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
     ) -> None:
-        odd = ["", "\0", "<p class='error \" x'>\"", "[" * 900 + "]" * 900, '{"a": NaN}', "{}", "7"]
+        no_url = ("<p>", {"url": "http://x/", "redirects": ["http://["]})
+        odd = [
+            no_url,
+            "",
+            "\0",
+            "<p class='error \" x'>\"",
+            "[" * 900 + "]" * 900,
+            '{"a": NaN}',
+            "{}",
+            "7",
+        ]
         wrong = "<p class=\"captcha-error\">“No”; 'no' \\ (no) [no]</p>"
         folder = saved(tmp_path, refused=[*odd, wrong, wrong], accepted=odd)
         (found,) = run(capfd, "suggest", folder, "--json").answer["suggestions"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from ..rules.page import NOT_JSON
 
@@ -48,7 +48,7 @@ def _of_answer(page: Page) -> Iterator[Ranked]:
         if page.status >= 400:
             yield 4, {"status": f"{page.status // 100}xx"}
     for url in page.redirects:
-        for name, _ in parse_qsl(urlsplit(url).query, keep_blank_values=True):
+        for name, _ in parse_qsl(url.partition("?")[2], keep_blank_values=True):
             if re.fullmatch(_WORD, name):
                 yield (1 if _speaks(name) else 5), {"redirect": f"[?&]{_regex(name)}="}
 
