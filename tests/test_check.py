@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -320,6 +322,17 @@ def test_what_a_site_wrote_cannot_command_the_terminal(
     assert ran.code == 0
     assert "[bold]é" in ran.out
     assert not {"\x1b", "\x07", "\u202e"} & set(ran.out)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are bytes there")
+def test_a_name_that_is_not_text_is_escaped(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = save(tmp_path / os.fsdecode(b"caf\xe9.html"), "<p>")
+    ran = run(capfd, "check", path, "--preset", "phpbb")
+    assert r"caf\udce9.html: no rule matches" in ran.out
+    ran = run(capfd, "check", path.with_suffix(".none"), "--preset", "phpbb")
+    assert r"caf\udce9.none: No such file" in ran.complaint
 
 
 def test_several_pages_one_object_a_line_in_the_order_asked(
