@@ -30,6 +30,7 @@ from workbench import (
 from scrapy_capmonster_report.commands.pages import PageReader, Source
 from scrapy_capmonster_report.commands.replay import replay
 from scrapy_capmonster_report.rules import compile_rules
+from scrapy_capmonster_report.rules.page import MAX_BODY
 
 URL = "https://shop.example/"
 WRONG = {"name": "wrong", "text": "Wrong captcha"}
@@ -196,6 +197,18 @@ class TestFolder:
         ran = run(capfd, "replay", tmp_path / "pages", "--json", settings=settings)
         assert ran.answer["by_rule"] == {"wrong": 2}
         assert ran.err == "the callback of 'price' failed: LookupError: no price\n"
+
+    @pytest.mark.parametrize("command", ["check", "replay"])
+    def test_a_page_whose_body_no_rule_sees_is_named(
+        self, command: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        page = save(tmp_path / "a.html", "Wrong captcha".ljust(MAX_BODY + 1))
+        argv = (command, page, "--json", "--rules")
+        ran = run(capfd, *argv, rules_file(tmp_path, WRONG))
+        assert not ran.answer["rejected"]
+        assert ran.err == f"{page}: larger than 10000000 bytes, so no rule sees the body\n"
+        ran = run(capfd, *argv, rules_file(tmp_path, {"headers": {"X-Captcha": ""}}))
+        assert ran.err == "", "no rule needs it"
 
     def test_memory_stays_flat(self, tmp_path: Path) -> None:
         pages, size = 100, 200_000

@@ -50,6 +50,7 @@ def run(command: Command, args: argparse.Namespace) -> int:
     rules, settings = cli.rules_and_settings(command, args)
     for page in _read(args, settings):
         explanations = rules.explain(page)
+        cli.warn_if_too_large(page)
         cli.print_result(args, _verdict(page, explanations), partial(_show, explanations))
     return 0
 

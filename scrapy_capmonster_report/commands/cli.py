@@ -17,7 +17,9 @@ from scrapy.exceptions import NotConfigured, UsageError
 from scrapy.utils.misc import load_object
 
 from ..rules import SETTING, RuleError, Rules, compile_rules, read_rules
+from ..rules.page import MAX_BODY
 from ..settings import CLIENT_KEY, RULES, ReportSettings, without_secrets
+from ..text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -212,6 +214,13 @@ def print_result(
     from .screen import Screen
 
     show(Screen(), result)
+
+
+def warn_if_too_large(page: SavedPage) -> None:
+    """Say that a rule needed the body of *page*, and did not see it. A crawl logs the same."""
+    if page.is_too_large:
+        problem = f"larger than {MAX_BODY} bytes, so no rule sees the body"
+        print(one_line(f"{page.source}: {problem}"), file=sys.stderr)
 
 
 def with_progress(pages: Source) -> Iterable[SavedPage]:

@@ -56,6 +56,7 @@ def replay(source: Source, rules: Rules) -> dict[str, Any]:
     for page in cli.with_progress(source):
         responses += 1
         rule, missing = rules.match_known(page, on_error)
+        cli.warn_if_too_large(page)
         name = rule.name if rule else None
         if missing:
             undecided.append({"source": page.source, "missing": missing})
