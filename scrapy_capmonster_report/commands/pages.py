@@ -107,7 +107,14 @@ class PageReader:
         # A crawl that saves pages writes the class. It saw the body decompressed.
         kind = RESPONSE_CLASSES.get(known.get("class", ""))
         if kind is None:
-            headers, body = self._decompress(request, headers, body)
+            if "Content-Encoding" in headers:
+                packed = Response(request.url, headers=headers, body=body)
+                try:
+                    unpacked = self._decompress(request, packed)
+                    headers, body = unpacked.headers, unpacked.body
+                except Exception:  # each compression has exceptions of its own
+                    # A browser or a crawl that saved the body had decompressed it.
+                    del headers["Content-Encoding"]
             kind = responsetypes.from_args(headers, file.name if file else request.url, body=body)
         more = {"encoding": known.get("encoding")} if issubclass(kind, TextResponse) else {}
         status = known.get("status", 200)
@@ -119,25 +126,13 @@ class PageReader:
         return SavedPage(source, response, request, tuple(redirects), frozenset(unknown))
 
 
-def _decompressor() -> Callable[[Request, Headers, bytes], tuple[Headers, bytes]]:
-    """Decompresses bodies as Scrapy does in a crawl, and leaves out the header that says how."""
+def _decompressor() -> Callable[[Request, Response], Response]:
+    """Decompresses bodies as Scrapy does in a crawl."""
     limits = Settings({"DOWNLOAD_MAXSIZE": MAX_BYTES, "DOWNLOAD_WARNSIZE": 0})
     # All that the middleware asks of a crawler; it counts nothing without stats.
     crawler: Any = SimpleNamespace(settings=limits, stats=None, signals=SignalManager())
     process: Any = HttpCompressionMiddleware(crawler=crawler).process_response
-    if version_info < (2, 14):
-        process = partial(process, spider=None)
-
-    def decompress(request: Request, headers: Headers, body: bytes) -> tuple[Headers, bytes]:
-        try:
-            response = process(request, Response(request.url, headers=headers, body=body))
-        except Exception:  # each compression has exceptions of its own
-            # A browser or a crawl that saved the body had decompressed it.
-            del headers["Content-Encoding"]
-            return headers, body
-        return response.headers, response.body
-
-    return decompress
+    return partial(process, spider=None) if version_info < (2, 14) else process
 
 
 def _read_meta(path: Path) -> dict[str, Any]:
