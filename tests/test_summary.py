@@ -347,9 +347,9 @@ def test_a_host_that_leaves_no_room_for_the_numbers_is_on_a_line_of_its_own(
     indented = [" " * 29, "shop.example".ljust(29)]
     assert out.splitlines()[1:] == [
         *(hosts[0], indented[0] + numbers, f"  {TURNSTILE}"),
-        "  rejected by wrong 1234 - reports withheld: stale 1234",
+        "  rejected by: wrong 1234 | reports: withheld: stale 1234",
         *(indented[1] + numbers, f"  {TURNSTILE}"),
-        "  rejected by wrong 1234 - reports withheld: stale 1234",
+        "  rejected by: wrong 1234 | reports: withheld: stale 1234",
     ]
 
 

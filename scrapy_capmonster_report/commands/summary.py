@@ -116,7 +116,7 @@ def _rows(sites: dict[str, Figures]) -> Iterator[Sequence[str]]:
             yield f"  {task_type}", *(_cells(of_type) if len(types) > 1 else ())
         if figures.rejected:
             reports = _counted(_outcomes(figures))
-            yield (f"  rejected by {_counted(figures.rules)} - reports {reports}",)
+            yield (f"  rejected by: {_counted(figures.rules)} | reports: {reports}",)
 
 
 def _outcomes(figures: Figures) -> dict[str, int]:
