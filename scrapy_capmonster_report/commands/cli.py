@@ -216,11 +216,15 @@ def print_result(
     show(Screen(), result)
 
 
+def warn(text: str) -> None:
+    """Print *text* on standard error, in one line."""
+    print(one_line(text), file=sys.stderr)
+
+
 def warn_if_too_large(page: SavedPage) -> None:
     """Say that a rule needed the body of *page*, and did not see it. A crawl logs the same."""
     if page.is_too_large:
-        problem = f"larger than {MAX_BODY} bytes, so no rule sees the body"
-        print(one_line(f"{page.source}: {problem}"), file=sys.stderr)
+        warn(f"{page.source}: larger than {MAX_BODY} bytes, so no rule sees the body")
 
 
 def with_progress(pages: Source) -> Iterable[SavedPage]:

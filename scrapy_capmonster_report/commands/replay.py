@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from scrapy.exceptions import UsageError
 
-from ..text import one_line
 from . import cli
 from .pages import REFUSED, PageReader, Source
 
@@ -82,8 +80,7 @@ def _name_once(named: set[str], rule: Rule, error: Exception) -> None:
     """Name each rule whose callback fails, but once."""
     if rule.name not in named:
         named.add(rule.name)
-        message = f"the callback of {rule.name!r} failed: {type(error).__name__}: {error}"
-        print(one_line(message), file=sys.stderr)
+        cli.warn(f"the callback of {rule.name!r} failed: {type(error).__name__}: {error}")
 
 
 def _show(source: Source, counts: dict[str, int], screen: Screen, result: dict[str, Any]) -> None:
