@@ -198,6 +198,17 @@ class TestFolder:
         assert ran.answer["by_rule"] == {"wrong": 2}
         assert ran.err == "the callback of 'price' failed: LookupError: no price\n"
 
+    def test_it_is_ended_by_ctrl_c_without_a_word(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        def is_rejected(response: Any, request: Any) -> bool:
+            raise KeyboardInterrupt
+
+        page = save(tmp_path / "a.html", "Wrong captcha", url=URL, status=200)
+        settings = {"CAPMONSTER_REPORT_RULES": [{"callback": is_rejected}]}
+        ran = run(capfd, "replay", page, settings=settings)
+        assert (ran.code, ran.out, ran.err) == (130, "", "")
+
     @pytest.mark.parametrize("command", ["check", "replay"])
     def test_a_page_whose_body_no_rule_sees_is_named(
         self, command: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]

@@ -29,8 +29,9 @@ COMMANDS: Final = {
 }
 """Every command, and what it does."""
 
+_INTERRUPTED = 128 + 2
 _NOBODY_READS = 128 + 13
-"""The exit code that a shell shows for a program ended by SIGPIPE."""
+"""The exit codes that a shell shows for programs ended by SIGINT and by SIGPIPE."""
 
 
 def subcommand(name: str) -> Any:
@@ -90,6 +91,8 @@ class Command(ScrapyCommand):
                 raise UsageError(f"unrecognized arguments: {' '.join(args)}")
             self.exitcode = subcommand(opts.subcommand).run(self, opts)
             print(end="", flush=True)  # not sys.stdout.flush(): it may be None
+        except KeyboardInterrupt:
+            self.exitcode = _INTERRUPTED
         except UsageError as error:
             self._fail(opts, str(error))
         except OSError as error:
