@@ -101,11 +101,12 @@ def _phrases(message: str, own: Collection[str] = ()) -> Iterator[tuple[int, str
     if len(message) > _MAX_MESSAGE:  # an article, not a message
         return
     words = [word.strip('.,:;!?()[]"“”„»«') for word in message.lower().split()]
+    usable = [re.fullmatch(_WORD, word) is not None and word not in own for word in words]
     for count in range(1, _MAX_WORDS + 1):
         for start in range(len(words) - count + 1):
             part = words[start : start + count]
             phrase = " ".join(part)
-            if not all(re.fullmatch(_WORD, word) and word not in own for word in part):
+            if not all(usable[start : start + count]):
                 continue
             of_captcha = re.search(_CAPTCHA, phrase)
             if of_captcha and (re.search(_WRONG, phrase) or re.search("[._-]", phrase)):
