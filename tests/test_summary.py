@@ -353,6 +353,26 @@ def test_a_host_that_leaves_no_room_for_the_numbers_is_on_a_line_of_its_own(
     ]
 
 
+def test_the_line_below_a_site_says_what_became_of_each_report(
+    summary: Any, tmp_path: Path
+) -> None:
+    ledger = tmp_path / "ledger.sqlite"
+    seen = Submission(0, 1, "shop.example", "customer", IMAGE, 0, time.time())
+    outcomes = ["withheld/stale", "withheld/reused", "withheld/stale", "dropped/expired", "kept"]
+    events = [
+        Withheld(seen._replace(task_id=n), "login", outcome)
+        for n, outcome in enumerate(outcomes, 1)
+    ]
+    with closing(sqlite3.connect(ledger, isolation_level=None)) as database:
+        sql.prepare(database)
+        sql.write(database, events, "run", False)
+    _, out, _ = summary(str(ledger))
+    assert out.splitlines()[-1] == (
+        "  rejected by: login 5 | reports: "
+        "withheld: stale 2, dropped: expired 1, kept 1, withheld: reused 1"
+    )
+
+
 def test_the_table_of_many_sites_takes_little_longer_than_reading_the_ledger(
     summary: Any, tmp_path: Path
 ) -> None:

@@ -121,11 +121,9 @@ def _rows(sites: dict[str, Figures]) -> Iterator[Sequence[str]]:
 
 def _outcomes(figures: Figures) -> dict[str, int]:
     return {
-        "accepted": figures.accepted_reports,
-        "refused": figures.refused_reports,
-        **{f"withheld: {reason}": tasks for reason, tasks in figures.withheld_reasons.items()},
-        "dropped": figures.dropped,
-        "waiting": figures.waiting,
+        status.removeprefix("sent/").replace("/", ": "): tasks
+        for status, tasks in figures.statuses.items()
+        if status != ledgers.PASSED
     }
 
 
