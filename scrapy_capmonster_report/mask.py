@@ -37,7 +37,9 @@ class Mask:
     def __init__(self, client_key: str) -> None:
         key = account_key(client_key)
         is_key = len(key) >= _MIN_KEY_LENGTH
-        written = {key, quote(key, safe=""), quote_plus(key)}
+        # The environment may hold bytes that are not text.
+        lossy = key.encode(errors="replace")
+        written = {key, quote(lossy, safe=""), quote_plus(lossy)}
         self._keys = written if is_key else set()
         # Scrapy changes the case of hosts and header names.
         pattern = "|".join(map(re.escape, self._keys)) or "(?!)"  # which matches nowhere
@@ -50,5 +52,5 @@ class Mask:
     def body(self, body: bytes) -> bytes:
         """*body* without the key."""
         for key in self._keys:
-            body = body.replace(key.encode(), MASK.encode())
+            body = body.replace(key.encode(errors="replace"), MASK.encode())
         return body

@@ -152,6 +152,14 @@ class TestKeyAndService:
         assert KEY in found["key"]["advice"]
 
     @pytest_twisted.ensureDeferred
+    async def test_a_key_of_bytes_that_are_not_text_is_a_wrong_key(
+        self, capfd: pytest.CaptureFixture[str], serve: Any
+    ) -> None:
+        site = serve(lambda request: refused("ERROR_KEY_DOES_NOT_EXIST"))
+        found = await online(capfd, {KEY: os.fsdecode(b"\xff" * 8), URL: site.url})
+        assert "ERROR_KEY_DOES_NOT_EXIST" in found["key"]["found"]
+
+    @pytest_twisted.ensureDeferred
     async def test_a_banned_address_is_explained(
         self, capfd: pytest.CaptureFixture[str], serve: Any
     ) -> None:
