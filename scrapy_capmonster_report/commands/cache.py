@@ -37,8 +37,8 @@ ENTRY_FILE: Final = "pickled_meta"
 
 _DATA: Final = "_data"
 _GZIP_MAGIC: Final = b"\x1f\x8b"
-_DBM_PARTS: Final = (".db", ".dir", ".dat", ".pag", ".bak")
-"""The suffixes that some kinds of dbm append to the name of their file."""
+_DBM_PARTS: Final = (".db", ".dir", ".dat", ".pag", ".bak", "-wal", "-shm", "-journal")
+"""What some kinds of dbm append to the name of their file."""
 
 _PLAIN: Final = frozenset({("ipaddress", "IPv4Address"), ("ipaddress", "IPv6Address")})
 """What a response may have besides builtins: its ``ip_address``."""
@@ -46,12 +46,14 @@ _PLAIN: Final = frozenset({("ipaddress", "IPv4Address"), ("ipaddress", "IPv6Addr
 
 def database_of(path: Path) -> Path | None:
     """The name that Scrapy gave to the database of which *path* is a file, or is the name."""
-    for name in (path, path.with_suffix("")) if path.suffix in _DBM_PARTS else ():
-        parts = [name, *(Path(f"{name}{part}") for part in _DBM_PARTS)]
-        # whichdb opens any file, and would wait forever on a FIFO.
-        are_files = all(part.is_file() for part in parts if part.exists())
-        if name.suffix == ".db" and are_files and dbm.whichdb(str(name)):
-            return name
+    for part in ("", *_DBM_PARTS):
+        name = str(path).removesuffix(part)
+        if f"{name}{part}" == str(path) and name.endswith(".db"):
+            parts = [Path(f"{name}{each}") for each in ("", *_DBM_PARTS)]
+            # whichdb opens any file, and would wait forever on a FIFO.
+            are_files = all(each.is_file() for each in parts if each.exists())
+            if are_files and dbm.whichdb(name):
+                return Path(name)
     return None
 
 
