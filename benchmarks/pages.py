@@ -29,7 +29,7 @@ def save(cache: Path, folder: Path, pages: int) -> None:
     """Save the pages of a cache, each as often as it takes to have so many."""
     folder.mkdir()
     settings = Settings()
-    texts = [page.response.text for page in Source(cache, settings, PageReader(settings))]
+    texts = [page.response.text for page in Source(cache, settings, PageReader())]
     for number in range(pages):
         (folder / f"{number}.html").write_text(texts[number % len(texts)])
         meta = {"url": f"https://shop.example/list?page={number}", "status": 200}

@@ -39,11 +39,13 @@ class Mask:
 
     def __init__(self, client_key: str) -> None:
         key = account_key(client_key)
-        written = {key, quote(key, safe=""), quote_plus(key)}
+        # The environment may hold bytes that are not text.
+        lossy = key.encode(errors="replace")
+        written = {key, quote(lossy, safe=""), quote_plus(lossy)}
         keys = written if len(key) >= _MIN_KEY_LENGTH else set()
         # Not a regex: it would take longer for a page of 2 MB than a crawl should stand still.
         self._in_body = {
-            form.encode(codec): MASK.encode(codec)
+            form.encode(codec, "replace"): MASK.encode(codec)
             for codec in _CODECS
             for key in keys
             for form in (key, key.lower(), key.upper())

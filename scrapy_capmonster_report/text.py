@@ -18,7 +18,11 @@ _MORE: Final = "…"
 
 
 def one_line(text: str) -> str:
-    """*text* on one line, without control characters that a terminal would interpret."""
+    """*text* on one line, without control characters that a terminal would interpret.
+
+    Bytes of a file's name that are not text are escaped.
+    """
+    text = text.encode("utf-8", "backslashreplace").decode()
     return "".join(char if char.isprintable() else " " for char in text)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -284,6 +286,14 @@ def test_unless_is_told_in_words(
     assert said in " ".join(row[4] for row in rows if len(row) == 5)
 
 
+def test_a_header_without_values_is_not_there(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = save(tmp_path / "page.html", "<p>", headers={"Content-Type": [], "X-Captcha": []})
+    rules = rules_file(tmp_path, {"css": "p", "unless": {"headers": {"X-Captcha": ""}}})
+    assert run(capfd, "check", path, "--rules", rules, "--json").answer["rejected"] is True
+
+
 def test_a_browser_saved_the_page_decompressed_but_noted_the_header(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -312,6 +322,17 @@ def test_what_a_site_wrote_cannot_command_the_terminal(
     assert ran.code == 0
     assert "[bold]é" in ran.out
     assert not {"\x1b", "\x07", "\u202e"} & set(ran.out)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are bytes there")
+def test_a_name_that_is_not_text_is_escaped(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = save(tmp_path / os.fsdecode(b"caf\xe9.html"), "<p>")
+    ran = run(capfd, "check", path, "--preset", "phpbb")
+    assert r"caf\udce9.html: no rule matches" in ran.out
+    ran = run(capfd, "check", path.with_suffix(".none"), "--preset", "phpbb")
+    assert r"caf\udce9.none: No such file" in ran.complaint
 
 
 def test_several_pages_one_object_a_line_in_the_order_asked(

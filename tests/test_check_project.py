@@ -176,6 +176,15 @@ class TestUrl:
         assert f"cannot fetch {url}: " in ran.complaint
         assert "refused" in ran.complaint
 
+    @pytest_twisted.ensureDeferred
+    async def test_why_it_cannot_be_fetched_is_said_in_words(
+        self, tmp_path: Path, misbehave: Any
+    ) -> None:
+        url = misbehave(lambda connection, arrival: connection.transport.loseConnection()).url
+        argv = ("check", url, "--preset", "turnstile", "-s", "RETRY_ENABLED=0")
+        ran = await deferToThread(run_scrapy, tmp_path, *argv)
+        assert ran.complaint.endswith(f"{url}: ConnectionDone: Connection was closed cleanly.")
+
     @pytest.mark.parametrize(
         ("url", "reason"),
         [

@@ -104,7 +104,10 @@ def test_a_full_disk_is_said_in_one_line(tmp_path: Path, options: list[str]) -> 
 @pytest.mark.parametrize("command", ["check", "replay", "suggest", "summary"])
 def test_a_name_of_thousands_of_letters_is_said_in_one_line(command: str, tmp_path: Path) -> None:
     presets = ["--preset", "phpbb"] if command in ("check", "replay") else []
-    assert "File name too long" in run_scrapy(tmp_path, command, "a" * 5000, *presets).complaint
+    name = "a" * 5000
+    complaint = run_scrapy(tmp_path, command, name, *presets).complaint
+    assert f"scrapy capmonster {command}: cannot read {name}" in complaint
+    assert complaint.endswith(": File name too long")
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,12 @@ class TestSettings:
         assert check["ok"] is False
         assert said in f"{check['found']} {check['advice']}"
 
+    def test_addons_that_fail_do_not_mean_that_ours_is_missing(
+        self, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        check = offline(capfd, {"ADDONS": {**ADDONS, "no.such.Addon": 1}})["middlewares"]
+        assert (check["ok"], check["found"]) == (None, "Not checked: the settings are not valid.")
+
     def test_a_setting_in_the_environment_that_is_not_read_from_there(
         self, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -144,6 +150,14 @@ class TestKeyAndService:
         assert (found["key"]["ok"], found["service"]["ok"]) == (False, True)
         assert "ERROR_KEY_DOES_NOT_EXIST" in found["key"]["found"]
         assert KEY in found["key"]["advice"]
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_key_of_bytes_that_are_not_text_is_a_wrong_key(
+        self, capfd: pytest.CaptureFixture[str], serve: Any
+    ) -> None:
+        site = serve(lambda request: refused("ERROR_KEY_DOES_NOT_EXIST"))
+        found = await online(capfd, {KEY: os.fsdecode(b"\xff" * 8), URL: site.url})
+        assert "ERROR_KEY_DOES_NOT_EXIST" in found["key"]["found"]
 
     @pytest_twisted.ensureDeferred
     async def test_a_banned_address_is_explained(

@@ -264,7 +264,7 @@ def test_reading_a_folder_of_saved_pages_costs_in_proportion_to_their_number(
 ) -> None:
     def read(folder: Path) -> None:
         settings = Settings()
-        source = Source(folder, settings, PageReader(settings))
+        source = Source(folder, settings, PageReader())
         assert (len([*source]), source.skipped) == (len([*folder.iterdir()]), [])
 
     totals = []

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from scrapy import Request
 from scrapy.http import HtmlResponse
-from scrapy.settings import Settings
 from workbench import run, run_scrapy
 
 from scrapy_capmonster_report.commands.pages import PageReader, is_page
@@ -53,7 +52,7 @@ def files(preset: str, verdict: str) -> list[Path]:
 
 
 def pages(preset: str, verdict: str) -> Iterator[SavedPage]:
-    return map(PageReader(Settings()), files(preset, verdict))
+    return map(PageReader(), files(preset, verdict))
 
 
 def matched(rules: Rules, page: SavedPage) -> str | None:

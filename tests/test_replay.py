@@ -30,6 +30,7 @@ from workbench import (
 from scrapy_capmonster_report.commands.pages import PageReader, Source
 from scrapy_capmonster_report.commands.replay import replay
 from scrapy_capmonster_report.rules import compile_rules
+from scrapy_capmonster_report.rules.page import MAX_BODY
 
 URL = "https://shop.example/"
 WRONG = {"name": "wrong", "text": "Wrong captcha"}
@@ -119,7 +120,7 @@ class TestFolder:
         monkeypatch.chdir(tmp_path)
         save(tmp_path / root / page, "<p>")
         for folder in (Path(root), tmp_path / root):
-            source = Source(folder, Settings(), PageReader(Settings()))
+            source = Source(folder, Settings(), PageReader())
             assert source.expectation(str(folder / page)) == expected
 
     def test_the_folder_itself_says_what_to_expect(
@@ -197,11 +198,34 @@ class TestFolder:
         assert ran.answer["by_rule"] == {"wrong": 2}
         assert ran.err == "the callback of 'price' failed: LookupError: no price\n"
 
+    def test_it_is_ended_by_ctrl_c_without_a_word(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        def is_rejected(response: Any, request: Any) -> bool:
+            raise KeyboardInterrupt
+
+        page = save(tmp_path / "a.html", "Wrong captcha", url=URL, status=200)
+        settings = {"CAPMONSTER_REPORT_RULES": [{"callback": is_rejected}]}
+        ran = run(capfd, "replay", page, settings=settings)
+        assert (ran.code, ran.out, ran.err) == (130, "", "")
+
+    @pytest.mark.parametrize("command", ["check", "replay"])
+    def test_a_page_whose_body_no_rule_sees_is_named(
+        self, command: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        page = save(tmp_path / "a.html", "Wrong captcha".ljust(MAX_BODY + 1))
+        argv = (command, page, "--json", "--rules")
+        ran = run(capfd, *argv, rules_file(tmp_path, WRONG))
+        assert not ran.answer["rejected"]
+        assert ran.err == f"{page}: larger than 10000000 bytes, so no rule sees the body\n"
+        ran = run(capfd, *argv, rules_file(tmp_path, {"headers": {"X-Captcha": ""}}))
+        assert ran.err == "", "no rule needs it"
+
     def test_memory_stays_flat(self, tmp_path: Path) -> None:
         pages, size = 100, 200_000
         for number in range(pages):
             save(tmp_path / f"{number}.txt", bytes([65 + number % 26]) * size)
-        source = Source(tmp_path, Settings(), PageReader(Settings()))
+        source = Source(tmp_path, Settings(), PageReader())
         rules = compile_rules([WRONG])
         tracemalloc.start()
         try:
@@ -213,7 +237,7 @@ class TestFolder:
         assert peak < pages * size / 2  # all of it, were the pages kept
 
     def test_a_judged_page_leaves_the_memory_at_once(self, tmp_path: Path) -> None:
-        page = PageReader(Settings())(save(tmp_path / "a.html", "<p>Wrong captcha"))
+        page = PageReader()(save(tmp_path / "a.html", "<p>Wrong captcha"))
         compile_rules([{"css": "p"}]).match_known(page, lambda rule, error: None)
         response = weakref.ref(page.response)
         gc.disable()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dbm.dumb
 import pickle
 import re
+import shutil
 import sys
+from contextlib import closing
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +30,7 @@ STORAGES = {
     "dbm of a named module": {**DBM, "HTTPCACHE_DBM_MODULE": "dbm.dumb"},
 }
 REDIRECT = {"name": "redirect", "redirect": "captchaError=1"}
+URL = "http://shop.example/"
 WRONG = {"name": "wrong", "text": "Wrong captcha"}
 REJECTED = sum(BY_RULE.values())
 
@@ -187,6 +190,36 @@ class TestHttpCache:
         assert [match["source"] for match in ran.answer["matches"]] == [str(page)]
         assert ran.answer["responses"] == 1
         assert set(ran.answer["skipped"]) == files
+
+    @pytest_twisted.ensureDeferred
+    async def test_what_a_killed_crawl_left_of_sqlite(
+        self, cache: Path, serve: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        module = pytest.importorskip("dbm.sqlite3", reason="Python has it since 3.13")
+        await fill(cache, serve, {**DBM, "HTTPCACHE_DBM_MODULE": "dbm.sqlite3"})
+        left = tmp_path / "left"
+        with closing(module.open(str(cache / "shop.db"), "w")) as database:
+            database[b"00_data"] = pickle.dumps(
+                {"url": URL, "status": 200, "headers": {}, "body": b"Wrong captcha"}
+            )
+            shutil.copytree(cache, left)
+        assert (left / "shop.db-wal").stat().st_size > 0
+        argv = ("--rules", rules_file(tmp_path, WRONG), "--json")
+        for source in (left, left, left / "shop.db-wal"):
+            answer = run(capfd, "replay", source, *argv).answer
+            assert (answer["responses"], answer["skipped"]) == (len(ANSWERED) + 3, [])
+
+    @pytest_twisted.ensureDeferred
+    async def test_other_files_beside_it_are_skipped_and_named(
+        self, cache: Path, serve: Any, tmp_path: Path, storage: dict[str, Any], capfd: Any
+    ) -> None:
+        await fill(cache, serve, storage)
+        others = [save(cache / "shop" / "notes.md", ""), save(cache / "notes.md", "")]
+        answer = run(
+            capfd, "replay", cache, "--rules", rules_file(tmp_path, WRONG), "--json"
+        ).answer
+        assert answer["responses"] == len(ANSWERED) + 2
+        assert answer["skipped"] == sorted(map(str, others))
 
     @pytest_twisted.ensureDeferred
     async def test_it_is_left_as_it_was(

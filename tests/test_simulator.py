@@ -510,6 +510,26 @@ async def test_a_request_that_it_refuses(
     assert response.headers.getRawHeaders("Allow") == (["POST"] if status == 405 else None)
 
 
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "POST"])
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/simulator/tasks", ["GET", "HEAD"]),
+        ("/in.php", ["GET", "HEAD", "POST"]),
+        ("/res.php", ["GET", "HEAD", "POST"]),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_method_that_a_path_does_not_have(
+    simulate: Callable[..., Simulator], method: str, path: str, allowed: list[str]
+) -> None:
+    response = await send(simulate(), path, b"", method)
+    await response.content()
+    assert response.code == (200 if method in allowed else 405)
+    listed = [", ".join(allowed)] if method not in allowed else None
+    assert response.headers.getRawHeaders("Allow") == listed
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_result_may_be_asked_for_a_hundred_and_twenty_times(
     simulate: Callable[..., Simulator],

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from scrapy.settings import Settings
 from workbench import run, run_scrapy, save
 
 from scrapy_capmonster_report.commands.pages import PageReader, is_page
@@ -48,7 +47,7 @@ class TestHalves:
 
     def side(self, preset: str, verdict: str) -> list[SavedPage]:
         files = sorted(filter(is_page, (PAGES / preset / verdict).iterdir()))
-        return list(map(PageReader(Settings()), files))
+        return list(map(PageReader(), files))
 
     @pytest.mark.parametrize("half", [0, 1])
     @pytest.mark.parametrize("preset", sorted(path.name for path in PAGES.iterdir()))
@@ -206,7 +205,17 @@ class TestOwnRules:
     def test_pages_that_no_program_likes(
         self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
     ) -> None:
-        odd = ["", "\0", "<p class='error \" x'>\"", "[" * 900 + "]" * 900, '{"a": NaN}', "{}", "7"]
+        no_url = ("<p>", {"url": "http://x/", "redirects": ["http://["]})
+        odd = [
+            no_url,
+            "",
+            "\0",
+            "<p class='error \" x'>\"",
+            "[" * 900 + "]" * 900,
+            '{"a": NaN}',
+            "{}",
+            "7",
+        ]
         wrong = "<p class=\"captcha-error\">“No”; 'no' \\ (no) [no]</p>"
         folder = saved(tmp_path, refused=[*odd, wrong, wrong], accepted=odd)
         (found,) = run(capfd, "suggest", folder, "--json").answer["suggestions"]

@@ -20,6 +20,7 @@ import scrapy
 from scrapy.settings import Settings
 from scrapy.utils.reactor import is_asyncio_reactor_installed
 from support import Reply, accepted, crawl, refused
+from test_growth import calls
 from workbench import run as run_command
 
 from scrapy_capmonster_report.commands import Command
@@ -335,6 +336,59 @@ def test_no_number_is_cut_on_a_terminal_of_any_width(
     assert out.splitlines()[1].split() == [
         *("shop.example", "5234", "4000", "1234", "24", "%", "22-25", "1234", "0")
     ]
+
+
+def test_a_host_that_leaves_no_room_for_the_numbers_is_on_a_line_of_its_own(
+    filled: Any, summary: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    hosts = ["a-customer-of-a-long-name.checkout.eu-central-1.shop.example", "shop.example"]
+    _, out, _ = summary(str(filled(*hosts)))
+    numbers = "  5234   4000     1234 24 % 22-25     1234        0"
+    indented = [" " * 29, "shop.example".ljust(29)]
+    assert out.splitlines()[1:] == [
+        *(hosts[0], indented[0] + numbers, f"  {TURNSTILE}"),
+        "  rejected by: wrong 1234 | reports: withheld: stale 1234",
+        *(indented[1] + numbers, f"  {TURNSTILE}"),
+        "  rejected by: wrong 1234 | reports: withheld: stale 1234",
+    ]
+
+
+def test_the_line_below_a_site_says_what_became_of_each_report(
+    summary: Any, tmp_path: Path
+) -> None:
+    ledger = tmp_path / "ledger.sqlite"
+    seen = Submission(0, 1, "shop.example", "customer", IMAGE, 0, time.time())
+    outcomes = ["withheld/stale", "withheld/reused", "withheld/stale", "dropped/expired", "kept"]
+    events = [
+        Withheld(seen._replace(task_id=n), "login", outcome)
+        for n, outcome in enumerate(outcomes, 1)
+    ]
+    with closing(sqlite3.connect(ledger, isolation_level=None)) as database:
+        sql.prepare(database)
+        sql.write(database, events, "run", False)
+    _, out, _ = summary(str(ledger))
+    assert out.splitlines()[-1] == (
+        "  rejected by: login 5 | reports: "
+        "withheld: stale 2, dropped: expired 1, kept 1, withheld: reused 1"
+    )
+
+
+def test_the_table_of_many_sites_takes_little_longer_than_reading_the_ledger(
+    summary: Any, tmp_path: Path
+) -> None:
+    ledger = tmp_path / "ledger.sqlite"
+    seen = Submission(0, 1, "", "customer", TURNSTILE, 0, time.time())
+    tasks = [seen._replace(task_id=n, site=f"shop-{n % 200}.example") for n in range(1, 401)]
+    tasks += [task._replace(task_id=task.task_id + 400, type=IMAGE) for task in tasks]
+    events = [Withheld(task, "wrong", "withheld/stale") for task in tasks]
+    with closing(sqlite3.connect(ledger, isolation_level=None)) as database:
+        sql.prepare(database)
+        sql.write(database, events, "run", False)
+
+    summary(str(ledger))  # imports what it needs
+    table, as_json = (calls(summary, str(ledger), *options) for options in ((), ("--json",)))
+    assert table.total() < 5 * as_json.total()
 
 
 def test_a_site_is_found_however_its_host_is_written(filled: Any, sites: Any) -> None:

@@ -192,6 +192,8 @@ ANSWERED = (
         "bom.html", b"\xef\xbb\xbf" + _RUSSIAN.encode(), {"Content-Type": "text/html"}, "refusal"
     ),
     Answered("no_utf8.html", b"\xe9\xfc Wrong captcha \xe9", HTML, "refusal"),
+    # Scrapy does not know this encoding, and looks at the body.
+    Answered("coded.html", _WRONG.encode(), {**HTML, "Content-Encoding": "utf-8"}, "refusal"),
     # Broken.
     Answered("unclosed.html", f"<html><div><ul><li>{_FORM}".encode(), HTML, "picture"),
     Answered("nul.html", b"\0\0<p>\0Wrong captcha", HTML, "refusal"),

@@ -29,17 +29,18 @@ COMMANDS: Final = {
 }
 """Every command, and what it does."""
 
+_INTERRUPTED = 128 + 2
 _NOBODY_READS = 128 + 13
-"""The exit code that a shell shows for a program ended by SIGPIPE."""
+"""The exit codes that a shell shows for programs ended by SIGINT and by SIGPIPE."""
 
 
 def subcommand(name: str) -> Any:
     """The module of a command, imported when it is used: Scrapy loads this for its own ones, too.
 
     It has ``add_arguments(parser)``, and ``run(command, args)`` that returns the exit code: 0 for
-    success, 1 if the result of a check is "no". On wrong usage or unreadable input that raises
-    :exc:`scrapy.exceptions.UsageError` with one line of text, and the exit code is 2. The
-    project's settings are in ``command.settings``.
+    success, 1 if the result of a check is "no". On wrong usage that raises
+    :exc:`scrapy.exceptions.UsageError` with one line of text, on an unreadable file the
+    :exc:`OSError`, and the exit code is 2. The project's settings are in ``command.settings``.
     """
     return import_module(f".{name}", __name__)
 
@@ -90,9 +91,14 @@ class Command(ScrapyCommand):
                 raise UsageError(f"unrecognized arguments: {' '.join(args)}")
             self.exitcode = subcommand(opts.subcommand).run(self, opts)
             print(end="", flush=True)  # not sys.stdout.flush(): it may be None
+        except KeyboardInterrupt:
+            self.exitcode = _INTERRUPTED
         except UsageError as error:
             self._fail(opts, str(error))
         except OSError as error:
+            if error.filename is not None:
+                self._fail(opts, f"cannot read {error.filename}: {error.strerror}")
+                return
             # As in `… | head -1`, or on a full disk. At exit Python flushes to standard output (1)
             # once more, and would fail again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

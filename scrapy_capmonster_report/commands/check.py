@@ -50,13 +50,14 @@ def run(command: Command, args: argparse.Namespace) -> int:
     rules, settings = cli.rules_and_settings(command, args)
     for page in _read(args, settings):
         explanations = rules.explain(page)
+        cli.warn_if_too_large(page)
         cli.print_result(args, _verdict(page, explanations), partial(_show, explanations))
     return 0
 
 
 def _read(args: argparse.Namespace, settings: Settings) -> list[SavedPage]:
     """All pages, read before anything is printed, so that an error leaves no partial output."""
-    read_page = PageReader(settings, args)
+    read_page = PageReader(args)
     pages: dict[str | Path, SavedPage] = {}
     urls = [source for source in args.sources if isinstance(source, str)]
     for path in (source for source in args.sources if isinstance(source, Path)):

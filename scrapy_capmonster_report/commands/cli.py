@@ -17,7 +17,9 @@ from scrapy.exceptions import NotConfigured, UsageError
 from scrapy.utils.misc import load_object
 
 from ..rules import SETTING, RuleError, Rules, compile_rules, read_rules
+from ..rules.page import MAX_BODY
 from ..settings import CLIENT_KEY, RULES, ReportSettings, without_secrets
+from ..text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -38,13 +40,8 @@ def add_rule_arguments(parser: argparse.ArgumentParser) -> None:
     add("--rules", metavar="FILE.json", type=a_path, help=f"rules to use instead of {SETTING}")
     text = f"preset to use instead of {SETTING}; may be repeated"
     add("--preset", metavar="NAME", action="append", default=[], help=text)
-    add_spider_argument(parser)
-
-
-def add_spider_argument(parser: argparse.ArgumentParser) -> None:
-    """Add the option that says whose settings to work with."""
     text = "use the custom_settings of this spider; callbacks may name its methods"
-    parser.add_argument("--spider", metavar="NAME", help=text)
+    add("--spider", metavar="NAME", help=text)
 
 
 def add_json_argument(parser: argparse.ArgumentParser) -> None:
@@ -115,13 +112,14 @@ def rules_named(args: argparse.Namespace, spider: Spider | None) -> Rules | None
     """The rules that the options name instead of the project's; ``None`` if they name none.
 
     Raises:
-        UsageError: they cannot be read, or there is a mistake in them.
+        UsageError: there is a mistake in them.
+        OSError: they cannot be read.
     """
     if not (args.rules or args.preset):
         return None
     in_file = Rules()
     if args.rules:
-        with usage_error(f"cannot read {args.rules}: ", (OSError, UnicodeDecodeError)):
+        with usage_error(f"cannot read {args.rules}: ", UnicodeDecodeError):
             text = args.rules.read_text(encoding="utf-8-sig")  # some editors write a BOM
         with usage_error(f"{args.rules}: ", RuleError):
             in_file = read_rules(text, spider=spider)
@@ -218,10 +216,22 @@ def print_result(
     show(Screen(), result)
 
 
+def warn(text: str) -> None:
+    """Print *text* on standard error, in one line."""
+    print(one_line(text), file=sys.stderr)
+
+
+def warn_if_too_large(page: SavedPage) -> None:
+    """Say that a rule needed the body of *page*, and did not see it. A crawl logs the same."""
+    if page.is_too_large:
+        warn(f"{page.source}: larger than {MAX_BODY} bytes, so no rule sees the body")
+
+
 def with_progress(pages: Source) -> Iterable[SavedPage]:
-    """Pass on *pages*, with a progress bar on a terminal."""
+    """Pass on *pages*, with a progress bar if standard error is a terminal."""
     if not sys.stderr.isatty():
         return pages
-    from .screen import progress
+    from rich.console import Console
+    from rich.progress import track
 
-    return progress(pages)
+    return track(pages, "pages", console=Console(stderr=True), transient=True)

@@ -62,9 +62,11 @@ def _check_all(command: Command, args: argparse.Namespace) -> dict[str, Finding]
         with suppress(UsageError):  # a spider that needs arguments has settings all the same
             spider = cli.spider_of(crawler)
     named = cli.rules_named(args, spider)
-    key = service = ledger = Finding(None, "Not checked: the settings are not valid.")
+    not_checked = Finding(None, "Not checked: the settings are not valid.")
+    key = service = ledger = middlewares = not_checked
     try:
         cli.load_addons(crawler)
+        middlewares = check_middlewares(settings)
         ours = cli.report_settings(settings)
     except (UsageError, NotConfigured, ValueError) as error:
         mistake = str(error)
@@ -77,7 +79,7 @@ def _check_all(command: Command, args: argparse.Namespace) -> dict[str, Finding]
         "service": service,
         "rules": _check_rules(settings, spider, named),
         "ledger": ledger,
-        "middlewares": check_middlewares(settings),
+        "middlewares": middlewares,
         "clients": check_clients(),
     }
 

@@ -61,7 +61,15 @@ class _FetchSpider(Spider):
 
     def failed(self, failure: Failure) -> None:
         source = failure.request.cb_kwargs["source"]  # type: ignore[attr-defined]
-        self.pages[source] = f"{type(failure.value).__name__}: {failure.getErrorMessage()}"
+        self.pages[source] = _why(failure.value)
+
+
+def _why(error: Any) -> str:
+    """The error in words: that of the connection if Scrapy or Twisted only wraps it."""
+    cause = error.__cause__ or error
+    reasons = getattr(cause, "reasons", None)
+    cause = reasons[0].value if reasons else cause
+    return f"{type(cause).__name__}: {cause}"
 
 
 def fetch(urls: Iterable[str], settings: Settings) -> dict[str, SavedPage]:

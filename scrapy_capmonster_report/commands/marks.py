@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from ..rules.page import NOT_JSON
 
@@ -48,7 +48,7 @@ def _of_answer(page: Page) -> Iterator[Ranked]:
         if page.status >= 400:
             yield 4, {"status": f"{page.status // 100}xx"}
     for url in page.redirects:
-        for name, _ in parse_qsl(urlsplit(url).query, keep_blank_values=True):
+        for name, _ in parse_qsl(url.partition("?")[2], keep_blank_values=True):
             if re.fullmatch(_WORD, name):
                 yield (1 if _speaks(name) else 5), {"redirect": f"[?&]{_regex(name)}="}
 
@@ -101,11 +101,12 @@ def _phrases(message: str, own: Collection[str] = ()) -> Iterator[tuple[int, str
     if len(message) > _MAX_MESSAGE:  # an article, not a message
         return
     words = [word.strip('.,:;!?()[]"“”„»«') for word in message.lower().split()]
+    usable = [re.fullmatch(_WORD, word) is not None and word not in own for word in words]
     for count in range(1, _MAX_WORDS + 1):
         for start in range(len(words) - count + 1):
             part = words[start : start + count]
             phrase = " ".join(part)
-            if not all(re.fullmatch(_WORD, word) and word not in own for word in part):
+            if not all(usable[start : start + count]):
                 continue
             of_captcha = re.search(_CAPTCHA, phrase)
             if of_captcha and (re.search(_WRONG, phrase) or re.search("[._-]", phrase)):

@@ -7,6 +7,7 @@ import os
 import re
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, TypeGuard, cast
@@ -14,9 +15,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeGuard, cast
 from parsel import Selector
 from scrapy import Request, version_info
 from scrapy.downloadermiddlewares.httpcompression import HttpCompressionMiddleware
-from scrapy.exceptions import NotConfigured, UsageError
+from scrapy.exceptions import UsageError
 from scrapy.http import Headers, Response, TextResponse, XmlResponse
 from scrapy.responsetypes import responsetypes
+from scrapy.settings import Settings
 from scrapy.signalmanager import SignalManager
 
 from ..rules.errors import RuleError, unique_keys
@@ -24,16 +26,17 @@ from ..rules.page import Page
 from ..saved_pages import META_SUFFIX, RESPONSE_CLASSES
 from ..settings import SAVE_REJECTED
 from ..text import closest_match
-from .cache import database_of, find_cached, read_database, read_entry, read_record
+from .cache import ENTRY_FILE, database_of, read_database, read_entries
 from .cli import usage_error
-from .files import NotAPageError, read_file
+from .files import MAX_BYTES, NotAPageError, read_file
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator, Mapping
 
-    from scrapy.crawler import Crawler
     from scrapy.settings import BaseSettings
+
+    from .cache import Known
 
 REFUSED: Final = "refused"
 ACCEPTED: Final = "accepted"
@@ -60,15 +63,14 @@ class PageReader:
     """Makes pages of saved pages and of what an HTTP cache has.
 
     Args:
-        settings: those of the project, for its way with compression.
         args: the options of ``cli.add_page_arguments``: what pages do not say themselves.
 
     Raises:
         UsageError: one of these cannot be.
     """
 
-    def __init__(self, settings: BaseSettings, args: argparse.Namespace | None = None) -> None:
-        self._decompress = _decompressor(settings)
+    def __init__(self, args: argparse.Namespace | None = None) -> None:
+        self._decompress = _decompressor()
         self._told: dict[str, Any] = {
             key: value
             for key in ("url", "status", "method")
@@ -83,7 +85,8 @@ class PageReader:
 
         Raises:
             NotAPageError: one of the two is not a regular file, or is too large.
-            UsageError: one of the two files cannot be read.
+            OSError: one of the two cannot be read.
+            UsageError: the values are invalid.
         """
         known = _read_meta(path.with_suffix(META_SUFFIX))
         return self.page(str(path), known, read_file(path), path)
@@ -99,15 +102,17 @@ class PageReader:
             method=known.get("method", "GET"),
             meta={"redirect_urls": redirects} if redirects else None,
         )
-        headers = Headers(known.get("headers", {}))
+        values = known.get("headers", {})
+        headers = Headers({name: values[name] for name in values if values[name] != []})
         # A crawl that saves pages writes the class. It saw the body decompressed.
         kind = RESPONSE_CLASSES.get(known.get("class", ""))
         if kind is None:
             if "Content-Encoding" in headers:
                 packed = Response(request.url, headers=headers, body=body)
-                unpacked = self._decompress(request, packed)
-                headers, body = unpacked.headers, unpacked.body
-                if file and unpacked is packed:
+                try:
+                    unpacked = self._decompress(request, packed)
+                    headers, body = unpacked.headers, unpacked.body
+                except Exception:  # each compression has exceptions of its own
                     # A browser or a crawl that saved the body had decompressed it.
                     del headers["Content-Encoding"]
             kind = responsetypes.from_args(headers, file.name if file else request.url, body=body)
@@ -121,28 +126,13 @@ class PageReader:
         return SavedPage(source, response, request, tuple(redirects), frozenset(unknown))
 
 
-def _decompressor(settings: BaseSettings) -> Callable[[Request, Response], Response]:
-    """Decompresses bodies as Scrapy does in a crawl with *settings*.
-
-    Returns the response itself if that fails.
-    """
+def _decompressor() -> Callable[[Request, Response], Response]:
+    """Decompresses bodies as Scrapy does in a crawl."""
+    limits = Settings({"DOWNLOAD_MAXSIZE": MAX_BYTES, "DOWNLOAD_WARNSIZE": 0})
     # All that the middleware asks of a crawler; it counts nothing without stats.
-    crawler = SimpleNamespace(settings=settings, stats=None, signals=SignalManager())
-    try:
-        middleware = HttpCompressionMiddleware.from_crawler(cast("Crawler", crawler))
-    except NotConfigured:
-        return lambda request, response: response
-    process: Any = middleware.process_response
-    if version_info < (2, 14):
-        process = partial(process, spider=None)
-
-    def decompress(request: Request, response: Response) -> Response:
-        try:
-            return cast("Response", process(request=request, response=response))
-        except Exception:  # each compression has exceptions of its own
-            return response
-
-    return decompress
+    crawler: Any = SimpleNamespace(settings=limits, stats=None, signals=SignalManager())
+    process: Any = HttpCompressionMiddleware(crawler=crawler).process_response
+    return partial(process, spider=None) if version_info < (2, 14) else process
 
 
 def _read_meta(path: Path) -> dict[str, Any]:
@@ -168,9 +158,8 @@ def _check_meta(known: Mapping[str, Any], where: str) -> None:
     for key, value in known.items():
         if key not in _META:
             match = closest_match(key, _META)
-            question = f" Did you mean {match!r}?" if match else ""
-            allowed = ", ".join(_META)
-            raise UsageError(f"{where}: there is no key {key!r}. Allowed: {allowed}.{question}")
+            mistake = RuleError(f"there is no key {key!r}", ", ".join(_META), match)
+            raise UsageError(f"{where}: {mistake}")
         is_right, allowed = _META[key]
         if not is_right(value):
             raise UsageError(f"{where}: {key!r} is {value!r}: it must be {allowed}")
@@ -220,7 +209,7 @@ class Source:
 
     Args:
         path: the file or the folder.
-        settings: those of the project, for its way with caches.
+        settings: those of the project.
         read_page: reads a saved page.
 
     Attributes:
@@ -228,33 +217,41 @@ class Source:
         skipped: the files in the folder that are not pages, as far as it was read.
 
     Raises:
-        UsageError: there is nothing at *path*, or it cannot be read.
+        UsageError: there is nothing at *path*.
+        OSError: it cannot be read.
     """
 
     def __init__(self, path: Path, settings: BaseSettings, read_page: PageReader) -> None:
         self.path = path
         self.skipped: list[str] = []
         self._read_page = read_page
-        self._dbm_module: str = settings.get("HTTPCACHE_DBM_MODULE", "dbm")
         self._pages: list[Path] = []
-        if not path.exists() and database_of(path) is None:
+        self._entries: set[str] = set()
+        self._databases: set[Path] = set()
+        root = path if path.is_dir() else path.parent
+        self._above = os.path.dirname(os.path.abspath(root))
+        if path.is_dir():
+            self._search(list(_folders(path)))
+        elif database := database_of(path):
+            self._databases = {database}
+        elif path.exists():
+            self._pages = [path]
+        else:
             is_ours = path.absolute() == Path(settings.get(SAVE_REJECTED) or "").absolute()
             hint = "; a crawl makes it when it saves a page" if is_ours else ""
             raise UsageError(f"there is no file or folder {str(path)!r}{hint}")
-        root = path if path.is_dir() else path.parent
-        self._parts_of_root = len(root.parts)
-        self._name_of_root = os.path.basename(os.path.abspath(root))
-        folders = list(_folders(path)) if root == path else [(str(root), [path.name])]
-        self._entries, self._databases = find_cached(folders)
-        if self._entries or self._databases:
-            return
-        for folder, names in folders:
-            files = [Path(folder, name) for name in names]
-            pages = {file: None for file in files if is_page(file) or file == path}
-            metas = {page.stem + META_SUFFIX for page in pages}
-            self._pages += pages
-            others = (file for file in files if file not in pages and file.name not in metas)
-            self.skipped += map(str, others)
+
+    def _search(self, folders: list[tuple[str, list[str]]]) -> None:
+        """Find pages in these folders with the names of their files; if there are none, a cache."""
+        files = {Path(folder, name): folder for folder, names in folders for name in names}
+        self._pages = [file for file in files if is_page(file)]
+        read = {*self._pages, *(page.with_suffix(META_SUFFIX) for page in self._pages)}
+        if not self._pages:
+            self._entries = {folder for folder, names in folders if ENTRY_FILE in names}
+            databases = {file: database_of(file) for file in files}
+            self._databases = set(filter(None, databases.values()))
+            read = {file for file in files if files[file] in self._entries or databases[file]}
+        self.skipped += [str(file) for file in files if file not in read]
 
     def __len__(self) -> int:
         return sum(1 for _ in self._readers())
@@ -269,11 +266,9 @@ class Source:
     def _readers(self) -> Iterator[tuple[str, Callable[[], SavedPage]]]:
         for path in self._pages:
             yield str(path), partial(self._read_page, path)
-        for folder in self._entries:
-            yield folder, partial(self._cached, folder, partial(read_entry, folder))
-        for database in self._databases:
-            for source, content in read_database(database, self._dbm_module):
-                yield source, partial(self._cached, source, partial(read_record, content))
+        databases = map(read_database, sorted(self._databases))
+        for source, read in chain(read_entries(sorted(self._entries)), *databases):
+            yield source, partial(self._cached, source, read)
 
     @property
     def expects(self) -> bool:
@@ -285,11 +280,11 @@ class Source:
 
         The folder itself counts, those above it do not.
         """
-        inside = source.split(os.sep)[self._parts_of_root : -1]
-        nearest_first = (*reversed(inside), self._name_of_root)
-        return next((name for name in nearest_first if name in (REFUSED, ACCEPTED)), None)
+        *inside, _ = os.path.relpath(source, self._above).split(os.sep)
+        nearest_first = (name for name in reversed(inside) if name in (REFUSED, ACCEPTED))
+        return next(nearest_first, None)
 
-    def _cached(self, source: str, read: Callable[[], tuple[dict[str, Any], bytes]]) -> SavedPage:
+    def _cached(self, source: str, read: Callable[[], Known]) -> SavedPage:
         with usage_error(f"{source} is not a readable entry of an HTTP cache: "):
             return self._read_page.page(source, *read())
 
@@ -301,10 +296,10 @@ def is_page(path: Path) -> bool:
 
 def _folders(folder: Path) -> Iterator[tuple[str, list[str]]]:
     """Each folder with the names of its files, sorted; without hidden ones such as ``.gitkeep``."""
-    for place, subfolders, names in os.walk(folder, onerror=_cannot_read):
+    for place, subfolders, names in os.walk(folder, onerror=_raise):
         subfolders.sort()
         yield str(Path(place)), sorted(name for name in names if not name.startswith("."))
 
 
-def _cannot_read(error: OSError) -> None:
-    raise UsageError(f"cannot read {error.filename}: {error.strerror}") from error
+def _raise(error: OSError) -> None:
+    raise error

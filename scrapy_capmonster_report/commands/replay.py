@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from scrapy.exceptions import UsageError
 
-from ..text import one_line
 from . import cli
 from .pages import REFUSED, PageReader, Source
 
@@ -37,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(command: Command, args: argparse.Namespace) -> int:
     rules, settings = cli.rules_and_settings(command, args)
-    source = Source(args.source, settings, PageReader(settings, args))
+    source = Source(args.source, settings, PageReader(args))
     result = replay(source, rules)
     if not result["responses"]:
         more = f"; skipped: {', '.join(source.skipped[:5])}" if source.skipped else ""
@@ -56,6 +54,7 @@ def replay(source: Source, rules: Rules) -> dict[str, Any]:
     for page in cli.with_progress(source):
         responses += 1
         rule, missing = rules.match_known(page, on_error)
+        cli.warn_if_too_large(page)
         name = rule.name if rule else None
         if missing:
             undecided.append({"source": page.source, "missing": missing})
@@ -81,8 +80,7 @@ def _name_once(named: set[str], rule: Rule, error: Exception) -> None:
     """Name each rule whose callback fails, but once."""
     if rule.name not in named:
         named.add(rule.name)
-        message = f"the callback of {rule.name!r} failed: {type(error).__name__}: {error}"
-        print(one_line(message), file=sys.stderr)
+        cli.warn(f"the callback of {rule.name!r} failed: {type(error).__name__}: {error}")
 
 
 def _show(source: Source, counts: dict[str, int], screen: Screen, result: dict[str, Any]) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn
 
+from rich.cells import cell_len
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
@@ -19,10 +19,8 @@ if TYPE_CHECKING:
     """A text, or a text and its style."""
 
 
-_T = TypeVar("_T")
-
-_MIN_WIDTH = 72
-"""Columns of numbers are printed this wide at least."""
+_MIN_NAME_WIDTH = 20
+"""How wide the column of names is at least, if there are names so long."""
 
 
 class Screen:
@@ -49,26 +47,24 @@ class Screen:
             table.add_section()
         self._console.print(table)
 
-    def columns(
-        self, headings: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: bool = False
-    ) -> None:
-        """Print rows without lines between them. All but the first column may be *numbers*.
+    def columns(self, rows: Sequence[Sequence[str]]) -> None:
+        """Print rows of a name and numbers, and between them rows of a text alone.
 
-        Numbers are never cut: on a narrow terminal, their lines are longer than it is wide.
+        Nothing is cut or wrapped, so that all numbers can be read, and lines be searched. A name
+        that leaves the numbers no room is on a line of its own.
         """
-        is_narrow = numbers and self._console.width < _MIN_WIDTH
-        width = _MIN_WIDTH if is_narrow else None
-        table = Table(headings[0], box=None, padding=(0, 1, 0, 0), width=width)
-        for heading in headings[1:]:
-            table.add_column(heading, justify="right" if numbers else "left", no_wrap=numbers)
-        for row in rows:
-            table.add_row(*map(_plain, row))
-        self._console.print(table, crop=False)
-
-
-def progress(pages: Iterable[_T]) -> Iterable[_T]:
-    """Pass on *pages*, with a progress bar on standard error."""
-    return track(pages, "pages", console=Console(stderr=True), transient=True)
+        # Not a table of Rich: that takes ten seconds for 5,000 sites.
+        columns = zip(*(row for row in rows if len(row) > 1), strict=True)
+        longest, *widths = (max(map(cell_len, column)) for column in columns)
+        left = self._console.width - sum(widths) - len(widths)
+        room = max(_MIN_NAME_WIDTH, min(longest, left))
+        for name, *numbers in rows:
+            text = one_line(name)
+            if numbers and cell_len(text) > room:
+                print(text)
+                text = ""
+            cells = (f" {cell:>{width}}" for cell, width in zip(numbers, widths, strict=False))
+            print((text + " " * (room - cell_len(text)) + "".join(cells)).rstrip())
 
 
 def _plain(cell: Cell) -> Text:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from scrapy.exceptions import UsageError
@@ -50,11 +49,15 @@ def run(command: Command, args: argparse.Namespace) -> int:
     refused, accepted = sides[REFUSED], sides[ACCEPTED]
     suggestions: list[dict[str, Any]] = []
     if min(len(refused), len(accepted)) < MIN_PAGES:
-        _say(f"Too few pages to suggest rules from: at least {MIN_PAGES} of each kind are needed.")
+        cli.warn(
+            f"Too few pages to suggest rules from: at least {MIN_PAGES} of each kind are needed."
+        )
     else:
         suggestions, left = suggest(refused, accepted)
         if left:
-            _say(f"{left} of {len(refused)} rejected pages cannot be told from the accepted ones.")
+            cli.warn(
+                f"{left} of {len(refused)} rejected pages cannot be told from the accepted ones."
+            )
     answer = {"refused": len(refused), "accepted": len(accepted), "suggestions": suggestions}
     cli.print_result(args, answer, _show)
     return 0 if suggestions else 1
@@ -139,14 +142,10 @@ def _read(args: argparse.Namespace, settings: BaseSettings) -> dict[str, list[Sa
     folders = {None: args.folder, REFUSED: args.refused, ACCEPTED: args.accepted}
     for side, folder in folders.items():
         if folder is not None:
-            source = Source(folder, settings, PageReader(settings))
+            source = Source(folder, settings, PageReader())
             for page in cli.with_progress(source):
                 if name := side or source.expectation(page.source):
                     sides[name].setdefault(os.path.realpath(page.source), page)
     if not any(sides.values()):
         raise UsageError("there are no pages: give FOLDER, or --refused and --accepted")
     return {name: [*pages.values()] for name, pages in sides.items()}
-
-
-def _say(sentence: str) -> None:
-    print(sentence, file=sys.stderr)

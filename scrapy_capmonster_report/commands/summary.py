@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 from scrapy.exceptions import NotConfigured, UsageError
 
 from .. import ledger as ledgers
-from ..insight.figures import SITE_KEYS, as_json, by_site, worst_first
-from ..insight.rates import interval, percent
+from ..insight.figures import SITE_KEYS, as_json, by_site
+from ..insight.rates import percent
 from ..rules.hosts import parse_host
 from ..settings import ENABLED, LEDGER, without_secrets
 from . import cli
@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from ..insight.figures import Figures, SiteFigures
+    from ..insight.figures import Figures
     from ..ledger import Alert, History
     from . import Command
     from .screen import Screen
 
 _UNITS: Final = {"m": 60, "h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
+
+_HEADINGS: Final = ("tasks", "passed", "rejected", "rate", "95 %", "withheld", "reported")
 
 _WHEN: Final = "a date (2026-11-24), a time (2026-11-24T18:00), or how long ago (90m, 24h, 7d, 2w)"
 
@@ -90,20 +92,11 @@ def since_when(text: str, now: float) -> float:
         raise UsageError(f"--since {text}: it must be {_WHEN}") from None
 
 
-def _show(screen: Screen, sites: dict[str, SiteFigures], alerts: list[Alert]) -> None:
+def _show(screen: Screen, sites: dict[str, Figures], alerts: list[Alert]) -> None:
     if not sites:
         screen.line("No tasks.")
         return
-    headings = ("tasks", "passed", "rejected", "rate", "95 %", "withheld", "reported")
-    screen.columns(("site, type", *headings), _rows(sites), numbers=True)
-    reports = [
-        (site, _counted(figures.rules), _counted(_outcomes(figures)))
-        for site, figures in sites.items()
-        if figures.rejected
-    ]
-    if reports:
-        screen.line("")
-        screen.columns(("site", "rejected by", "reports"), reports)
+    screen.columns([("site, type", *_HEADINGS), *_rows(sites)])
     for alert in alerts:
         at = datetime.fromtimestamp(alert.at).astimezone().isoformat(" ", "minutes")
         screen.line(
@@ -113,22 +106,24 @@ def _show(screen: Screen, sites: dict[str, SiteFigures], alerts: list[Alert]) ->
         )
 
 
-def _rows(sites: dict[str, SiteFigures]) -> Iterator[Sequence[str]]:
-    """A row for each site and for each captcha type on it."""
+def _rows(sites: dict[str, Figures]) -> Iterator[Sequence[str]]:
+    """A row for each site, for each captcha type on it, and for what became of rejections."""
     for site, figures in sites.items():
         yield site, *_cells(figures)
-        for task_type, of_type in worst_first(figures.types):
+        types = figures.types
+        for task_type, of_type in types.items():
             # The figures of the only type are those of the site.
-            yield f"  {task_type}", *(_cells(of_type) if len(figures.types) > 1 else ())
+            yield f"  {task_type}", *(_cells(of_type) if len(types) > 1 else ())
+        if figures.rejected:
+            reports = _counted(_outcomes(figures))
+            yield (f"  rejected by: {_counted(figures.rules)} | reports: {reports}",)
 
 
 def _outcomes(figures: Figures) -> dict[str, int]:
     return {
-        "accepted": figures.accepted_reports,
-        "refused": figures.refused_reports,
-        **{f"withheld: {reason}": tasks for reason, tasks in figures.withheld_reasons.items()},
-        "dropped": figures.dropped,
-        "waiting": figures.waiting,
+        status.removeprefix("sent/").replace("/", ": "): tasks
+        for status, tasks in figures.statuses.items()
+        if status != ledgers.PASSED
     }
 
 
@@ -139,7 +134,7 @@ def _counted(counts: Mapping[str, int]) -> str:
 
 
 def _cells(figures: Figures) -> list[str]:
-    low, high = interval(figures.rejected, figures.tasks)
+    low, high = figures.interval
     between = "-" if figures.rejection_rate is None else f"{low * 100:.0f}-{high * 100:.0f}"
     rate = [percent(figures.rejection_rate), between]
     reported = figures.accepted_reports + figures.refused_reports
@@ -160,7 +155,7 @@ def _ledger_of_project(command: Command, spider: str | None) -> str:
 
 
 def _read(ledger: str, query: ledgers.Query) -> History:
-    with cli.usage_error(kinds=(ValueError, OSError)):
+    with cli.usage_error(kinds=ValueError):
         if Path(ledger).is_dir():
             ledger = str(Path(ledger, ledgers.JOBDIR_FILE))
         return ledgers.read_history(ledger, query)

@@ -14,14 +14,12 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from .rates import interval
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from matplotlib.axes import Axes
 
-    from .rates import Proportion
+    from .figures import Figures
 
 # Matplotlib does not know CSS variables: these colours stand for those of the page.
 _IN_THE_PAGE: Final = {
@@ -60,7 +58,7 @@ _MIN_TASKS: Final = 20
 
 
 def rate_over_time(
-    rates: Sequence[tuple[float, Proportion]],
+    rates: Sequence[tuple[float, Figures]],
     alerts: Iterable[float],
     *,
     between: tuple[float, float],
@@ -69,7 +67,7 @@ def rate_over_time(
     """The rejection rate of a site over time, with its 95 % intervals.
 
     Args:
-        rates: the rate in each span of time, with the middle of the span (seconds since the epoch).
+        rates: the figures of each span of time, with its middle (seconds since the epoch).
         alerts: when there were alerts.
         between: the first and the last moment to show.
         y_max: the highest rate to show.
@@ -95,19 +93,19 @@ def rate_over_time(
         return _svg(figure)
 
 
-def rate_by_age(ages: Sequence[tuple[int, Proportion | None]], *, y_max: float) -> str:
+def rate_by_age(ages: Sequence[tuple[int, Figures | None]], *, y_max: float) -> str:
     """The rejection rate of answers by how old they were when they were used.
 
     Args:
-        ages: the rate at each age (seconds) up to the next; ``None`` where there were no answers.
+        ages: the figures of each age (seconds) up to the next; ``None`` if there are no answers.
         y_max: the highest rate to show.
     """
     with mpl.rc_context(_STYLE):
         figure, axes = _axes(y_max, below=0.23)
-        rates = [(place + 0.5, rate) for place, (_, rate) in enumerate(ages) if rate]
-        most = max((rate.tasks for _, rate in rates), default=1)
-        for place, rate in rates:
-            axes.bar(place, rate.tasks / most * y_max, width=0.92, color=_RULE, alpha=0.55)
+        rates = [(place + 0.5, found) for place, (_, found) in enumerate(ages) if found]
+        most = max(found.tasks for _, found in rates)
+        for place, found in rates:
+            axes.bar(place, found.tasks / most * y_max, width=0.92, color=_RULE, alpha=0.55)
         _draw(axes, rates)
         axes.set_xticks(range(len(ages)), [str(age) for age, _ in ages])
         axes.set_xlim(0, len(ages))
@@ -115,9 +113,12 @@ def rate_by_age(ages: Sequence[tuple[int, Proportion | None]], *, y_max: float) 
         return _svg(figure)
 
 
-def y_max(rates: Iterable[Proportion]) -> float:
+def y_max(rates: Iterable[Figures]) -> float:
     """The highest rate that charts of *rates* must show."""
-    highest = (interval(*rate)[1] if rate.tasks >= _MIN_TASKS else rate.rate for rate in rates)
+    highest = (
+        found.interval[1] if found.tasks >= _MIN_TASKS else found.rejected / found.tasks
+        for found in rates
+    )
     return min(1.0, max([0.1, *highest]) + 0.02)
 
 
@@ -131,15 +132,15 @@ def _axes(y_max: float, *, below: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _draw(axes: Axes, rates: Sequence[tuple[float, Proportion]], *, line: bool = False) -> None:
+def _draw(axes: Axes, rates: Sequence[tuple[float, Figures]], *, line: bool = False) -> None:
     """A dot for each rate, and a bar for its interval."""
     few = len(rates) < 30
     places = [place for place, _ in rates]
-    lows, highs = zip(*(interval(*rate) for _, rate in rates), strict=True)
+    lows, highs = zip(*(found.interval for _, found in rates), strict=True)
     axes.vlines(places, lows, highs, color=_BAD, alpha=0.3, linewidth=5 if few else 3)
     axes.plot(
         places,
-        [rate.rate for _, rate in rates],
+        [found.rejected / found.tasks for _, found in rates],
         color=_BAD,
         linewidth=1 if line else 0,
         marker="o",

@@ -46,9 +46,6 @@ class CrawlInsight:
     def __init__(self, context: CrawlContext, ledger: Ledger) -> None:
         self._context = context
         self._ledger = ledger
-        self._stats = context.stats
-        self._clock = context.clock
-        self._log_extra = context.log_extra
         self._watch = RejectionWatch()
         self._passed_on: Recent[int] = Recent(context.clock.now)  # a task counts once
 
@@ -97,19 +94,18 @@ class CrawlInsight:
         width = max(len("site"), *(len(name) for name, _ in sites[:MAX_ROWS]))
         lines = [f"{'site':{width}}  answers  rejected   rate"]
         for name, site in sites[:MAX_ROWS]:
-            answers = site.passed + site.rejected
-            rate = "-" if site.rate is None else percent(site.rate)
-            lines.append(f"{name:{width}}  {answers:7}  {site.rejected:8}  {rate:>5}")
+            rate = percent(site.rate)
+            lines.append(f"{name:{width}}  {site.answers:7}  {site.rejected:8}  {rate:>5}")
         if (more := len(sites) - MAX_ROWS) > 0:
             lines.append(f"and {more} more")
-        logger.info("Captcha answers by site:\n%s", "\n".join(lines), extra=self._log_extra)
+        logger.info("Captcha answers by site:\n%s", "\n".join(lines), extra=self._context.log_extra)
         for name, site in sites:
             if not site.passed:
                 self._warn_of_streak(name, site.new_streak(STREAK_AT_CLOSE))
 
     def _alert(self, site: str, increase: RateIncrease) -> None:
-        self._stats.count(stats.ALERT.format(site=site))
-        self._ledger.alert(Alert(self._clock.wall(), site, *increase))
+        self._context.stats.count(stats.ALERT.format(site=site))
+        self._ledger.alert(Alert(self._context.clock.wall(), site, *increase))
         logger.warning(
             "%s rejects more captcha answers than it used to: %s of the last %d, %s before. "
             "Check whether the site has changed. If it accepts only some tokens, let your client "
@@ -118,7 +114,7 @@ class CrawlInsight:
             percent(increase.after),
             increase.answers,
             percent(increase.before),
-            extra=self._log_extra,
+            extra=self._context.log_extra,
         )
         self._context.send(
             signals.rejection_rate_changed,
@@ -137,12 +133,11 @@ class CrawlInsight:
                 site,
                 streak,
                 SAVE_REJECTED,
-                extra=self._log_extra,
+                extra=self._context.log_extra,
             )
 
 
 def _rate_interval(row: tuple[str, SiteWatch]) -> tuple[float, float]:
     """The 95 % interval of a site's rate; below all others if it is not known."""
     _, site = row
-    known = site.rate is not None
-    return interval(site.rejected, site.passed + site.rejected) if known else (-1.0, -1.0)
+    return (-1.0, -1.0) if site.rate is None else interval(site.rejected, site.answers)

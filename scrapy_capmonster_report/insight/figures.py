@@ -6,15 +6,16 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from ..ledger import PASSED
+from ..ledger import PASSED, PENDING
 from ..outcome import BY_CALLBACK, Outcome
+from .rates import interval
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from typing_extensions import Self  # typing has it since Python 3.11
+    from collections.abc import Callable, Iterable
 
     from ..ledger import Alert, Count
+
+K = TypeVar("K")
 
 UNKNOWN_TYPE: Final = "unknown"
 """The captcha type of tasks that came without a ``taskType``."""
@@ -31,28 +32,36 @@ class Figures:
     refused_reports + dropped + waiting``.
 
     Args:
+        counts: what the figures are the sum of.
         statuses: the number of tasks by status (see ``ledger.Count``).
         rules: the number of rejected tasks by the name of the rule that matched.
         codes: the number of reports that the service refused by ``errorCode``.
     """
 
+    counts: list[Count] = field(default_factory=list)
     statuses: Counter[str] = field(default_factory=Counter)
     rules: Counter[str] = field(default_factory=Counter)
     codes: Counter[str] = field(default_factory=Counter)
 
     @classmethod
-    def of(cls, counts: Iterable[Count]) -> Self:
+    def of(cls, counts: Iterable[Count]) -> Figures:
         figures = cls()
         for count in counts:
             figures.add(count)
         return figures
 
     def add(self, count: Count) -> None:
+        self.counts.append(count)
         self.statuses[count.status] += count.tasks
         if count.status != PASSED:
             self.rules[count.rule] += count.tasks
         if count.code:
             self.codes[count.code] += count.tasks
+
+    @property
+    def types(self) -> dict[str, Figures]:
+        """The figures of each captcha type, the worst first."""
+        return worst_first(sum_by(lambda count: count.type or UNKNOWN_TYPE, self.counts))
 
     @property
     def tasks(self) -> int:
@@ -69,11 +78,7 @@ class Figures:
     @property
     def withheld_reasons(self) -> dict[str, int]:
         """How many reports were withheld for each reason: ``{"stale": 3}``."""
-        return {
-            status.removeprefix("withheld/"): tasks
-            for status, tasks in self.statuses.items()
-            if status.startswith("withheld/")
-        }
+        return self._reasons("withheld/")
 
     @property
     def withheld(self) -> int:
@@ -81,9 +86,7 @@ class Figures:
 
     @property
     def dropped(self) -> int:
-        return sum(
-            tasks for status, tasks in self.statuses.items() if status.startswith("dropped/")
-        )
+        return sum(self._reasons("dropped/").values())
 
     @property
     def accepted_reports(self) -> int:
@@ -96,8 +99,7 @@ class Figures:
     @property
     def waiting(self) -> int:
         """Reports that have no outcome yet: in flight, or kept for the next crawl."""
-        reports = self.accepted_reports + self.refused_reports
-        return self.rejected - self.withheld - self.dropped - reports
+        return self.statuses[PENDING] + self.statuses[Outcome.KEPT.value]
 
     @property
     def rejection_rate(self) -> float | None:
@@ -105,6 +107,11 @@ class Figures:
         if not self.passed and self.rules.keys() <= {BY_CALLBACK}:
             return None
         return self.rejected / self.tasks
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % confidence interval of the rate."""
+        return interval(self.rejected, self.tasks)
 
     def as_dict(self) -> dict[str, Any]:
         """The figures as ``summary --json`` prints them."""
@@ -114,47 +121,48 @@ class Figures:
         )
         return {**{name: getattr(self, name) for name in names}, "rules": dict(self.rules)}
 
-
-@dataclass(slots=True)
-class SiteFigures(Figures):
-    """A site's figures, and those of each captcha type on it."""
-
-    types: defaultdict[str, Figures] = field(default_factory=lambda: defaultdict(Figures))
-
-    def add(self, count: Count) -> None:
-        Figures.add(self, count)
-        self.types[count.type or UNKNOWN_TYPE].add(count)
-
-    def as_dict(self) -> dict[str, Any]:
-        types = {name: figures.as_dict() for name, figures in worst_first(self.types)}
-        return {**Figures.as_dict(self), "types": types}
+    def _reasons(self, group: str) -> dict[str, int]:
+        return {
+            status.removeprefix(group): tasks
+            for status, tasks in self.statuses.items()
+            if status.startswith(group)
+        }
 
 
-def by_site(counts: Iterable[Count]) -> dict[str, SiteFigures]:
-    """The figures of each site, the worst first."""
-    sites: defaultdict[str, SiteFigures] = defaultdict(SiteFigures)
+def sum_by(key: Callable[[Count], K], counts: Iterable[Count]) -> dict[K, Figures]:
+    """The figures of all counts that have the same *key*."""
+    figures: defaultdict[K, Figures] = defaultdict(Figures)
     for count in counts:
-        sites[count.site].add(count)
-    return dict(worst_first(sites))
+        figures[key(count)].add(count)
+    return figures
 
 
-def as_json(sites: dict[str, SiteFigures], alerts: Iterable[Alert]) -> dict[str, Any]:
+def by_site(counts: Iterable[Count]) -> dict[str, Figures]:
+    """The figures of each site, the worst first."""
+    return worst_first(sum_by(lambda count: count.site, counts))
+
+
+def as_json(sites: dict[str, Figures], alerts: Iterable[Alert]) -> dict[str, Any]:
     """What ``summary --json`` prints."""
     return {
-        "sites": [{"site": site, **figures.as_dict()} for site, figures in sites.items()],
+        "sites": [
+            {
+                "site": site,
+                **figures.as_dict(),
+                "types": {name: of_type.as_dict() for name, of_type in figures.types.items()},
+            }
+            for site, figures in sites.items()
+        ],
         "alerts": [alert._asdict() for alert in alerts],
     }
 
 
-_Figures = TypeVar("_Figures", bound=Figures)
+def worst_first(figures: dict[str, Figures]) -> dict[str, Figures]:
+    """*figures*, the highest rejection rate first, none last."""
 
-
-def worst_first(figures: Mapping[str, _Figures]) -> list[tuple[str, _Figures]]:
-    """The items of a mapping of names to figures, the highest rejection rate first, none last."""
-
-    def key(item: tuple[str, _Figures]) -> tuple[float, int, str]:
+    def key(item: tuple[str, Figures]) -> tuple[float, int, str]:
         name, found = item
         rate = -1.0 if found.rejection_rate is None else found.rejection_rate
         return -rate, -found.rejected, name
 
-    return sorted(figures.items(), key=key)
+    return dict(sorted(figures.items(), key=key))

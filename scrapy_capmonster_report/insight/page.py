@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from datetime import datetime
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final
+from time import localtime, strftime
+from typing import TYPE_CHECKING, Final
 
 from jinja2 import Environment, StrictUndefined
 
 from ..ledger import AGES, PASSED, base
 from .charts import rate_by_age, rate_over_time, y_max
-from .figures import UNKNOWN_TYPE, Figures, by_site, worst_first
-from .rates import Proportion, interval, percent
+from .figures import Figures, by_site, sum_by
+from .rates import percent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from ..ledger import Alert, Count, History
-    from .figures import SiteFigures
 
 # These limits keep the page small for any ledger.
 MAX_SITES: Final = 12
@@ -62,7 +60,7 @@ def page(history: History, *, now: float, ledger: str = "", filters: Iterable[st
     template = files(__package__).joinpath("page.html").read_text(encoding="utf-8")
     return environment.from_string(template).render(
         now=now,
-        zone=datetime.fromtimestamp(now).astimezone().strftime("%Z (UTC%z)"),
+        zone=strftime("%Z (UTC%z)", localtime(now)),
         ledger=ledger,
         filters=list(filters),
         spiders=sorted({count.spider for count in history.counts}),
@@ -74,14 +72,12 @@ def page(history: History, *, now: float, ledger: str = "", filters: Iterable[st
         withheld_on=lambda reason: [
             name for name, site in sites.items() if reason in site.withheld_reasons
         ],
-        interval=interval,
-        worst_first=worst_first,
         alerts=sorted(recent.values(), reverse=True),
         max_alerts=MAX_ALERTS,
         always=[
             name
             for name, site in sites.items()
-            if site.rejection_rate and interval(site.rejected, site.tasks)[0] > _ALWAYS
+            if site.rejection_rate and site.interval[0] > _ALWAYS
         ],
         unknown=sum(count.tasks for count in history.counts if not count.type),
         charts=_over_time(rated, history.alerts, sites, now),
@@ -97,23 +93,22 @@ def page(history: History, *, now: float, ledger: str = "", filters: Iterable[st
         rows=[
             (name, task_type, figures)
             for name, site in sites.items()
-            for task_type, figures in worst_first(site.types)
+            for task_type, figures in site.types.items()
         ][:MAX_ROWS],
         max_rows=MAX_ROWS,
     )
 
 
 def _over_time(
-    counts: list[Count], alerts: list[Alert], sites: dict[str, SiteFigures], now: float
-) -> list[dict[str, Any]]:
+    counts: list[Count], alerts: list[Alert], sites: dict[str, Figures], now: float
+) -> dict[str, str]:
     """The charts over time, for sites with alerts first, then for those that rejected most.
 
     Empty if all answers were used in one span of time.
     """
     span = _span(counts, now)
     # Days begin at midnight of the reader's time zone.
-    offset = datetime.fromtimestamp(now).astimezone().utcoffset()
-    shift = offset.total_seconds() if offset else 0.0
+    shift = localtime(now).tm_gmtoff
 
     def middle(count: Count) -> float:
         return ((count.period + shift) // span + 0.5) * span - shift
@@ -121,27 +116,21 @@ def _over_time(
     alerted = {alert.site for alert in alerts}
     names = [name for name in sites if sites[name].rejection_rate]
     names.sort(key=lambda name: (name not in alerted, -sites[name].rejected))
-    rates = {
-        name: _rates((count for count in counts if count.site == name), middle)
-        for name in names[:MAX_CHARTS]
-    }
+    rates = {name: sum_by(middle, sites[name].counts) for name in names[:MAX_CHARTS]}
     middles = {at for of_site in rates.values() for at in of_site}
     if len(middles) < 2:
-        return []
+        return {}
     between = min(middles) - span / 2, max(middles) + span / 2
     highest = y_max(rate for of_site in rates.values() for rate in of_site.values())
-    return [
-        {
-            "site": name,
-            "svg": rate_over_time(
-                sorted(of_site.items()),
-                [alert.at for alert in alerts if alert.site == name],
-                between=between,
-                y_max=highest,
-            ),
-        }
+    return {
+        name: rate_over_time(
+            sorted(of_site.items()),
+            [alert.at for alert in alerts if alert.site == name],
+            between=between,
+            y_max=highest,
+        )
         for name, of_site in rates.items()
-    ]
+    }
 
 
 def _span(counts: Iterable[Count], now: float) -> int:
@@ -153,34 +142,17 @@ def _span(counts: Iterable[Count], now: float) -> int:
     return next((span for span in spans if last - first < span * _MAX_SPANS), spans[-1])
 
 
-def _by_age(counts: list[Count]) -> list[dict[str, Any]]:
+def _by_age(counts: list[Count]) -> dict[str, str]:
     """The charts over the age of answers, for the most used types with answers of several ages."""
-    tasks = Counter[str]()
-    ages: defaultdict[str, set[int]] = defaultdict(set)
-    for count in counts:
-        tasks[count.type] += count.tasks
-        ages[count.type].add(count.age)
-    chosen = [name for name, _ in tasks.most_common() if len(ages[name]) > 1][:MAX_TYPES]
-    rates = {
-        name: _rates((count for count in counts if count.type == name), lambda count: count.age)
-        for name in chosen
-    }
+    types = Figures.of(counts).types
+    ages = {name: sum_by(lambda count: count.age, types[name].counts) for name in types}
+    names = sorted((name for name in types if len(ages[name]) > 1), key=lambda n: -types[n].tasks)
+    rates = {name: ages[name] for name in names[:MAX_TYPES]}
     highest = y_max(rate for of_type in rates.values() for rate in of_type.values())
-    return [
-        {
-            "type": name or UNKNOWN_TYPE,
-            "svg": rate_by_age([(age, of_type.get(age)) for age in AGES], y_max=highest),
-        }
+    return {
+        name: rate_by_age([(age, of_type.get(age)) for age in AGES], y_max=highest)
         for name, of_type in rates.items()
-    ]
-
-
-def _rates(counts: Iterable[Count], key: Callable[[Count], float]) -> dict[float, Proportion]:
-    """The rejection rate of the tasks that have the same *key*."""
-    figures: defaultdict[float, Figures] = defaultdict(Figures)
-    for count in counts:
-        figures[key(count)].add(count)
-    return {value: Proportion(found.rejected, found.tasks) for value, found in figures.items()}
+    }
 
 
 def _percent(rate: float | None) -> str:
@@ -188,4 +160,4 @@ def _percent(rate: float | None) -> str:
 
 
 def _moment(at: float) -> str:
-    return datetime.fromtimestamp(at).strftime("%Y-%m-%d %H:%M")
+    return strftime("%Y-%m-%d %H:%M", localtime(at))

@@ -3,21 +3,10 @@
 from __future__ import annotations
 
 from math import sqrt
-from typing import Final, NamedTuple
+from typing import Final
 
 _Z: Final = 1.96
 """Standard deviations on either side of the mean that hold 95 %."""
-
-
-class Proportion(NamedTuple):
-    """How many of some tasks were rejected."""
-
-    rejected: int
-    tasks: int
-
-    @property
-    def rate(self) -> float:
-        return self.rejected / self.tasks
 
 
 def interval(rejected: int, tasks: int) -> tuple[float, float]:

@@ -117,9 +117,14 @@ class SiteWatch:
     _streak_reported: bool = False
 
     @property
+    def answers(self) -> int:
+        """How many answers there were in this crawl."""
+        return self.passed + self.rejected
+
+    @property
     def rate(self) -> float | None:
         """The rejection rate in this crawl; ``None`` if it is not known."""
-        return self.rejected / (self.passed + self.rejected) if self._counts_both else None
+        return self.rejected / self.answers if self._counts_both else None
 
     def load_baseline(self, passed: int, rejected: int) -> None:
         """Base the usual rate on these answers of earlier crawls."""

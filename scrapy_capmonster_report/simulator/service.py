@@ -26,6 +26,10 @@ DEFAULT_CLIENT_KEY: Final = "simulated-client-key"
 
 _MAX_POLLS: Final = 120
 
+_TASKS: Final = "/simulator/tasks"
+_METHODS: Final = {_TASKS: "GET, HEAD", **dict.fromkeys(PATHS, "GET, HEAD, POST")}
+"""The methods that paths take; those of the JSON protocol take POST only."""
+
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Simulator:
@@ -152,14 +156,15 @@ class Simulator:
         self._planned.clear()
 
     def _respond(self, method: str, path: str, body: bytes, form: Any) -> SimulatedAnswer:
-        if path == "/simulator/tasks":
+        allowed = {**_METHODS, **dict.fromkeys(self._calls, "POST")}.get(path)
+        if allowed is None:
+            return SimulatedAnswer.http(404)
+        if method not in allowed.split(", "):
+            return SimulatedAnswer.http(405, allow=allowed)
+        if path == _TASKS:
             return SimulatedAnswer.json([task.summary for task in self.tasks.values()])
         if path in PATHS:
             return legacy_answer(path, form, self._content)
-        if path not in self._calls:
-            return SimulatedAnswer.http(404)
-        if method != "POST":
-            return SimulatedAnswer.http(405, allow="POST")
         try:
             call = json.loads(body)
         except (ValueError, RecursionError):
