@@ -67,7 +67,7 @@ class Attempt:
         in_downloader: the ``id()`` of the request that waits for its response, but not of its
             copies; 0 if none does.
         peer: the ``id()`` of the address that its response came from. Copies of that response share
-            the object, most others do not.
+            the object, most others do not. 0 if no response was downloaded.
         sent_at: when it was sent; ``None`` if not yet known.
         verdict: one of the constants above.
         site: the host that the answer was sent to.
@@ -181,11 +181,11 @@ class Attempts:
 
     def answered(self, request: Request, response: Response) -> Attempt:
         """The attempt that *response* answers."""
-        attempt, meta = self._read(request), request.meta
+        attempt, meta, address = self._read(request), request.meta, response.ip_address
         if "cached" in response.flags:
             attempt.verdict, attempt.hops = CACHED, len(redirect_urls(meta))
         else:
-            other = response.ip_address is not None and attempt.peer != id(response.ip_address)
+            other = address is not None and attempt.peer not in (0, id(address))
             if other or attempt.in_downloader != id(request):
                 attempt = self._leave(request, attempt)
             if attempt.sent_at is None:  # no headers were seen: then, or now, at the latest

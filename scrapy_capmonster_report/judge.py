@@ -90,7 +90,7 @@ class Judge:
     def stopped(self, request: Request, exception: StopDownload) -> None:
         """Judge the part of a response at which a signal's handler stopped the download.
 
-        A middleware may go on with it, and it is judged again if no rule matches yet.
+        A middleware may go on with it, and it is judged again unless its attempt was rejected.
         """
         response = getattr(exception, "response", None)  # a middleware may raise it, too
         if response is not None:
@@ -136,8 +136,6 @@ class Judge:
         rule = match(response, request, redirects=redirects, on_error=self._rule_failed)
         if rule is None and not is_all:
             return
-        if rule is not None and REJECTED_FLAG in response.flags:
-            return  # a middleware passed it on as the response to another request
         self._stats.count(stats.CHECKED)
         self._hints.checked(response)
         self._saved_pages.judged(
@@ -151,7 +149,8 @@ class Judge:
             # After a server error it is unknown whether the answer was accepted.
             self._pass(request, attempt, accepted=response.status < 500)
             return
-        response.flags.append(REJECTED_FLAG)
+        if REJECTED_FLAG not in response.flags:
+            response.flags.append(REJECTED_FLAG)
         self._reject(request, response, attempt, rule)
 
     def _pass(self, request: Request, attempt: Attempt, *, accepted: bool = True) -> None:

@@ -133,7 +133,7 @@ class CapMonsterReportMiddleware:
             self._unfollowed.lost(request, attempt, is_all=isinstance(exception, IgnoreRequest))
 
     def _is_submission(self, request: Request) -> bool:
-        """Whether *request* submits an answer: it has a task, and goes to a site."""
+        """Whether *request* submits an answer: it has a task, and does not go to the service."""
         if TASK_ID not in request.meta:
             return False
         if not self._hints.task_seen:
@@ -143,7 +143,7 @@ class CapMonsterReportMiddleware:
             connect(self._request_dropped, signals.request_dropped)
             connect(self._headers_received, signals.headers_received)
             connect(self._response_downloaded, signals.response_downloaded)
-        return self._tasks.is_for_site(request)
+        return not self._tasks.is_for_service(request)
 
     # -- the verdict ---------------------------------------------------------------------------
 

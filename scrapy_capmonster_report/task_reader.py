@@ -35,11 +35,8 @@ logger = logging.getLogger(__name__)
 
 _MAX_WARNINGS: Final = 50
 
-_NO_SITES: Final = ("data", "file", "ftp", "s3")
-"""The URL schemes that Scrapy downloads, but that lead to no site."""
-
 _MAX_HOSTS: Final = 1024
-"""Of how many hosts is remembered whether they are sites."""
+"""How many hosts are remembered in the form of :func:`~.hosts.host_and_port`."""
 
 
 class TaskReader:
@@ -55,18 +52,13 @@ class TaskReader:
         self._log_extra = context.log_extra
         self._warned: set[str] = set()
         urls = DEFAULTS[API_URL], context.settings.api_url
-        service = {host_and_port(*urlsplit(url)[:2]) for url in urls}
+        self._service = {host_and_port(*urlsplit(url)[:2]) for url in urls}
+        self._host_and_port = lru_cache(_MAX_HOSTS)(host_and_port)
 
-        @lru_cache(_MAX_HOSTS)
-        def is_site(scheme: str, netloc: str) -> bool:
-            return scheme not in _NO_SITES and host_and_port(scheme, netloc) not in service
-
-        self._is_site = is_site
-
-    def is_for_site(self, request: Request) -> bool:
-        """Whether *request* goes to a site, and not to a file or CapMonster Cloud itself."""
+    def is_for_service(self, request: Request) -> bool:
+        """Whether *request* goes to CapMonster Cloud itself, and so submits nothing to a site."""
         url = urlparse_cached(request)
-        return self._is_site(url.scheme, url.netloc)
+        return self._host_and_port(url.scheme, url.netloc) in self._service
 
     def task_id(self, meta: Mapping[str, Any]) -> int:
         """The ``taskId``; 0 if it is unusable."""
