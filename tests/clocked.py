@@ -10,6 +10,7 @@ from contexts import context
 from twisted.internet.defer import Deferred
 
 from scrapy_capmonster_report.clock import SteadyClock
+from scrapy_capmonster_report.ledger import sql
 from scrapy_capmonster_report.ledger.buffered import BufferedLedger
 from scrapy_capmonster_report.ledger.sqlite import SQLiteBackend
 
@@ -24,6 +25,7 @@ class Disk:
 
     def __init__(self) -> None:
         self.database = sqlite3.connect(":memory:", isolation_level=None)
+        sql.prepare(self.database)
         self.running: set[str] = set()
 
     def statuses(self) -> dict[str, int]:

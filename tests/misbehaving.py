@@ -186,13 +186,19 @@ class MisbehavingServer(Factory):
         behave: called with each request once it was read to its end.
         deaf: accept connections, but read nothing.
         tls: what to serve TLS with.
+        host: the address of loopback to listen on.
     """
 
     noisy = False
     protocol = Connection
 
     def __init__(
-        self, behave: Behaviour = hangs, *, deaf: bool = False, tls: Any | None = None
+        self,
+        behave: Behaviour = hangs,
+        *,
+        deaf: bool = False,
+        tls: Any | None = None,
+        host: str = "127.0.0.1",
     ) -> None:
         from twisted.internet import reactor
 
@@ -205,11 +211,12 @@ class MisbehavingServer(Factory):
         self.connections: set[Connection] = set()
         self._held: list[tuple[Connection, Arrival]] | None = None
         if tls is None:
-            self._port = reactor.listenTCP(0, self, interface="127.0.0.1")
+            self._port = reactor.listenTCP(0, self, interface=host)
         else:
-            self._port = reactor.listenSSL(0, self, tls, interface="127.0.0.1")
+            self._port = reactor.listenSSL(0, self, tls, interface=host)
         self.port: int = self._port.getHost().port
-        self.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{self.port}"
+        shown = f"[{host}]" if ":" in host else host
+        self.url = f"{'http' if tls is None else 'https'}://{shown}:{self.port}"
 
     def buildProtocol(self, address: Any) -> Connection:
         connection = Connection()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 import sqlite3
@@ -383,6 +384,38 @@ async def test_no_option_of_a_redis_url_switches_the_claims_off(tmp_path: Path) 
     for backend in (first, second):
         await backend.close()
     server.stop()
+
+
+@pytest.mark.skipif("redis" not in BACKENDS, reason="a Redis ledger needs the asyncio reactor")
+@pytest_twisted.ensureDeferred
+async def test_claims_that_another_program_or_release_wrote_to_redis_are_left_alone(
+    redis_server: Any,
+) -> None:
+    """They kept the claims of all others from being recovered, some without a word."""
+    from scrapy_capmonster_report.ledger.redis import RedisBackend
+
+    own = claim(100)
+    strange = [
+        *("no JSON", 5, "text", None, {}, [], [1, 2], [*own, "one more"], own[1:]),
+        own._replace(expires_at="soon"),
+        own._replace(expires_at=None),
+        own._replace(kind="video"),
+        own._replace(kind=["token"]),
+        own._replace(rule=None),
+        own._replace(submission=5),
+        own._replace(submission=own.submission[1:]),
+        own._replace(submission=own.submission._replace(task_id="100")),
+        own._replace(submission=own.submission._replace(at="then")),
+        own._replace(submission=own.submission._replace(site=None)),
+    ]
+    texts = {number: json.dumps(value) for number, value in enumerate(strange)}
+    texts |= {0: "no JSON", 100: json.dumps(own)}
+    redis_server.client.hset("{capmonster_report}:pending", mapping=texts)
+    backend = RedisBackend(RedisName.parse(redis_server.url), report_reused=False)
+    await backend.open(NOW)
+    assert await backend.recover(NOW) == ([own], 0)
+    assert redis_server.client.hlen("{capmonster_report}:pending") == len(texts)
+    await backend.close()
 
 
 @pytest.mark.skipif("redis" not in BACKENDS, reason="a Redis ledger needs the asyncio reactor")

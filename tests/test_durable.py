@@ -336,6 +336,34 @@ async def test_two_crawls_on_one_ledger_report_each_task_once(
 
 
 @pytest_twisted.ensureDeferred
+async def test_crawlers_of_one_process_share_a_ledger_and_leave_each_other_what_they_keep(
+    ledger: str, serve: Any, api: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scrapy_capmonster_report.ledger.buffered.RECOVER_SECONDS", 2)
+    site, silent, cloud = serve(refuses), api(until_silent(5)), api()
+    settings = {**RULES, "CAPMONSTER_REPORT_LEDGER": ledger, "CAPMONSTER_API_URL": cloud.url}
+    may_end: Deferred[None] = Deferred()
+    goes_on = start_crawl(Waits, settings, site=site.url, task_ids=range(101, 111), may_end=may_end)
+    crawling = Deferred.fromCoroutine(goes_on)
+    await until(lambda: len(cloud.reports) == 10)
+    settings |= {
+        "CAPMONSTER_API_URL": silent.url,
+        "CAPMONSTER_REPORT_CONCURRENCY": 1,
+        "CAPMONSTER_REPORT_CLOSE_TIMEOUT": 0.3,
+    }
+    stats = await crawl(Submits, settings, site=site.url, task_ids=range(1, 111))
+    assert stats["withheld/duplicate"] == 10
+    kept = {*range(1, 101)} - {*ids(silent.reports)[:5]}
+    assert stats["kept"] == len(kept)
+    await until(lambda: len(cloud.reports) == 10 + len(kept))
+    may_end.callback(None)
+    stats = report_stats(await crawling)
+    assert sorted(ids(cloud.reports)) == sorted({*kept, *range(101, 111)})
+    assert stats["resumed/sent/accepted"] == len(kept)
+    assert statuses(ledger) == {"sent/accepted": 110}
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_crawl_sends_what_another_one_left_that_died_beside_it(
     ledger: str,
     serve: Any,

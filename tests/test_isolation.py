@@ -6,6 +6,7 @@ import copy
 import logging
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -207,6 +208,48 @@ def test_without_a_reactor_it_says_why_it_is_off_and_the_crawl_runs() -> None:
     assert "reports are sent through Twisted, and TWISTED_REACTOR_ENABLED is False" in child.stderr
     assert "Traceback" not in child.stderr
     assert child.returncode == 0
+
+
+# -- a script that fails before the reactor runs --------------------------------------------------
+
+FAILS_EARLY = """
+import sys
+
+from scrapy.crawler import CrawlerProcess
+from wired import Refused
+
+reactor, ledger = sys.argv[1:]
+process = CrawlerProcess({
+    "ADDONS": {"scrapy_capmonster_report.Addon": 500},
+    "CAPMONSTER_CLIENT_KEY": "a key",
+    "CAPMONSTER_REPORT_LEDGER": ledger,
+    "TELNETCONSOLE_ENABLED": False,
+    "TWISTED_REACTOR": reactor,
+})
+process.crawl(Refused, base="http://127.0.0.1:9", tasks=[])
+raise KeyboardInterrupt
+"""
+
+
+@pytest.mark.parametrize(
+    "reactor",
+    [
+        "twisted.internet.asyncioreactor.AsyncioSelectorReactor",
+        "twisted.internet.selectreactor.SelectReactor",
+    ],
+    ids=["asyncio", "select"],
+)
+def test_a_script_that_fails_before_the_reactor_runs_ends(reactor: str, tmp_path: Path) -> None:
+    """Without asyncio a crawl begins at once, and the thread of its ledger waited for ever."""
+    child = subprocess.run(
+        [sys.executable, "-c", FAILS_EARLY, reactor, f"sqlite:{tmp_path / 'ledger.sqlite'}"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        cwd=Path(__file__).parent,
+    )
+    assert child.stderr.endswith("KeyboardInterrupt\n")
 
 
 # -- what the user gets wrong ---------------------------------------------------------------------

@@ -35,20 +35,27 @@ class ConnectProxy(Factory):
     Args:
         refusal: what it says in place of opening one.
         authorization: what it wants to hear.
+        host: the address of loopback to listen on.
     """
 
     noisy = False
 
-    def __init__(self, refusal: bytes | None = None, authorization: bytes | None = None) -> None:
+    def __init__(
+        self,
+        refusal: bytes | None = None,
+        authorization: bytes | None = None,
+        host: str = "127.0.0.1",
+    ) -> None:
         from twisted.internet import reactor
 
         self.refusal = refusal
         self.authorization = authorization
         self.seen = b""
         self.connections: set[_Connection] = set()
-        self._port = reactor.listenTCP(0, self, interface="127.0.0.1")
+        self._port = reactor.listenTCP(0, self, interface=host)
         self.port = self._port.getHost().port
-        self.url = f"http://user:p%40ss@127.0.0.1:{self.port}"
+        shown = f"[{host}]" if ":" in host else host
+        self.url = f"http://user:p%40ss@{shown}:{self.port}"
 
     def buildProtocol(self, address: Any) -> _Connection:
         return _Connection(self)
@@ -79,7 +86,7 @@ class _Connection(Protocol):
         if not self._head.endswith(b"\r\n\r\n"):
             return
         proxy = self._proxy
-        match = re.match(rb"CONNECT 127\.0\.0\.1:(\d+) HTTP/1\.1\r\n", self._head)
+        match = re.match(rb"CONNECT (?:127\.0\.0\.1|\[::1\]):(\d+) HTTP/1\.1\r\n", self._head)
         assert match is not None, self._head
         wanted = proxy.authorization
         if wanted and b"\r\nProxy-Authorization: " + wanted + b"\r\n" not in self._head:
@@ -237,6 +244,27 @@ async def test_a_service_that_hangs_behind_a_proxy_leaves_no_connection(
         (SERVICE, "", {"http_proxy": "http://proxy.example:3128"}, None),
         (SERVICE, "none", {"https_proxy": "http://proxy.example:3128"}, None),
         (SERVICE, "", {"https_proxy": "http://p.example:1", "no_proxy": ".capmonster.cloud"}, None),
+        *(
+            (
+                url,
+                "",
+                {"https_proxy": "http://p.example:1", "no_proxy": f"x.org, {entry}"},
+                None,
+            )
+            for url, entry in [
+                (SERVICE, "api.capmonster.cloud:443"),
+                ("https://api.example:8443", "api.example:8443"),
+                ("https://[::1]:8443", "::1"),
+                ("https://[::1]:8443", "[::1]"),
+                ("https://[::1]:8443", "[::1]:8443"),
+            ]
+        ),
+        (
+            "https://api.example:8443",
+            "",
+            {"https_proxy": "http://p.example:1", "no_proxy": "api.example:443"},
+            Proxy("p.example", 1, None),
+        ),
         (SERVICE, "", {"https_proxy": " http://p.example:1\n"}, Proxy("p.example", 1, None)),
         (SERVICE, "", {"https_proxy": "socks5://user:secret@proxy.example:1080"}, None),
         (SERVICE, "", {"https_proxy": "http://user:secret@proxy.example:99999"}, None),

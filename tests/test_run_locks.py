@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +86,24 @@ async def test_where_locks_have_no_effect_nothing_is_taken_over(
     for each in (first, second):
         with contextlib.suppress(OSError):
             await each.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_second_crawl_in_this_process_leaves_the_first_its_locks(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where a process closes a file, it loses all locks on it that it holds elsewhere, too.
+
+    Then the next program that closes the ledger takes itself for the last, and removes its log.
+    """
+    first, second = backend(path), backend(path)
+    await first.open(NOW)
+    await second.open(NOW)
+    program = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('SELECT * FROM task')"
+    subprocess.run([sys.executable, "-c", program, path], check=True)
+    assert path.with_name("ledger.sqlite-wal").exists()
+    for each in (first, second):
+        await each.close()
 
 
 def test_a_run_may_end_while_another_one_begins(

@@ -8,7 +8,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.abstract import isIPv6Address
+from twisted.internet.endpoints import HostnameEndpoint, TCP6ClientEndpoint, wrapClientTLS
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
@@ -68,7 +69,9 @@ class Connections:
 
     def _watched(self, host: str, port: int) -> IStreamClientEndpoint:
         # No timeout here: the request has a deadline, which knows if the reactor was blocked.
-        endpoint = HostnameEndpoint(self._reactor, host, port, timeout=NEVER_SECONDS)
+        # By default, Scrapy's resolver finds IPv4 addresses only, and none for one of IPv6.
+        endpoint_type = TCP6ClientEndpoint if isIPv6Address(host) else HostnameEndpoint
+        endpoint = endpoint_type(self._reactor, host, port, timeout=NEVER_SECONDS)
         return WrappedEndpoint(endpoint, partial(_WatchedFactory, self))
 
     def abort(self) -> None:

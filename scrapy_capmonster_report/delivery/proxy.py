@@ -56,7 +56,9 @@ def proxy_for(url: str, setting: str) -> Proxy | None:
     if service.scheme != "https" or setting == NO_PROXY:
         return None
     if not setting:
-        if proxy_bypass(service.hostname or ""):
+        # no_proxy may list a host, or a host with its port, which Scrapy does not look for.
+        with_port = service.netloc if service.port else f"{service.netloc}:443"
+        if proxy_bypass(service.hostname or "") or proxy_bypass(with_port):
             return None
         setting = getproxies().get("https", "").strip()
         if "://" not in setting:

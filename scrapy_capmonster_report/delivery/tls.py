@@ -47,6 +47,12 @@ class CertificateError(Exception):
         super().__init__(f"the service's certificate is not trusted: {problem}")
 
 
+def tls_problem(error: SSL.Error) -> str:
+    """What OpenSSL says of a connection that failed, like "wrong version number"."""
+    reasons = error.args[0] if error.args and isinstance(error.args[0], list) else []
+    return ", ".join(reason for *_, reason in reasons) or "the connection was closed"
+
+
 def tls_options(host: str) -> IOpenSSLClientConnectionCreator:
     """The options of TLS connections to *host*."""
     trust = platformTrust() if _has_trust_store() else _certifi_trust()

@@ -202,6 +202,10 @@ class LedgerBackend(Protocol):
         """Seconds for which our claims remain ours after the last call; ``inf`` if they do as long
         as the process lives."""
 
+    @property
+    def losses(self) -> int:
+        """How often a call has found that what this run had written was lost."""
+
     def open(self, now: float) -> Deferred[Mapping[str, tuple[int, int]]]:
         """Open it (*now* is wall-clock time).
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 from .base import Claimed, Finished, Released
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from .base import Event
 
 MAX_BUFFERED: Final = 20_000
@@ -45,6 +47,10 @@ class EventBuffer:
         if len(self._claims) + len(self._others) <= MAX_BUFFERED:
             return None
         return (self._others or self._claims).popleft()
+
+    def put_first(self, events: Iterable[Event]) -> None:
+        """Write *events* again, before all others."""
+        self._batch[:0] = events
 
     def take(self) -> list[Event]:
         """The events to write next. They stay until :meth:`written`."""

@@ -58,6 +58,7 @@ class BufferedLedger(Ledger):
         self._contact = Contact(backend, context)
         self._buffer = EventBuffer()
         self._lost_events = 0
+        self._losses = 0
         # By task and attempt, until it is known whose the claim is.
         self._claims: dict[tuple[int, int], tuple[Report, Deferred[Outcome | None]]] = {}
         self._held: dict[int, Report] = {}  # by task, until it is written what became of them
@@ -212,6 +213,7 @@ class BufferedLedger(Ledger):
 
     async def _recover(self) -> None:
         orphans = await self._contact.ask(self._backend.recover(self._clock.wall()))
+        self._write_lost_claims_again()
         self._is_to_recover = self._has_just_written = False
         claims = [c for c in orphans.claims if c.submission.task_id not in self._held]
         reports = [*map(self._translator.report, claims)]
@@ -226,9 +228,19 @@ class BufferedLedger(Ledger):
         self._has_just_written = True
         began = self._clock.now()
         outcomes = await self._contact.ask(self._backend.write(self._buffer.take()))
+        if self._write_lost_claims_again():
+            return  # and write these events again, after the claims that they may be about
         written = self._buffer.written(self._clock.now() - began)
         for event, outcome in zip(written, outcomes, strict=True):
             self._settle(event, outcome, began)
+
+    def _write_lost_claims_again(self) -> bool:
+        """If the backend has lost our claims, write them again, and return True."""
+        if self._backend.losses == self._losses:
+            return False
+        self._losses = self._backend.losses
+        self._buffer.put_first(map(self._translator.claimed, self._held.values()))
+        return True
 
     def _tick(self) -> None:
         """Each second in which the reactor runs."""

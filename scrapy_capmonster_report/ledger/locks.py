@@ -31,6 +31,7 @@ class RunLocks:
         self.run_id = secrets.token_hex(8)
         self._ledger = ledger
         self._own = self._lock_of(self.run_id)
+        self._removed: list[FileLock] = []
         self._ended: dict[str, FileLock] = {}
         self._have_effect = True
 
@@ -40,8 +41,14 @@ class RunLocks:
         Raises:
             OSError: the folder cannot be written.
         """
-        if self._own.is_locked or not self._have_effect:
+        if not self._have_effect:
             return
+        if self._own.is_locked:
+            if Path(self._own.lock_file).exists():
+                return
+            # Still held, because it may have been moved, together with the ledger.
+            self._removed.append(self._own)
+            self._own = self._lock_of(self.run_id)
         try:
             self._own.acquire(blocking=False)
             self._lock_of(self.run_id).acquire(blocking=False)
@@ -98,6 +105,8 @@ class RunLocks:
     def release(self, *, remove: bool) -> None:
         """End this run, and *remove* its lock if it has left nothing."""
         _let_go(self._own, remove=remove)
+        for lock in self._removed:
+            lock.release()
 
     def _lock_of(self, run_id: str) -> FileLock:
         return FileLock(f"{self._ledger}.run-{run_id}.lock", thread_local=False)

@@ -115,13 +115,16 @@ end
 
 local functions = {}
 
+-- Returns whether the run was known to be alive.
 local function say_alive()
-    redis.call('SET', prefix .. 'alive:' .. run, 1, 'EX', keep.alive)
+    local alive = prefix .. 'alive:' .. run
+    local was_alive = redis.call('EXISTS', alive)
+    redis.call('SET', alive, 1, 'EX', keep.alive)
+    return was_alive
 end
 
 function functions.write()
-    say_alive()
-    local replies = {}
+    local was_alive, replies = say_alive(), {}
     for n, event in ipairs(arguments.events) do
         local done, reply = pcall(events[event[1]], unpack(event, 2))
         if not done then -- another program has spoilt the key
@@ -131,11 +134,11 @@ function functions.write()
         end
         replies[n] = done and reply or ''
     end
-    return replies
+    return {was_alive, replies}
 end
 
 function functions.recover()
-    say_alive()
+    local was_alive = say_alive()
     local claims, is_alive = redis.call('HGETALL', pending), {}
     local taken, expired = {}, 0
     for i = 1, #claims, 2 do
@@ -144,7 +147,8 @@ function functions.recover()
         if owner and owner ~= run and is_alive[owner] == nil then
             is_alive[owner] = redis.call('EXISTS', prefix .. 'alive:' .. owner) == 1
         end
-        local is_claim, claim = pcall(cjson.decode, text)
+        local is_json, claim = pcall(cjson.decode, text)
+        local is_claim = is_json and type(claim) == 'table' and type(claim[5]) == 'number'
         local may_take = not owner or not is_alive[owner]
         if owner == run then may_take = arguments.mine_too end
         if may_take and is_claim then -- else another program's
@@ -157,7 +161,7 @@ function functions.recover()
             end
         end
     end
-    return {expired, taken}
+    return {was_alive, expired, taken}
 end
 
 functions['end'] = function()

@@ -6,6 +6,7 @@ import asyncio
 import json
 import secrets
 from collections import Counter
+from contextlib import suppress
 from functools import wraps
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
@@ -18,6 +19,7 @@ from scrapy.utils.reactor import is_asyncio_reactor_installed
 from twisted.internet.defer import CancelledError, Deferred
 
 from ..outcome import Outcome
+from ..task import Kind
 from . import base
 from .history import Query
 
@@ -52,6 +54,12 @@ _KEEP: Final = {
 _SCRIPT: Final = files(__package__).joinpath("redis.lua").read_text(encoding="utf-8")
 
 _EVER: Final = 1e15
+
+_MOMENT: Final = (int, float)
+_CLAIM_TYPES: Final[tuple[Any, ...]] = (
+    *(int, int, str, str, str, int, _MOMENT),  # of the submission
+    *(str, str, _MOMENT, _MOMENT),
+)
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -116,6 +124,13 @@ class RedisBackend:
         options = {"retry": Retry(NoBackoff(), 0), "connection_class": _Connection}  # type: ignore[no-untyped-call,unused-ignore]
         self._redis: Any = _connect(Redis, name, None, **options)
         self._may_have_taken = False
+        self._has_written = False
+        self.losses = 0
+
+    def _notice_loss(self, was_alive: int) -> None:
+        """Without our sign of life, our claims may be gone, too, or be another worker's."""
+        self.losses += self._has_written and not was_alive
+        self._has_written = True
 
     async def _call(self, function: str, **arguments: Any) -> Any:
         return await self._redis.eval(
@@ -137,20 +152,22 @@ class RedisBackend:
 
     @_in_asyncio
     async def write(self, events: Sequence[base.Event]) -> list[Outcome | None]:
-        replies = await self._call(
+        was_alive, replies = await self._call(
             "write",
             report_reused=self._report_reused,
             events=[[type(e).__name__, json.dumps(e), *_texts(e)] for e in events],
         )
+        self._notice_loss(was_alive)
         return [Outcome(reply.decode()) if reply else None for reply in replies]
 
     @_in_asyncio
     async def recover(self, now: float) -> base.Orphans:
         # If the answer to an earlier call was lost, its claims are already ours.
         mine_too, self._may_have_taken = self._may_have_taken, True
-        expired, taken = await self._call("recover", now=now, mine_too=mine_too)
+        was_alive, expired, taken = await self._call("recover", now=now, mine_too=mine_too)
         self._may_have_taken = False
-        return base.Orphans(sorted(map(_claim, taken), key=lambda c: c.submission.at), expired)
+        self._notice_loss(was_alive)
+        return base.Orphans(_claims(taken), expired)
 
     def close(self) -> Deferred[None]:
         # Disconnects even if it is cancelled at once.
@@ -252,6 +269,15 @@ def _texts(value: Any) -> Any:
     return [*map(_texts, value)] if isinstance(value, tuple) else str(value)
 
 
-def _claim(text: bytes) -> base.Claimed:
-    submission, *others = json.loads(text)
-    return base.Claimed(base.Submission(*submission), *others)
+def _claims(texts: Sequence[bytes]) -> list[base.Claimed]:
+    """The claims in *texts*, but not what another program, or another release, has written."""
+    claims = []
+    for text in texts:
+        with suppress(TypeError, ValueError):
+            submission, *others = json.loads(text)
+            claim = base.Claimed(base.Submission(*submission), *others)
+            Kind(claim.kind)
+            values = (*claim.submission, *claim[1:])
+            if all(isinstance(*pair) for pair in zip(values, _CLAIM_TYPES, strict=True)):
+                claims.append(claim)
+    return sorted(claims, key=lambda claim: claim.submission.at)

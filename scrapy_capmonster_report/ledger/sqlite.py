@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from twisted.internet.threads import deferToThreadPool
@@ -27,8 +28,13 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
+logger = logging.getLogger(__name__)
+
 LOCK_SECONDS: Final = 1.0
 """How long to wait for another process that writes, before that counts as a failure."""
+
+MAX_LOSSES: Final = 10
+"""After so many losses they are no longer believed: the file system may number files anew."""
 
 
 class SQLiteBackend:
@@ -44,20 +50,22 @@ class SQLiteBackend:
     lease = math.inf
 
     def __init__(self, path: Path, *, reactor: Any, report_reused: bool) -> None:
-        self._path = path
+        self.name = f"sqlite:{path}"
+        self._path = path.absolute()  # a spider may change the current folder
         self._reactor = reactor
         self._report_reused = report_reused
         self._locks = RunLocks(self._path)
+        # The write-ahead log and its index are parts of the ledger.
+        self._parts = [self._path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm")]
+        self._seen: list[tuple[int, int] | None] = []  # after the last transaction
+        self._is_lost = False
+        self.losses = 0
         self._database: sqlite3.Connection | None = None
         self._thread = ThreadPool(0, 1, "capmonster-ledger")
         self._at_shutdown: Any = None
 
-    @property
-    def name(self) -> str:
-        return f"sqlite:{self._path}"
-
     def open(self, now: float) -> Deferred[Mapping[str, tuple[int, int]]]:
-        return self._in_thread(self._open, now)
+        return self._in_thread(self._transaction, self._look_around, now)
 
     def write(self, events: Sequence[Event]) -> Deferred[list[Outcome | None]]:
         reused = self._report_reused
@@ -71,8 +79,9 @@ class SQLiteBackend:
         return closed.addBoth(self._stop_thread)
 
     def _in_thread(self, work: Callable[..., _T], *args: Any) -> Deferred[_T]:
-        if not self._thread.started:
-            self._thread.start()
+        if self._at_shutdown is None:
+            # Before, a script that fails would wait for the thread for ever.
+            self._reactor.callWhenRunning(self._thread.start)
             self._at_shutdown = self._reactor.addSystemEventTrigger(
                 "during", "shutdown", self._thread.stop
             )
@@ -88,13 +97,9 @@ class SQLiteBackend:
 
     # -- in the thread ---------------------------------------------------------------------------
 
-    def _open(self, now: float) -> Mapping[str, tuple[int, int]]:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._locks.hold()
-        return self._transaction(self._prepare, now)
-
-    def _prepare(self, database: sqlite3.Connection, now: float) -> Mapping[str, tuple[int, int]]:
-        sql.prepare(database)
+    def _look_around(
+        self, database: sqlite3.Connection, now: float
+    ) -> Mapping[str, tuple[int, int]]:
         self._locks.find_old(sql.owners(database))
         self._locks.forget_ended(remove=True)
         return sql.sites(database, now)
@@ -123,6 +128,7 @@ class SQLiteBackend:
         return Orphans(claims, expired)
 
     def _transaction(self, work: Callable[..., _T], *args: Any) -> _T:
+        self._notice_loss()
         try:
             if self._database is None:
                 self._database = self._connect()
@@ -132,11 +138,51 @@ class SQLiteBackend:
         except BaseException:
             self._disconnect()  # which also rolls back
             raise
+        self._seen = self._look()
+        if self._is_lost:
+            self._is_lost = False
+            self.losses += 1
+            logger.warning(
+                "Ledger %s was removed or replaced by another program. Reports that are not sent "
+                "yet are written again, into the file that is there now.",
+                self.name,
+            )
         return result
 
+    def _notice_loss(self) -> None:
+        """Disconnect if another program has removed or replaced a part, or emptied the file.
+
+        SQLite itself does not notice: it would go on writing to files that are not there any more.
+        """
+        now = self._look()
+        if now[: len(self._seen)] == self._seen or self.losses >= MAX_LOSSES:
+            return
+        before, self._seen = self._seen, []
+        self._disconnect()
+        self._is_lost = True
+        if now[0] != before[0]:
+            # SQLite would take the log of the old file for that of the new one.
+            for part, was, is_now in zip(self._parts[1:], before[1:], now[1:], strict=False):
+                if was == is_now:
+                    part.unlink(missing_ok=True)
+
+    def _look(self) -> list[tuple[int, int] | None]:
+        """Which files the parts are. Their sizes say nothing: other programs may shrink them."""
+        stats = [*map(_stat, self._parts)]
+        if stats[0] is not None and not stats[0].st_size:
+            stats[0] = None
+        return [stat and (stat.st_dev, stat.st_ino) for stat in stats]
+
     def _connect(self) -> sqlite3.Connection:
-        # Only its owner may read the file.
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._locks.hold()
+        try:
+            # Only its owner may read the file. One that exists is not opened here: closing it would
+            # release the locks that SQLite holds on it for other crawls in this process.
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:
+            if self._path.is_dir():
+                raise IsADirectoryError(f"Is a directory: {self._path}") from None
         database = sqlite3.connect(
             self._path, timeout=LOCK_SECONDS, isolation_level=None, check_same_thread=False
         )
@@ -145,6 +191,9 @@ class SQLiteBackend:
             # what a killed process has committed is safe, a power failure could take it back.
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = NORMAL")
+            database.execute("BEGIN IMMEDIATE")
+            sql.prepare(database)
+            database.execute("COMMIT")
         except BaseException:
             database.close()
             raise
@@ -153,6 +202,7 @@ class SQLiteBackend:
     def _disconnect(self) -> None:
         database, self._database = self._database, None
         if database is not None:
+            del self._seen[1:]  # which SQLite may remove now
             database.close()
 
     def _let_go(self) -> None:
@@ -164,6 +214,12 @@ class SQLiteBackend:
             self._disconnect()
             # Else the next run finds the lock, and sends what is left.
             self._locks.release(remove=has_left_nothing)
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    with suppress(OSError):
+        return path.stat()
+    return None
 
 
 def read(path: Path, query: Query, now: float) -> tuple[list[Count], list[Alert]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,9 +26,12 @@ from strict_site import (
 )
 from support import Reply
 
+from scrapy_capmonster_report import CapMonsterReportMiddleware
+
 if TYPE_CHECKING:
     from pathlib import Path
 
+HERE = ip_address("127.0.0.1")
 ORDERS = pytest.mark.parametrize("order", [540, 700], ids=["below us", "above us"])
 
 
@@ -382,3 +386,33 @@ async def test_a_redirect_from_the_cache_says_nothing_about_an_answer(
     assert site.paths == ["/", "/challenge", "/challenge"]
     assert cloud.reports == [(TOKEN, 1)]
     assert withheld(stats) == {"cached": 1}
+
+
+# -- without a crawl ------------------------------------------------------------------------------
+
+
+class CallsItself(Submits):
+    """Calls ``process_response`` as tests of single middlewares do: no signal is sent before."""
+
+    async def start(self) -> Any:
+        process = self.crawler.get_downloader_middleware(
+            CapMonsterReportMiddleware
+        ).process_response
+        response = HtmlResponse("http://shop.example/", body=WRONG.encode(), ip_address=HERE)
+        for task_id in (1, 2):
+            request = submit(response.url, task_id)
+            process(request, response)
+            process(request.copy(), response)
+        process(submit(response.url, 3).copy(), response.replace(flags=[]))
+        for request in ():
+            yield request
+
+
+@pytest_twisted.ensureDeferred
+async def test_where_nothing_else_is_seen_each_response_is_an_attempt(api: Any) -> None:
+    """One response for all requests is judged for each."""
+    cloud = api()
+    stats = await send(lambda spider: [], cloud, CallsItself)
+    assert cloud.reports == [(TOKEN, 1), (TOKEN, 2), (TOKEN, 3)]
+    assert stats["checked"] == stats["rejected"] == 5
+    assert withheld(stats) == {"duplicate": 2}

@@ -1,0 +1,283 @@
+"""Ledgers that are removed, replaced or emptied in the middle of a crawl: what is kept is there."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import pytest_twisted
+from crawl_in_child import Submits
+from support import accepted, crawl
+from test_backends import DAY, NOW, claim, passed
+from test_ledger_faults import RULES, crawl_with, needs_asyncio, refuses, warnings_of
+from test_outages import Crawl, ids, rejects, statuses
+from test_run_locks import backend
+from twisted.internet.defer import succeed
+from twisted.web.server import NOT_DONE_YET
+from wired import until
+
+from scrapy_capmonster_report.ledger import PENDING
+from scrapy_capmonster_report.outcome import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+REJECTIONS = 20
+ANSWERED = 5
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def remove_with_its_log(path: Path) -> None:
+    for part in path.parent.glob(f"{path.name}*"):
+        if not part.name.endswith(".lock"):
+            part.unlink()
+
+
+def remove_the_log(path: Path) -> None:
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink()
+
+
+def remove_the_folder(path: Path) -> None:
+    shutil.rmtree(path.parent)
+
+
+def rename_the_folder(path: Path) -> None:
+    path.parent.rename(path.parent.with_name("renamed"))
+
+
+def replace_by_an_empty_file(path: Path) -> None:
+    other = path.with_name("other")
+    other.touch()
+    other.replace(path)
+
+
+def replace_by_an_older_one(path: Path) -> None:
+    """As a backup that is put back; other programs do not look for the log."""
+    other = path.with_name("other")
+    with sqlite3.connect(path) as database:
+        database.execute("VACUUM INTO ?", [str(other)])
+    database.close()
+    database = sqlite3.connect(other)
+    database.execute("DELETE FROM task")
+    database.execute("DELETE FROM total")
+    database.commit()
+    database.close()
+    other.replace(path)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """The ledger's file, in a folder of its own."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    return folder / "ledger.sqlite"
+
+
+def until_silent(endpoint: str, task_id: int, earlier: int) -> Any:
+    """A service that answers a few reports, and then none."""
+    return accepted() if earlier < ANSWERED else NOT_DONE_YET
+
+
+async def stopped_crawl(ledger: str, serve: Any, api: Any, spoil: Callable[[], Any]) -> Any:
+    """A crawl with reports that it cannot send; *spoil* spoils its ledger before it ends.
+
+    Returns its stats, and the reports that the service answered.
+    """
+    silent = api(until_silent)
+    options = {"CAPMONSTER_REPORT_CONCURRENCY": 1, "CAPMONSTER_REPORT_CLOSE_TIMEOUT": 0.3}
+    pages: list[Any] = []
+    site = serve(lambda request: pages.append(request) or rejects(request))
+    going = Crawl(ledger, site.url, silent.url, range(101, 101 + REJECTIONS), **options)
+
+    # Each look into the ledger blocks the crawl.
+    await until(lambda: len(pages) == REJECTIONS and len(silent.reports) > ANSWERED)
+    await until(lambda: statuses(ledger)[PENDING] == REJECTIONS - ANSWERED)
+    await spoil()
+    return await going.end(), ids(silent)[:ANSWERED]
+
+
+async def next_crawl(ledger: str, serve: Any, cloud: Any) -> dict[str, Any]:
+    settings = {**RULES, "CAPMONSTER_API_URL": cloud.url, "CAPMONSTER_REPORT_LEDGER": ledger}
+    return await crawl(Submits, settings, site=serve(refuses).url, task_ids=[])
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        remove,
+        remove_with_its_log,
+        remove_the_log,
+        remove_the_folder,
+        rename_the_folder,
+        replace_by_an_empty_file,
+        replace_by_an_older_one,
+    ],
+)
+async def test_a_file_that_is_removed_or_replaced_is_made_anew_with_all_that_is_kept(
+    spoil: Callable[[Path], None],
+    path: Path,
+    serve: Any,
+    api: Any,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ledger, cloud = f"sqlite:{path}", api()
+    stats, sent = await stopped_crawl(ledger, serve, api, lambda: succeed(spoil(path)))
+    assert stats["kept"] == REJECTIONS - ANSWERED
+    (warning,) = warnings_of(caplog)
+    assert f"Ledger {ledger} was removed or replaced by another program" in warning
+    assert statuses(ledger)[PENDING] == REJECTIONS - ANSWERED
+    stats = await next_crawl(ledger, serve, cloud)
+    assert stats["resumed/sent/accepted"] == REJECTIONS - ANSWERED
+    assert sorted([*sent, *ids(cloud)]) == [*range(101, 101 + REJECTIONS)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_of_a_file_that_is_truncated_nothing_counts_as_kept(
+    path: Path,
+    serve: Any,
+    api: Any,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ledger = f"sqlite:{path}"
+    await crawl_with(ledger, serve, api())  # so that there is something in the file itself
+    monkeypatch.setattr("scrapy_capmonster_report.ledger.buffered.RECOVER_SECONDS", 2)
+
+    def truncate() -> Any:
+        os.truncate(path, 0)
+        return until(lambda: warnings_of(caplog))
+
+    stats, _ = await stopped_crawl(ledger, serve, api, truncate)
+    (warning,) = warnings_of(caplog)
+    assert "is unavailable (DatabaseError: database disk image is malformed)" in warning
+    assert stats["dropped/shutdown"] == REJECTIONS - ANSWERED
+    assert "kept" not in stats
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_backup_or_a_vacuum_by_another_program_is_no_loss(path: Path) -> None:
+    """Both shrink parts of the ledger."""
+    crawl = backend(path)
+    await crawl.open(NOW)
+    await crawl.write([passed(number) for number in range(1000)])
+    await crawl.recover(NOW + 2 * DAY)
+    log = path.with_name("ledger.sqlite-wal")
+    with closing(sqlite3.connect(path)) as other:
+        for pragma in ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):
+            sizes = path.stat().st_size, log.stat().st_size
+            other.execute(pragma)
+            await crawl.write([claim(2000)])
+    assert log.stat().st_size < sizes[1]
+    assert crawl.losses == 0
+    await crawl.close()
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(
+    "spoil", [remove, remove_with_its_log, remove_the_folder, replace_by_an_older_one]
+)
+async def test_two_crawls_in_one_process_find_each_other_in_the_new_file(
+    spoil: Callable[[Path], None], path: Path
+) -> None:
+    first, second = backend(path), backend(path)
+    for number, each in enumerate((first, second)):
+        await each.open(NOW)
+        await each.write([claim(number)])
+    spoil(path)
+    assert await first.write([claim(3)]) == [None]
+    assert await second.write([claim(3), claim(4)]) == [Outcome.DUPLICATE, None]
+    assert await first.write([claim(4), claim(5)]) == [Outcome.DUPLICATE, None]
+    assert (first.losses, second.losses) == (1, 1)
+    assert await first.recover(NOW) == ([], 0)
+    for each in (first, second):
+        await each.close()
+    assert statuses(f"sqlite:{path}") == {PENDING: 3}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_file_that_is_removed_while_it_is_locked_is_noticed_afterwards(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scrapy_capmonster_report.ledger.sqlite.LOCK_SECONDS", 0.1)
+    crawl = backend(path)
+    await crawl.open(NOW)
+    await crawl.write([claim(1)])
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(sqlite3.OperationalError):
+            await crawl.write([claim(2)])
+        path.unlink()
+    await crawl.write([claim(2)])
+    assert crawl.losses == 1
+    await crawl.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_crawl_that_changes_its_folder_keeps_its_ledger(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(path.parent)
+    crawl = backend(Path(path.name))
+    await crawl.open(NOW)
+    await crawl.write([claim(1)])
+    monkeypatch.chdir(path.parent.parent)
+    await crawl.write([claim(2)])
+    assert crawl.name == "sqlite:ledger.sqlite"
+    assert crawl.losses == 0
+    await crawl.close()
+    assert statuses(f"sqlite:{path}") == {PENDING: 2}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_file_system_that_numbers_files_anew_is_no_loss_without_end(
+    path: Path, serve: Any, api: Any, caplog: pytest.LogCaptureFixture, monkeypatch: Any
+) -> None:
+    numbers, stat = itertools.count(), Path.stat
+
+    def changing(path: Path, **options: Any) -> os.stat_result:
+        found = stat(path, **options)
+        return os.stat_result([found.st_mode, next(numbers), *found[2:]])
+
+    monkeypatch.setattr(Path, "stat", changing)
+    ledger, cloud = f"sqlite:{path}", api()
+    stats = await crawl_with(ledger, serve, cloud)
+    assert stats["sent/accepted"] == 30
+    assert statuses(ledger) == {"sent/accepted": 30}
+    assert len(warnings_of(caplog)) <= 10
+
+
+@needs_asyncio
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("how", ["restarted", "emptied"])
+async def test_a_redis_that_forgets_is_told_again_all_that_is_kept(
+    how: str, redis_server: Any, serve: Any, api: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without a disk, or with one that it writes now and then, it forgets at each restart."""
+    servers = [redis_server]
+
+    async def forget() -> None:
+        if how == "emptied":
+            redis_server.client.flushall()
+        else:
+            redis_server.stop()
+            servers.append(await redis_server.start_again())
+
+    ledger, cloud = redis_server.url, api()
+    stats, sent = await stopped_crawl(ledger, serve, api, forget)
+    assert stats["kept"] == REJECTIONS - ANSWERED
+    stats = await next_crawl(ledger, serve, cloud)
+    servers[-1].stop()
+    assert stats["resumed/sent/accepted"] == REJECTIONS - ANSWERED
+    assert sorted([*sent, *ids(cloud)]) == [*range(101, 101 + REJECTIONS)]
+    assert warnings_of(caplog) == []
