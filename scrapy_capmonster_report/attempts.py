@@ -20,11 +20,10 @@ from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
-from scrapy.exceptions import StopDownload
-
 from .redirects import fetched_host, redirect_urls
 from .rules import hosts
 from .sending import SendingOrder, nothing_was_sent
+from .task import TASK_ID
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +39,11 @@ ATTEMPT: Final = "_capmonster_report"
 """The key in ``meta`` for our own bookkeeping. Its value is plain: queues pickle it."""
 
 NO_TASK: Final = 0
-"""The value of that key while a request has no task. Its retries are not attempts of an answer."""
+"""The value of that key while a request has no task. Its retries are not attempts of an answer.
+
+Once it reaches the downloader, the value is its ``id()``: a task that it gets later is not that of
+an answer that it submitted.
+"""
 
 LATENCY: Final = "download_latency"
 """What Scrapy writes into ``meta``: seconds from sending a request to the response's headers."""
@@ -61,7 +64,10 @@ class Attempt:
         begun: the number of ``redirect_urls`` when the attempt began.
         hops: their number when the request was last seen.
         url: the request's URL when it was last seen.
-        in_downloader: whether it waits for its response.
+        in_downloader: the ``id()`` of the request that waits for its response, but not of its
+            copies; 0 if none does.
+        peer: the ``id()`` of the address that its response came from. Copies of that response share
+            the object, most others do not. 0 if no response was downloaded.
         sent_at: when it was sent; ``None`` if not yet known.
         verdict: one of the constants above.
         site: the host that the answer was sent to.
@@ -74,7 +80,8 @@ class Attempt:
     begun: int = 0
     hops: int = 0
     url: str = ""
-    in_downloader: bool = False
+    in_downloader: int = 0
+    peer: int = 0
     sent_at: float | None = None
     verdict: int = UNJUDGED
     site: str = ""
@@ -88,7 +95,9 @@ _values_of: Final = attrgetter(*(field.name for field in fields(Attempt)))
 
 _MOMENT: Final = (int, float)
 _OPTIONAL: Final = (*_MOMENT, type(None))
-_TYPES: Final[list[Any]] = [int, _MOMENT, _OPTIONAL, int, int, int, str, bool, _OPTIONAL, int, str]
+_TYPES: Final[list[Any]] = [
+    *(int, _MOMENT, _OPTIONAL, int, int, int, str, int, int, _OPTIONAL, int, str)
+]
 """The types that the members of an attempt may have."""
 
 _MAX_MOMENT: Final = 1e12
@@ -127,36 +136,36 @@ class Attempts:
         # Workers that share a ledger must not give the same numbers.
         self._next_number = itertools.count(context.random.getrandbits(60) + 1).__next__
         self._ledger = ledger
+        self._has_cache = context.crawler.settings.getbool("HTTPCACHE_ENABLED")
         self._order = SendingOrder(context.clock.now)
 
     # -- on the way out ------------------------------------------------------------------------
 
-    def without_task(self, request: Request) -> None:
+    def without_task(self, request: Request, mark: int = NO_TASK) -> None:
         """Note that the retries of *request* so far are not attempts of an answer."""
-        request.meta.setdefault(ATTEMPT, NO_TASK)
+        if isinstance(request.meta.get(ATTEMPT, NO_TASK), int):
+            request.meta[ATTEMPT] = mark
 
     def scheduled(self, request: Request) -> Attempt:
         """The last attempt of a request before it is sent."""
         attempt = self._read(request)
-        attempt.in_downloader = False  # it may have been copied while it was
+        attempt.in_downloader = 0
         return attempt.write(request.meta)
 
     def reached_downloader(self, request: Request) -> None:
         """Begin an attempt, or continue the one that was redirected."""
         request.meta.pop(LATENCY, None)  # of an earlier download
         attempt = self._leave(request, self._read(request))
-        attempt.in_downloader = True
+        attempt.in_downloader = id(request)
         attempt.write(request.meta)
 
-    def received(self, request: Request) -> Attempt | None:
+    def received(self, request: Request, response: Response | None = None) -> Attempt:
         """The attempt whose headers or whole response have come.
 
         The headers show when the request left its slot, the whole response which redirects a
         browser followed.
         """
-        attempt = read_attempt(request.meta)
-        if attempt is None:
-            return None
+        attempt = self._read(request)
         if attempt.sent_at is None and LATENCY in request.meta:
             self._note_sent(attempt, request.meta[LATENCY])
         urls = redirect_urls(request.meta)
@@ -164,39 +173,44 @@ class Attempts:
         if len(urls) < attempt.hops or added not in ([], [attempt.url]):
             attempt.begun = 0  # the list was replaced
         attempt.hops = len(urls)
+        if response is not None:
+            attempt.peer = id(response.ip_address)
         return attempt.write(request.meta)
 
     # -- on the way back -----------------------------------------------------------------------
 
     def answered(self, request: Request, response: Response) -> Attempt:
         """The attempt that *response* answers."""
-        attempt = self._read(request)
+        attempt, meta, address = self._read(request), request.meta, response.ip_address
         if "cached" in response.flags:
-            attempt.verdict = CACHED
+            attempt.verdict, attempt.hops = CACHED, len(redirect_urls(meta))
         else:
-            if not attempt.in_downloader:
+            other = address is not None and attempt.peer not in (0, id(address))
+            if other or attempt.in_downloader != id(request):
                 attempt = self._leave(request, attempt)
-            if attempt.sent_at is None:  # unknown without headers: now at the latest
-                self._note_sent(attempt, None)
-        attempt.in_downloader = False
+            if attempt.sent_at is None:  # no headers were seen: then, or now, at the latest
+                self._note_sent(attempt, meta.get(LATENCY) if attempt.in_downloader else None)
+        attempt.in_downloader = 0
         fetched = fetched_host(request, response, attempt.begun)
         attempt.site = fetched or attempt.site or hosts.host_of(request.url)
-        return attempt.write(request.meta)
+        return attempt.write(meta)
 
     def failed(self, request: Request, exception: BaseException) -> Attempt:
-        """The attempt of a failed request. It is taken back if nothing was sent.
+        """The attempt of a failed request.
 
-        May be called again. A download that was stopped by a signal's handler has not failed: a
-        middleware may continue with its response.
+        It is taken back if nothing was sent. It begins if a middleware failed that may have sent
+        the request in its own way.
         """
         attempt = self._read(request)
-        if not attempt.in_downloader or isinstance(exception, StopDownload):
-            return attempt
-        attempt.in_downloader = False
-        if nothing_was_sent(exception) and attempt.hops == attempt.begun:  # not behind a redirect
+        nothing_sent = nothing_was_sent(exception)
+        if attempt.in_downloader != id(request):
+            if not nothing_sent:
+                attempt = self._leave(request, attempt)
+        elif nothing_sent and attempt.hops == attempt.begun:  # not behind a redirect
             self._order.taken_back(attempt.task_id, attempt.number)
             self._ledger.not_sent(attempt.task_id, attempt.number)
             attempt.number = 0
+        attempt.in_downloader = 0
         return attempt.write(request.meta)
 
     def of(self, request: Request) -> Attempt:
@@ -215,10 +229,10 @@ class Attempts:
     def _read(self, request: Request) -> Attempt:
         """The attempt of the task in ``meta``: number 0 if the task is new there."""
         meta = request.meta
-        task_id = self._tasks.task_id(meta)
-        attempt = read_attempt(meta)
-        if attempt is not None and attempt.task_id == task_id:
+        attempt, read_id = read_attempt(meta), self._tasks.task_id
+        if attempt and (attempt.task_id == meta[TASK_ID] or attempt.task_id == read_id(meta)):
             return attempt
+        task_id = read_id(meta)
         retries = meta.get("retry_times")
         if ATTEMPT not in meta and isinstance(retries, int) and retries > 0:
             # A queue has lost our key. An unfair report does more harm than a withheld one.
@@ -232,10 +246,12 @@ class Attempts:
         urls = redirect_urls(request.meta)
         if attempt.number and urls[attempt.hops : attempt.hops + 1] == [attempt.url]:
             attempt.hops, attempt.url = len(urls), request.url
-            attempt.verdict = REJECTED if attempt.verdict == REJECTED else UNJUDGED
+            attempt.verdict = UNJUDGED if attempt.verdict == PASSED else attempt.verdict
             return attempt
         if attempt.number:
             self._order.began_elsewhere(attempt.task_id, attempt.number)
+        # Redirects before it come from a cache, or from a middleware that sends in its own way.
+        begun = len(urls) if attempt.number else attempt.hops
         number, now = self._next_number(), self._clock.now()
         if attempt.task_id:
             self._order.began(attempt.task_id, number, request.meta.get("download_slot"), now)
@@ -245,9 +261,10 @@ class Attempts:
             min(attempt.solved_at, now),  # another worker's clock may be ahead
             attempt.created_at,
             number,
-            begun=len(urls),
+            begun,
             hops=len(urls),
             url=request.url,
+            verdict=CACHED if self._has_cache and begun < len(urls) else UNJUDGED,
             site=hosts.host_of(request.url),
         )
 

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from . import stats
-from .attempts import CACHED, PASSED, REJECTED, UNJUDGED, read_attempt
+from .attempts import ATTEMPT, CACHED, PASSED, REJECTED, UNJUDGED, read_attempt
 from .redirects import redirected_to
 from .task import DONT_REPORT
 from .text import one_line
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from scrapy import Request
+    from scrapy.exceptions import StopDownload
     from scrapy.http import Response
 
     from .attempts import Attempt, Attempts
@@ -65,17 +66,19 @@ class Judge:
     def concerns(self, request: Request, response: Response) -> bool:
         """Whether *response* says anything about the answer that *request* submitted.
 
-        A placeholder of scrapy-poet does not, because nothing was downloaded. Nor does the response
-        to another request that a middleware waited for (``engine.download_async()``) and passes on
-        instead: it was judged when it came.
+        A placeholder of scrapy-poet does not, because nothing was downloaded. Nor does a page that
+        was downloaded before the request got its task. Nor does the response to another request
+        that a middleware waited for (``engine.download_async()``) and passes on instead: it was
+        judged when it came.
         """
         if type(response).__name__ == "DummyResponse":
             return False
-        other = response.request and read_attempt(response.request.meta)
-        if not other or not other.number:
+        if request.meta.get(ATTEMPT) == id(request):
+            return response.protocol is None  # a middleware fetched it in its own way
+        if response.request is None or response.request is request:
             return True
-        own = read_attempt(request.meta)
-        return own is not None and own.number == other.number
+        own, other = read_attempt(request.meta), read_attempt(response.request.meta)
+        return other is None or other.number in (0, own.number if own else 0)
 
     def response(self, request: Request, response: Response) -> Attempt:
         """Judge *response*, unless a rejection on the same attempt led to it by a meta refresh."""
@@ -84,7 +87,17 @@ class Judge:
             self._judge(request, response, attempt, self._rules.match)
         return attempt
 
-    def redirect(self, request: Request, response: Response, is_all: bool) -> None:
+    def stopped(self, request: Request, exception: StopDownload) -> None:
+        """Judge the part of a response at which a signal's handler stopped the download.
+
+        A middleware may go on with it, and it is judged again unless its attempt was rejected.
+        """
+        response = getattr(exception, "response", None)  # a middleware may raise it, too
+        if response is not None:
+            attempt = self._attempts.of(request)
+            self._judge(request, response, attempt, self._rules.match, is_all=False)
+
+    def redirect(self, request: Request, response: Response, *, is_all: bool) -> None:
         """Judge a 3xx that Scrapy does not follow.
 
         Args:

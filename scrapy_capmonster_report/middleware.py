@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scrapy import signals
-from scrapy.exceptions import IgnoreRequest, NotConfigured
+from scrapy.exceptions import IgnoreRequest, NotConfigured, StopDownload
 from scrapy.utils.defer import maybe_deferred_to_future
 from twisted.internet.defer import Deferred
 
@@ -14,7 +14,7 @@ from .context import CrawlContext
 from .insight import ClosingHints
 from .judge import Judge
 from .ledger import open_ledger
-from .redirects import UnfollowedRedirects, redirect_urls
+from .redirects import UnfollowedRedirects
 from .reporter import Reporter
 from .rules import compile_rules
 from .saved_pages import SavedPages
@@ -58,9 +58,7 @@ class CapMonsterReportMiddleware:
         self._judge = Judge(
             context, rules, self._attempts, self._reporter, self._saved_pages, self._hints
         )
-        self._unfollowed = UnfollowedRedirects(
-            context.crawler, self._judge.redirect, self._judge.response
-        )
+        self._unfollowed = UnfollowedRedirects(context.crawler, self._judge)
         self._closed: Deferred[None] | None = None
 
     @classmethod
@@ -99,7 +97,7 @@ class CapMonsterReportMiddleware:
         if self._is_submission(request):
             self._attempts.reached_downloader(request)
         else:
-            self._attempts.without_task(request)  # engine.download_async() schedules nothing
+            self._attempts.without_task(request, id(request))
 
     def _request_dropped(self, request: Request) -> None:
         if self._is_submission(request):
@@ -110,10 +108,9 @@ class CapMonsterReportMiddleware:
             self._attempts.received(request)
 
     def _response_downloaded(self, request: Request, response: Response) -> None:
-        is_redirect = 300 <= response.status < 400
-        if (is_redirect or redirect_urls(request.meta)) and self._is_submission(request):
-            attempt = self._attempts.received(request)
-            if is_redirect and attempt is not None:
+        if self._is_submission(request):
+            attempt = self._attempts.received(request, response)
+            if 300 <= response.status < 400:
                 self._unfollowed.downloaded(request, response, attempt)
 
     def process_response(
@@ -128,7 +125,9 @@ class CapMonsterReportMiddleware:
         self, request: Request, exception: Exception, spider: Spider | None = None
     ) -> None:
         """See whether anything was sent, and whether a redirect failed."""
-        if self._is_submission(request):
+        if isinstance(exception, StopDownload) and self._is_submission(request):
+            self._judge.stopped(request, exception)
+        elif self._is_submission(request):
             attempt = self._attempts.failed(request, exception)
             # The redirect is all that the site said, unless Scrapy retries the request.
             self._unfollowed.lost(request, attempt, is_all=isinstance(exception, IgnoreRequest))
@@ -138,16 +137,13 @@ class CapMonsterReportMiddleware:
         if TASK_ID not in request.meta:
             return False
         if not self._hints.task_seen:
-            self._first_task_seen()
+            self._hints.task_seen = True
+            # These signals cost each page, but matter only for answers.
+            connect = self.crawler.signals.connect
+            connect(self._request_dropped, signals.request_dropped)
+            connect(self._headers_received, signals.headers_received)
+            connect(self._response_downloaded, signals.response_downloaded)
         return not self._tasks.is_for_service(request)
-
-    def _first_task_seen(self) -> None:
-        """Connect to the signals that cost each page, but matter only for answers."""
-        self._hints.task_seen = True
-        connect = self.crawler.signals.connect
-        connect(self._request_dropped, signals.request_dropped)
-        connect(self._headers_received, signals.headers_received)
-        connect(self._response_downloaded, signals.response_downloaded)
 
     # -- the verdict ---------------------------------------------------------------------------
 
@@ -176,16 +172,12 @@ class CapMonsterReportMiddleware:
 
     def _spider_opened(self) -> None:
         self._reporter.open(dict.fromkeys(rule.name for rule in self._rules))
-        self._see_failures_first()
-
-    def _see_failures_first(self) -> None:
-        """See failures also if a middleware with a higher order handles them.
-
-        It may retry a request that was not sent, or fetch the page in its own way.
-        """
-        if self.crawler.engine is not None:  # as it always is in a crawl
-            methods = self.crawler.engine.downloader.middleware.methods
-            methods["process_exception"].appendleft(self.process_exception)
+        # See failures first: a middleware with a higher order may retry a request that was not
+        # sent, or fetch the page in its own way.
+        if self.crawler.engine is not None:  # as in any crawl, but not in all tests of others
+            methods = self.crawler.engine.downloader.middleware.methods["process_exception"]
+            methods.remove(self.process_exception)
+            methods.appendleft(self.process_exception)
 
     async def _spider_closed(self) -> None:
         self._closed = Deferred()

@@ -21,12 +21,13 @@ from scrapy.utils.httpobj import urlparse_cached
 from .rules import hosts, is_same_page, is_web, location_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from scrapy.crawler import Crawler
     from scrapy.http import Response
 
     from .attempts import Attempt
+    from .judge import Judge
 
 _MAX_BODY: Final = 10_000
 """The part of a request's body, in bytes, that is searched for the URL of a page."""
@@ -95,19 +96,12 @@ class UnfollowedRedirects:
 
     Args:
         crawler: has its middlewares once the spider is open.
-        judge: called with the request, the 3xx, and whether it is all that the site will say.
-        judge_page: called with the request and a 3xx that leads to no page, so is one itself.
+        judge: judges them.
     """
 
-    def __init__(
-        self,
-        crawler: Crawler,
-        judge: Callable[[Request, Response, bool], None],
-        judge_page: Callable[[Request, Response], object],
-    ) -> None:
+    def __init__(self, crawler: Crawler, judge: Judge) -> None:
         self._crawler = crawler
         self._judge = judge
-        self._judge_page = judge_page
         self._pending: dict[int, tuple[Request, Response]] = {}
 
     def downloaded(self, request: Request, response: Response, attempt: Attempt) -> None:
@@ -115,14 +109,13 @@ class UnfollowedRedirects:
         self.followed(attempt)
         middleware = self._middleware_for(request, response)
         if middleware is not None and not _is_url(location_of(response)):
-            self._judge_page(request, response)  # the middleware raises an exception
-            return
-        if middleware is not None and _is_one_too_many(request, response, middleware):
-            self._judge(request, response, True)
-            return
-        self._pending[attempt.number] = request, response
-        if len(self._pending) > _MAX_PENDING:
-            del self._pending[next(iter(self._pending))]
+            self._judge.response(request, response)  # the middleware raises an exception
+        elif middleware is not None and _is_one_too_many(request, response, middleware):
+            self._judge.redirect(request, response, is_all=True)
+        else:
+            self._pending[attempt.number] = request, response
+            if len(self._pending) > _MAX_PENDING:
+                del self._pending[next(iter(self._pending))]
 
     def scheduled(self, request: Request, attempt: Attempt) -> None:
         """Judge the redirect that led to *request*, if that leads offsite."""
@@ -142,7 +135,7 @@ class UnfollowedRedirects:
         redirect = self._pending.get(attempt.number)
         if redirect is not None and _hops(request) > _hops(redirect[0]):  # no copy of that request
             self.followed(attempt)
-            self._judge(*redirect, is_all)
+            self._judge.redirect(*redirect, is_all=is_all)
 
     def _middleware_for(self, request: Request, response: Response) -> RedirectMiddleware | None:
         """The middleware that follows the redirect *response*, unless it is told to let it pass."""

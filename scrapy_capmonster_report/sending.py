@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from scrapy.exceptions import IgnoreRequest
 from twisted.internet import error
 
 from .recent import Recent
@@ -18,16 +19,36 @@ ELSEWHERE: Final = 0
 _MAX_SENDINGS: Final = 200
 """After so many attempts among which the first is not certain, it will not be found."""
 
-_NOTHING_SENT: Final = ("DownloadConnectionRefusedError", "CannotResolveHostError", "TunnelError")
-"""Exceptions of Scrapy's download handlers, by name: some versions lack some of them."""
+_NOTHING_SENT: Final = {
+    # Scrapy's download handlers
+    "CannotResolveHostError",
+    "DownloadConnectionRefusedError",
+    "TunnelError",
+    # Python
+    "ConnectionRefusedError",
+    "gaierror",
+    # Requests, HTTPX, curl_cffi
+    "ConnectError",
+    "ConnectTimeout",
+    "DNSError",
+    "ProxyError",
+    # aiohttp
+    "ClientConnectorError",
+}
+"""Exceptions by name: not every version and installation has them."""
 
 
 def nothing_was_sent(exception: BaseException) -> bool:
-    """Whether a download that failed with *exception* failed before anything reached the site."""
+    """Whether a download that failed with *exception* failed before anything reached the site.
+
+    A middleware that ignores a request does not send it either.
+    """
     if isinstance(exception, error.ConnectError):
         # TimeoutError is a UserError. Scrapy raises it for a site that is slow to answer, too.
         return not isinstance(exception, error.UserError)
-    return isinstance(exception, error.DNSLookupError) or type(exception).__name__ in _NOTHING_SENT
+    if isinstance(exception, (IgnoreRequest, error.DNSLookupError)):
+        return True
+    return not _NOTHING_SENT.isdisjoint(item.__name__ for item in type(exception).__mro__)
 
 
 @dataclass(slots=True)

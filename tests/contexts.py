@@ -48,7 +48,7 @@ def context(
     """
     spider = SimpleNamespace(name="spider")
     return SimpleNamespace(
-        crawler=SimpleNamespace(spider=spider, settings={"JOBDIR": job_dir}),
+        crawler=SimpleNamespace(spider=spider, settings=BaseSettings({"JOBDIR": job_dir})),
         settings=settings(**values),
         stats=CountingStats(),
         clock=clock or SteadyClock(),

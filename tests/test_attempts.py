@@ -7,6 +7,7 @@ import json
 import logging
 import math
 import pickle
+import socket
 import time
 from dataclasses import asdict, astuple, replace
 from types import SimpleNamespace
@@ -173,6 +174,9 @@ def test_a_retry_that_another_worker_takes_from_the_queue_is_not_the_first() -> 
         (error.NoRouteError(), True),
         (error.TCPTimedOutError(), True),
         (error.TimeoutError(), False),  # what Scrapy raises for DOWNLOAD_TIMEOUT
+        (socket.gaierror(), True),
+        (ConnectionRefusedError(), True),
+        (type("ProxyError", (OSError,), {})(), True),
         (error.ConnectionLost(), False),
         (OSError("broken"), False),
     ],
@@ -227,6 +231,17 @@ def test_when_an_answer_was_sent_is_told_by_the_first_headers() -> None:
     attempt = attempts.answered(moved, Response(moved.url))
     assert attempt is not None
     assert attempt.sent_at == SOLVED_AT + 56
+
+
+def test_when_an_answer_was_sent_is_told_by_the_response_where_no_headers_are_seen() -> None:
+    """As with HTTP/2, where Scrapy knows the latency only afterwards."""
+    attempts, time_ = make_attempts()
+    request = scrapy.Request("https://a.example/", meta={"taskId": 7})
+    attempts.reached_downloader(request)
+    time_.advance(60)
+    request.meta["download_latency"] = 50.0
+    attempt = attempts.answered(request, Response(request.url))
+    assert attempt.sent_at == SOLVED_AT + 10
 
 
 def test_a_response_from_a_cache_is_no_attempt() -> None:
@@ -317,7 +332,7 @@ COUNTS = ("number", "begun", "hops", "verdict")
 HOSTILE: list[Any] = [
     *(None, 0, 7, 1.5, True, "", "_capmonster_report", b"1234567890", ..., Attempt),
     *([], (), {}, set(), [7], (7,), with_()[:-1], (*with_(), 0), [GOOD], asdict(GOOD)),
-    *("12345678901", dict.fromkeys(range(11)), range(11), [[]] * 11, ["7"] * 11, [None] * 11),
+    *("123456789012", dict.fromkeys(range(12)), range(12), [[]] * 12, ["7"] * 12, [None] * 12),
     *(with_(**{name: None}) for name in NAMES if name not in OPTIONAL),
     *(with_(**{name: "1"}) for name in NAMES if name not in TEXTS),
     *(with_(**{name: 1}) for name in TEXTS),

@@ -147,14 +147,57 @@ class FetchesAfterFailures(Player):
         return HtmlResponse(request.url, body=said.body.encode(), headers=said.headers)
 
 
+class FailsAfterSending(Player):
+    """Gives the answer to the site in its own way, and waits for the response in vain."""
+
+    def process_request(self, request: Any, spider: Any = None) -> None:
+        if self.acts_on(request):
+            self.crawler.spider.site.record(request.meta["taskId"])
+            raise OSError("timed out")
+
+
 class DownloadsAgain(Player):
     """Waits for the response to a copy, and passes that on instead."""
 
     async def process_response(self, request: Any, response: Any, spider: Any = None) -> Any:
         if self.acts_on(request, response):
             with suppress(Exception):
-                return await download(self.crawler, again(request))
+                return self.pass_on(request, await download(self.crawler, self.copy(request)))
         return response
+
+    def copy(self, request: Any) -> Any:
+        return again(request)
+
+    def pass_on(self, request: Any, response: Any) -> Any:
+        return response
+
+
+class DownloadsWithoutMeta(DownloadsAgain):
+    """Waits for the response to the same form, sent with nothing in ``meta``."""
+
+    def copy(self, request: Any) -> Any:
+        return scrapy.Request(
+            request.url, method=request.method, body=request.body, headers=request.headers
+        )
+
+
+class PassesOnAsItsOwn(DownloadsAgain):
+    """Says that what it passes on is the response to the request."""
+
+    def pass_on(self, request: Any, response: Any) -> Any:
+        return response.replace(request=request)
+
+
+class FallsBackToABrowser(DownloadsAgain):
+    """Sends the copy through a browser."""
+
+    def copy(self, request: Any) -> Any:
+        copy = again(request)
+        copy.meta["browser"] = True
+        return copy
+
+    def process_request(self, request: Any, spider: Any = None) -> Any:
+        return by_itself(self.crawler, request) if request.meta.pop("browser", None) else None
 
 
 class DropsAndSendsAgain(Player):
@@ -204,13 +247,25 @@ class Rewrites(Player):
         return request.replace(url=parts._replace(path="/v2" + parts.path).geturl())
 
 
+def by_itself(crawler: Any, request: Any) -> HtmlResponse:
+    """The response of the site to an answer that Scrapy does not send."""
+    site = crawler.spider.site
+    said = site.say(site.record(request.meta["taskId"]))
+    headers = {**said.headers, "X-By-Itself": "yes"}
+    return HtmlResponse(request.url, body=said.body.encode(), headers=headers)
+
+
 PLAYERS = {
     player.__name__: player
     for player in (
         Retries,
         RetriesFailures,
         FetchesAfterFailures,
+        FailsAfterSending,
         DownloadsAgain,
+        DownloadsWithoutMeta,
+        PassesOnAsItsOwn,
+        FallsBackToABrowser,
         DropsAndSendsAgain,
         DropsAndSendsAnew,
         Drops,
@@ -229,10 +284,7 @@ class AnswersByItself(Player):
         plan = spider.plans.get(request.meta.get("taskId"))
         if plan is None or plan.start != "by itself" or not self.acts_on(request):
             return None
-        number = spider.site.record(request.meta["taskId"])
-        said = spider.site.say(number)
-        headers = {**said.headers, "X-By-Itself": "yes"}
-        return HtmlResponse(request.url, body=said.body.encode(), headers=headers)
+        return by_itself(self.crawler, request)
 
 
 class FirstProxyRefuses(Player):
