@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import sqlite3
 from typing import TYPE_CHECKING, Any, Final
 
 import django
@@ -18,6 +19,10 @@ LANGUAGES: Final = (
     *("sv", "tr", "uk", "zh-hans", "ar", "id"),
 )
 
+DATABASE: Final = "file:captchas?mode=memory&cache=shared"
+KEPT_OPEN: Final = sqlite3.connect(DATABASE, uri=True)
+"""The database lasts as long as a connection to it. Those of Django are closed after each use."""
+
 # Tests run in the thread of the reactor's loop, where Django would refuse to ask its database.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
 settings.configure(
@@ -27,8 +32,7 @@ settings.configure(
     DATABASES={
         "default": {
             "ENGINE": "django.db.backends.sqlite3",
-            # Each context of the loop has a connection of its own: they share this one.
-            "NAME": "file:captchas?mode=memory&cache=shared",
+            "NAME": DATABASE,
         }
     },
     DEFAULT_AUTO_FIELD="django.db.models.AutoField",
@@ -55,7 +59,6 @@ from captcha.fields import CaptchaField  # noqa: E402
 from captcha.serializers import CaptchaSerializer  # noqa: E402
 from django import forms  # noqa: E402
 from django.core.management import call_command  # noqa: E402
-from django.db import connections  # noqa: E402
 from django.http import HttpRequest, HttpResponse, JsonResponse  # noqa: E402
 from django.urls import include, path  # noqa: E402
 from django_recaptcha.fields import ReCaptchaField  # noqa: E402
@@ -73,8 +76,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 call_command("migrate", verbosity=0)
-KEPT_OPEN: Final = connections["default"].connection
-"""The database lives as long as one connection does."""
 
 
 class _Form(forms.Form):
