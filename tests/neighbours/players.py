@@ -152,7 +152,9 @@ class FailsAfterSending(Player):
 
     def process_request(self, request: Any, spider: Any = None) -> None:
         if self.acts_on(request):
-            self.crawler.spider.site.record(request.meta["taskId"])
+            site, task_id = self.crawler.spider.site, request.meta["taskId"]
+            site.record(task_id)
+            site.on_got(task_id)
             raise OSError("timed out")
 
 
