@@ -147,17 +147,6 @@ class FetchesAfterFailures(Player):
         return HtmlResponse(request.url, body=said.body.encode(), headers=said.headers)
 
 
-class FailsAfterSending(Player):
-    """Gives the answer to the site in its own way, and waits for the response in vain."""
-
-    def process_request(self, request: Any, spider: Any = None) -> None:
-        if self.acts_on(request):
-            site, task_id = self.crawler.spider.site, request.meta["taskId"]
-            site.record(task_id)
-            site.on_got(task_id)
-            raise OSError("timed out")
-
-
 class DownloadsAgain(Player):
     """Waits for the response to a copy, and passes that on instead."""
 
@@ -263,7 +252,6 @@ PLAYERS = {
         Retries,
         RetriesFailures,
         FetchesAfterFailures,
-        FailsAfterSending,
         DownloadsAgain,
         DownloadsWithoutMeta,
         PassesOnAsItsOwn,
