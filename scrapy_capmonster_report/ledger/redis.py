@@ -128,7 +128,7 @@ class RedisBackend:
         self.losses = 0
 
     def _notice_loss(self, was_alive: int) -> None:
-        """Without our sign of life, our claims may be gone, too, or be another worker's."""
+        """Count a loss if our sign of life is gone: our claims may be gone, or another worker's."""
         self.losses += self._has_written and not was_alive
         self._has_written = True
 

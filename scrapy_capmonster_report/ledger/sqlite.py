@@ -34,7 +34,7 @@ LOCK_SECONDS: Final = 1.0
 """How long to wait for another process that writes, before that counts as a failure."""
 
 MAX_LOSSES: Final = 10
-"""After so many losses they are no longer believed: the file system may number files anew."""
+"""After so many, no more losses are noticed: not every file system has stable inode numbers."""
 
 
 class SQLiteBackend:
@@ -65,7 +65,7 @@ class SQLiteBackend:
         self._at_shutdown: Any = None
 
     def open(self, now: float) -> Deferred[Mapping[str, tuple[int, int]]]:
-        return self._in_thread(self._transaction, self._look_around, now)
+        return self._in_thread(self._transaction, self._open, now)
 
     def write(self, events: Sequence[Event]) -> Deferred[list[Outcome | None]]:
         reused = self._report_reused
@@ -80,7 +80,7 @@ class SQLiteBackend:
 
     def _in_thread(self, work: Callable[..., _T], *args: Any) -> Deferred[_T]:
         if self._at_shutdown is None:
-            # Before, a script that fails would wait for the thread for ever.
+            # If it were started earlier, a script that fails before would never end.
             self._reactor.callWhenRunning(self._thread.start)
             self._at_shutdown = self._reactor.addSystemEventTrigger(
                 "during", "shutdown", self._thread.stop
@@ -97,9 +97,7 @@ class SQLiteBackend:
 
     # -- in the thread ---------------------------------------------------------------------------
 
-    def _look_around(
-        self, database: sqlite3.Connection, now: float
-    ) -> Mapping[str, tuple[int, int]]:
+    def _open(self, database: sqlite3.Connection, now: float) -> Mapping[str, tuple[int, int]]:
         self._locks.find_old(sql.owners(database))
         self._locks.forget_ended(remove=True)
         return sql.sites(database, now)
@@ -138,13 +136,13 @@ class SQLiteBackend:
         except BaseException:
             self._disconnect()  # which also rolls back
             raise
-        self._seen = self._look()
+        self._seen = self._identify_parts()
         if self._is_lost:
             self._is_lost = False
             self.losses += 1
             logger.warning(
                 "Ledger %s was removed or replaced by another program. Reports that are not sent "
-                "yet are written again, into the file that is there now.",
+                "yet are written to the file that is there now.",
                 self.name,
             )
         return result
@@ -154,7 +152,7 @@ class SQLiteBackend:
 
         SQLite itself does not notice: it would go on writing to files that are not there any more.
         """
-        now = self._look()
+        now = self._identify_parts()
         if now[: len(self._seen)] == self._seen or self.losses >= MAX_LOSSES:
             return
         before, self._seen = self._seen, []
@@ -166,8 +164,8 @@ class SQLiteBackend:
                 if was == is_now:
                     part.unlink(missing_ok=True)
 
-    def _look(self) -> list[tuple[int, int] | None]:
-        """Which files the parts are. Their sizes say nothing: other programs may shrink them."""
+    def _identify_parts(self) -> list[tuple[int, int] | None]:
+        """Device and inode of each part. Sizes are ignored: other programs may shrink a file."""
         stats = [*map(_stat, self._parts)]
         if stats[0] is not None and not stats[0].st_size:
             stats[0] = None

@@ -18,9 +18,9 @@ _MAX_LENGTH: Final = 253
 
 
 def host_of(url: str) -> str:
-    """The host of *url* in the one way of writing it; ``""`` if it has none.
+    """The normalised host of *url*; ``""`` if it has none.
 
-    That is lower case, in IDNA, without a trailing dot; an IPv6 address as short as can be.
+    Lower case, in IDNA, without a trailing dot; an IPv6 address in its shortest form.
     """
     try:
         host = urlsplit(url).hostname or ""

@@ -198,11 +198,23 @@ def bare(request: Any) -> scrapy.Request:
 @pytest_twisted.ensureDeferred
 @ORDERS
 @pytest.mark.parametrize(
-    "player", [FallsBackToABrowser, FetchesACopy, PassesOnAsItsOwn, FetchesWithoutMeta]
+    ("player", "when_it_comes", "when_passed_on"),
+    [
+        (FallsBackToABrowser, 1, 0),  # ``response.request`` says that it was judged
+        (FetchesACopy, 1, 1),
+        (PassesOnAsItsOwn, 1, 1),
+        (FetchesWithoutMeta, 0, 1),  # it comes without a task
+    ],
 )
 async def test_what_a_middleware_passes_on_is_not_the_response_to_the_first_attempt(
-    player: type[Player], order: int, serve: Any, api: Any
+    player: type[Player],
+    when_it_comes: int,
+    when_passed_on: int,
+    order: int,
+    serve: Any,
+    api: Any,
 ) -> None:
+    """How often it is judged: when it comes, and again when it is passed on from above ours."""
     site, cloud = RecordingSite(set()), api()
     url = serve(site.respond).url
     stats = await send(
@@ -213,10 +225,7 @@ async def test_what_a_middleware_passes_on_is_not_the_response_to_the_first_atte
     )
     assert site.got(1) == [True, False]
     assert cloud.reports == []
-    # Ours may see it twice: when it comes, if it has a task, and when it is passed on from above.
-    seen = (player is not FetchesWithoutMeta) + (
-        order > 585 and player not in (FallsBackToABrowser,)
-    )
+    seen = when_it_comes + (when_passed_on if order > 585 else 0)
     assert withheld(stats) == ({"reused": seen} if seen else {})
     assert stats["checked"] == (order < 585) + seen
 
