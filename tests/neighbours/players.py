@@ -153,14 +153,11 @@ class DownloadsAgain(Player):
     async def process_response(self, request: Any, response: Any, spider: Any = None) -> Any:
         if self.acts_on(request, response):
             with suppress(Exception):
-                return self.pass_on(request, await download(self.crawler, self.copy(request)))
+                return await download(self.crawler, self.copy(request))
         return response
 
     def copy(self, request: Any) -> Any:
         return again(request)
-
-    def pass_on(self, request: Any, response: Any) -> Any:
-        return response
 
 
 class DownloadsWithoutMeta(DownloadsAgain):
@@ -170,13 +167,6 @@ class DownloadsWithoutMeta(DownloadsAgain):
         return scrapy.Request(
             request.url, method=request.method, body=request.body, headers=request.headers
         )
-
-
-class PassesOnAsItsOwn(DownloadsAgain):
-    """Says that what it passes on is the response to the request."""
-
-    def pass_on(self, request: Any, response: Any) -> Any:
-        return response.replace(request=request)
 
 
 class FallsBackToABrowser(DownloadsAgain):
@@ -254,7 +244,6 @@ PLAYERS = {
         FetchesAfterFailures,
         DownloadsAgain,
         DownloadsWithoutMeta,
-        PassesOnAsItsOwn,
         FallsBackToABrowser,
         DropsAndSendsAgain,
         DropsAndSendsAnew,
