@@ -140,11 +140,7 @@ class FetchesAfterFailures(Player):
     """Gives the answer to the site in its own way if a download fails."""
 
     def process_exception(self, request: Any, exception: Any, spider: Any = None) -> Any:
-        if not self.acts_on(request):
-            return None
-        site = self.crawler.spider.site
-        said = site.say(site.record(request.meta["taskId"]))
-        return HtmlResponse(request.url, body=said.body.encode(), headers=said.headers)
+        return by_itself(self.crawler, request) if self.acts_on(request) else None
 
 
 class DownloadsAgain(Player):
