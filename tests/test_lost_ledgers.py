@@ -22,7 +22,7 @@ from twisted.internet.defer import succeed
 from twisted.web.server import NOT_DONE_YET
 from wired import until
 
-from scrapy_capmonster_report.ledger import PENDING
+from scrapy_capmonster_report.ledger import PENDING, sql
 from scrapy_capmonster_report.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -163,6 +163,29 @@ async def test_of_a_file_that_is_truncated_nothing_counts_as_kept(
     assert "is unavailable (DatabaseError: database disk image is malformed)" in warning
     assert stats["dropped/shutdown"] == REJECTIONS - ANSWERED
     assert "kept" not in stats
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("spoil", [remove, remove_with_its_log, remove_the_log])
+async def test_what_is_removed_while_it_is_written_is_missed_afterwards(
+    spoil: Callable[[Path], None], path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = sql.write
+
+    def write(*args: Any) -> Any:
+        outcomes = real(*args)
+        spoil(path)
+        return outcomes
+
+    crawl = backend(path)
+    await crawl.open(NOW)
+    with monkeypatch.context() as during:
+        during.setattr("scrapy_capmonster_report.ledger.sqlite.sql.write", write)
+        await crawl.write([claim(1)])
+    assert await crawl.write([claim(2)]) == [None]
+    assert crawl.losses == 1
+    await crawl.close()
+    assert statuses(f"sqlite:{path}")[PENDING] >= 1
 
 
 @pytest_twisted.ensureDeferred

@@ -57,7 +57,7 @@ class SQLiteBackend:
         self._locks = RunLocks(self._path)
         # The write-ahead log and its index are parts of the ledger.
         self._parts = [self._path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm")]
-        self._seen: list[tuple[int, int] | None] = []  # after the last transaction
+        self._seen: list[tuple[int, int] | None] = []  # when we connected
         self._is_lost = False
         self.losses = 0
         self._database: sqlite3.Connection | None = None
@@ -136,7 +136,6 @@ class SQLiteBackend:
         except BaseException:
             self._disconnect()  # which also rolls back
             raise
-        self._seen = self._identify_parts()
         if self._is_lost:
             self._is_lost = False
             self.losses += 1
@@ -195,6 +194,8 @@ class SQLiteBackend:
         except BaseException:
             database.close()
             raise
+        # Not after later transactions: a part that was removed during one would never be missed.
+        self._seen = self._identify_parts()
         return database
 
     def _disconnect(self) -> None:
