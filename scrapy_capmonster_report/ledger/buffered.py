@@ -51,6 +51,7 @@ class BufferedLedger(Ledger):
 
     def __init__(self, backend: LedgerBackend, context: CrawlContext) -> None:
         super().__init__(context.clock.now)
+        self.name = backend.name
         self._backend = backend
         self._clock = context.clock
         self._reactor = context.reactor
@@ -75,10 +76,6 @@ class BufferedLedger(Ledger):
         self._idle: Deferred[None] = succeed(None)
         self._looked: Deferred[None] = Deferred()
         self._closed: Deferred[None] = Deferred()
-
-    @property
-    def name(self) -> str:
-        return self._backend.name
 
     @property
     def durable(self) -> bool:

@@ -6,10 +6,13 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from .base import PASSED, Alert, Count, hour_of
+from .base import KEEP_PERIODS_SECONDS, PASSED, Alert, Count, hour_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+EVER: Final = 10.0**15
+"""Later than any moment."""
 
 _KEYS: Final = Count._fields[:-1]
 
@@ -48,6 +51,10 @@ class Query:
     @property
     def first_hour(self) -> int:
         return 0 if self.since is None else hour_of(self.since)
+
+    def periods_from(self, now: float) -> float:
+        """From when on tasks are counted by periods of five minutes, and not by the hour."""
+        return hour_of(now - KEEP_PERIODS_SECONDS) if "period" in self.keys else EVER
 
     @property
     def ordered_keys(self) -> list[str]:

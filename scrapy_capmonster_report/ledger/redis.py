@@ -16,7 +16,7 @@ from redis.retry import Retry
 from ..outcome import Outcome
 from ..task import Kind
 from . import base
-from .history import History
+from .history import EVER, History
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -46,8 +46,6 @@ _KEEP: Final = {
     "alive": ALIVE_SECONDS,
 }
 _SCRIPT: Final = files(__package__).joinpath("redis.lua").read_text(encoding="utf-8")
-
-_EVER: Final = 1e15
 
 _MOMENT: Final = (int, float)
 _CLAIM_TYPES: Final[tuple[Any, ...]] = (
@@ -149,8 +147,8 @@ def read(name: RedisName, query: Query, now: float) -> History:
 
 def _totals(query: Query, now: float) -> Iterator[dict[str, Any]]:
     """The arguments of ``sums`` for each day of the totals that *query* asks for."""
-    fresh = base.hour_of(now - base.KEEP_PERIODS_SECONDS) if "period" in query.keys else _EVER
-    kinds = {"hours": (query.first_hour, fresh), "periods": (max(fresh, query.first_hour), _EVER)}
+    fresh = query.periods_from(now)
+    kinds = {"hours": (query.first_hour, fresh), "periods": (max(fresh, query.first_hour), EVER)}
     oldest = now - base.KEEP_TOTALS_DAYS * base.DAY_SECONDS
     tomorrow = now + base.DAY_SECONDS  # the clock of another worker may be ahead
     positions = [n for n, key in enumerate(base.Count._fields, 1) if key in query.ordered_keys]

@@ -10,6 +10,7 @@ from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from . import sql
+from .base import HOUR_SECONDS
 from .locks import RunLocks
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ logger = logging.getLogger(__name__)
 
 LOCK_SECONDS: Final = 1.0
 """How long to wait for another process that writes, before that counts as a failure."""
+
+USELESS_SECONDS: Final = HOUR_SECONDS
+"""A claim that expired so long ago is of no use to its run, which nobody may know to be dead."""
 
 MAX_LOSSES: Final = 10
 """After so many, no more losses are noticed: not every file system has stable inode numbers."""
@@ -77,16 +81,13 @@ class SQLiteBackend:
 
     def _take_over(self, database: sqlite3.Connection, now: float) -> list[Claimed]:
         claims: list[Claimed] = []
-        owners = sql.owners(database)
+        own, owners = self._locks.run_id, sql.owners(database)
+        ended = self._locks.find_ended(owners)
         for owner in owners:
-            if owner == self._locks.run_id:
-                continue
-            has_ended = owner is None or self._locks.has_ended(owner)
-            if has_ended:
-                claims += sql.take_over(database, owner, self._locks.run_id)
-            elif has_ended is None:  # but its expired claims are of no use to it
-                claims += sql.take_over(database, owner, self._locks.run_id, expired_at=now)
-        self._locks.find_old(owners)
+            if owner is None or owner in ended:
+                claims += sql.take_over(database, owner, own)
+            elif owner != own:
+                claims += sql.take_over(database, owner, own, expired_at=now - USELESS_SECONDS)
         sql.forget(database, now)
         return claims
 
@@ -131,10 +132,9 @@ class SQLiteBackend:
 
     def _identify_parts(self) -> list[tuple[int, int] | None]:
         """Device and inode of each part. Sizes are ignored: other programs may shrink a file."""
-        stats = [*map(_stat, self._parts)]
-        if stats[0] is not None and not stats[0].st_size:
-            stats[0] = None
-        return [stat and (stat.st_dev, stat.st_ino) for stat in stats]
+        file, *others = map(_stat, self._parts)
+        parts = [file if file and file.st_size else None, *others]
+        return [part and (part.st_dev, part.st_ino) for part in parts]
 
     def _connect(self) -> sqlite3.Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True)
