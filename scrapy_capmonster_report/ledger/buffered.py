@@ -14,7 +14,7 @@ from ..outcome import Outcome
 from .base import PASSED, RECENT_SECONDS, Claimed, Finished, Judged, NotSent, Recovered, Sent
 from .buffer import EventBuffer
 from .contact import Contact
-from .history import Query
+from .history import Query, by_site
 from .memory import Ledger
 from .translator import Translator, storable
 
@@ -206,9 +206,9 @@ class BufferedLedger(Ledger):
     async def _load_baseline(self) -> None:
         now = self._clock.wall()
         query = Query(since=now - RECENT_SECONDS, keys=("site", "status"))
-        history = await self._contact.ask(self._backend.read, query, now)
+        counts = await self._contact.ask(self._backend.count, query, now)
         self._has_baseline = True
-        self._on_recovered(Recovered(sites=history.by_site()))
+        self._on_recovered(Recovered(sites=by_site(counts)))
 
     async def _recover(self) -> None:
         claims = await self._contact.ask(self._backend.recover, self._clock.wall())

@@ -23,14 +23,6 @@ class History(NamedTuple):
     counts: list[Count]
     alerts: list[Alert]
 
-    def by_site(self) -> dict[str, tuple[int, int]]:
-        """How many answers each site accepted and rejected."""
-        passed: Counter[str] = Counter()
-        others: Counter[str] = Counter()
-        for count in self.counts:
-            (passed if count.status == PASSED else others)[count.site] += count.tasks
-        return {site: (passed[site], others[site]) for site in passed | others}
-
 
 @dataclass(frozen=True)
 class Query:
@@ -75,3 +67,12 @@ class Query:
             and self.site in (None, alert.site)
             and (self.spider is None or alert.site in sites)
         ]
+
+
+def by_site(counts: Iterable[Count]) -> dict[str, tuple[int, int]]:
+    """How many answers each site accepted and rejected."""
+    passed: Counter[str] = Counter()
+    others: Counter[str] = Counter()
+    for count in counts:
+        (passed if count.status == PASSED else others)[count.site] += count.tasks
+    return {site: (passed[site], others[site]) for site in passed | others}

@@ -86,17 +86,20 @@ class RedisBackend:
         self._alive_since: bytes | None = None
         self.losses = 0
 
-    def read(self, query: Query, now: float) -> History:
+    def count(self, query: Query, now: float) -> list[base.Count]:
         pipeline = self._redis.pipeline(transaction=False)  # all at once, however slow it is
         for arguments in _totals(query, now):
             pipeline.eval(*self._script("sums", **arguments))
-        pipeline.lrange(f"{self._prefix}alerts", 0, -1)
-        replies = pipeline.execute(raise_on_error=False)  # else it would quote the script
-        for reply in replies:
-            if isinstance(reply, Exception):
-                raise reply
-        *sums, alerts = replies
-        return History(_counts(query, sums), [base.Alert(*json.loads(text)) for text in alerts])
+        days = pipeline.execute(raise_on_error=False)  # else it would quote the script
+        for sums in days:
+            if isinstance(sums, Exception):
+                raise sums
+        return _counts(query, days)
+
+    def alerts(self) -> list[base.Alert]:
+        """All alerts."""
+        texts = self._redis.lrange(f"{self._prefix}alerts", 0, -1)
+        return [base.Alert(*json.loads(text)) for text in texts]
 
     def write(self, events: Sequence[base.Event]) -> list[Outcome | None]:
         replies = self._call(
@@ -140,7 +143,7 @@ def read(name: RedisName, query: Query, now: float) -> History:
     try:
         backend = RedisBackend(name, report_reused=False)
         with closing(backend._redis):
-            return backend.read(query, now)
+            return History(backend.count(query, now), backend.alerts())
     except (RedisError, ValueError, TypeError) as error:  # an unknown option: TypeError
         raise ValueError(f"{name.shown} cannot be read: {error}") from error
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..outcome import Outcome
 from . import base
-from .history import History
 
 if TYPE_CHECKING:
     import sqlite3
@@ -110,8 +109,8 @@ def forget(database: sqlite3.Connection, now: float) -> None:
         database.execute(_SQL[statement], arguments)
 
 
-def read(database: sqlite3.Connection, query: Query, now: float) -> History:
-    """What *query* asks for.
+def count(database: sqlite3.Connection, query: Query, now: float) -> list[base.Count]:
+    """Count the tasks that *query* selects.
 
     Raises:
         ValueError: the tables are those of another release.
@@ -124,9 +123,13 @@ def read(database: sqlite3.Connection, query: Query, now: float) -> History:
         "site": query.site,
         "spider": query.spider,
     }
-    rows = database.execute(_SQL["sums"].format(keys=keys), arguments)
-    counts = [query.count(values, tasks) for *values, tasks in rows]
-    return History(counts, [*map(base.Alert._make, database.execute(_SQL["all_alerts"]))])
+    rows = database.execute(_SQL["count"].format(keys=keys), arguments)
+    return [query.count(values, tasks) for *values, tasks in rows]
+
+
+def alerts(database: sqlite3.Connection) -> list[base.Alert]:
+    """All alerts."""
+    return [*map(base.Alert._make, database.execute(_SQL["all_alerts"]))]
 
 
 def _version(database: sqlite3.Connection) -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from . import sql
 from .base import HOUR_SECONDS
+from .history import History
 from .locks import RunLocks
 
 if TYPE_CHECKING:
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..outcome import Outcome
-    from .base import Claimed, Event
-    from .history import History, Query
+    from .base import Claimed, Count, Event
+    from .history import Query
 
 _T = TypeVar("_T")
 
@@ -59,8 +60,8 @@ class SQLiteBackend:
         self.losses = 0
         self._database: sqlite3.Connection | None = None
 
-    def read(self, query: Query, now: float) -> History:
-        return self._transaction(sql.read, query, now)
+    def count(self, query: Query, now: float) -> list[Count]:
+        return self._transaction(sql.count, query, now)
 
     def write(self, events: Sequence[Event]) -> list[Outcome | None]:
         return self._transaction(sql.write, events, self._locks.run_id, self._report_reused)
@@ -192,6 +193,6 @@ def read(path: Path, query: Query, now: float) -> History:
     try:
         # Read only: must not create a file, nor wait for a crawl that writes it.
         with closing(sqlite3.connect(uri, uri=True)) as database:
-            return sql.read(database, query, now)
+            return History(sql.count(database, query, now), sql.alerts(database))
     except (sqlite3.Error, ValueError) as error:
         raise ValueError(f"{path} is not a readable ledger: {error}") from error

@@ -161,7 +161,7 @@ WHERE (seconds = 300 AND start < :oldest_period) OR (seconds = 3600 AND start < 
 -- name: forget_alerts
 DELETE FROM alert WHERE at < :oldest
 
--- name: sums
+-- name: count
 SELECT {keys}, sum(tasks) FROM total WHERE tasks > 0
 AND (
     (seconds = 3600 AND start >= :first AND start < :periods_from)
