@@ -27,15 +27,6 @@ _QUOTED = re.compile("“[^“”]*”")
 _CODE = re.compile(r"\w+[_-][\w-]+")
 _MARKUP = re.compile(r"<\w[^<>]*>")
 
-NOT_THE_ANSWER: Final = (
-    *("missing-input-secret", "invalid-input-secret", "missing-input-response", "bad-request"),
-    *("timeout-or-duplicate", "internal-error"),
-    *("expired-input-response", "already-seen-response", "sitekey-secret-mismatch"),
-    *("missing-remoteip", "invalid-remoteip", "not-using-dummy-passcode"),
-    *("captcha-required", "rqkey-mismatch", "response-already-used"),
-)
-"""Error codes about the age or reuse of the answer, the site's keys, or the captcha service."""
-
 _HYPHENATED = re.compile(r"(?<![a-z-])[a-z]+(?:-[a-z]+)+(?![a-z-])")
 
 _ALERT = re.compile(

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ...text import truncate
 from ..condition import Condition
+from ..names import SETS, is_like
 from ..page import view
 from ..selectors import Css, JmesPath
 from . import evidence
 from .messages import MAX_LENGTH, About, fold, mentions, rejects
-from .places import CAPTCHA_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -102,7 +102,7 @@ def submission(page: Page) -> str | None:
     if page.request.method not in ("GET", "HEAD"):
         return page.request.method
     query = page.url.partition("#")[0].partition("?")[2].lower()
-    return f"?{query}" if CAPTCHA_NAME.search(query) else None
+    return f"?{query}" if is_like(query, "captcha.field") else None
 
 
 @mark(
@@ -184,7 +184,7 @@ def no_other_error(page: Page) -> str | None:
     instead=_first_message,
 )
 def json_error(page: Page) -> str | None:
-    if _relayed(page, evidence.NOT_THE_ANSWER):
+    if _relayed(page, SETS["other codes"]):
         return None
     return evidence.rejection_in(evidence.json_messages(page))
 
@@ -220,7 +220,7 @@ def _relayed(page: Page, codes: Iterable[str]) -> str | None:
 
 _OTHER_CODES: Final = Mark(
     "no code about the answer's age, its reuse, or the site's keys",
-    lambda page: _relayed(page, evidence.NOT_THE_ANSWER),
+    lambda page: _relayed(page, SETS["other codes"]),
     absent=True,
 )
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from configparser import ConfigParser
 from enum import IntEnum
 from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from ..names import read_ini
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -223,8 +223,7 @@ _SPACELESS: Final = "\u0590"
 
 def phrases() -> Iterator[Phrase]:
     """Every phrase of every language. The file explains the kinds."""
-    words = ConfigParser(interpolation=None, delimiters="=", comment_prefixes="#")
-    words.read_string(files(__package__).joinpath("words.ini").read_text(encoding="utf-8"))
+    words = read_ini(__package__, "words.ini")
     for language in words.sections():
         for kind, text in words[language].items():
             for phrase in text.replace("\n", " ").split(","):

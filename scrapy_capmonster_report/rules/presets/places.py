@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from functools import cache
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from lxml import etree
 
-from ..visible import BLOCKS, is_closed, is_unseen
+from ..names import REGEXES, SETS, is_like
+from ..visible import is_closed, is_unseen
 from .messages import MAX_LENGTH
 
 if TYPE_CHECKING:
@@ -33,57 +33,7 @@ _MAX_SCANNED: Final = 200
 _MAX_TEXT: Final = 4 * MAX_LENGTH
 """How many characters of a text are read, including white space."""
 
-
-_MARKED = re.compile(
-    r"[Ee]rror|ERROR|(?:^|[\s_-])[Ee]rr|[a-z]Err|danger|invalid|alert|warn|fail|wrong|incorrect"
-    r"|reject|\bflash(?:es|-?mess\w*)?\b|text-(?:red|rose)|(?:^|[\s_-])red(?:$|[\s_-])|negative|caution|notice|notif|toast|callout|wp-die|fehler|hata\b"
-    r"|(?:^|[\s_-])msg|[a-z]Msg|(?:form|system|status|response)[_-]?message|help-block|help-inline"
-    r"|feedback|explain|helper-text|validation"
-)
-_NOT_MARKED = re.compile(r"success|\bbtn\b")
-_RED = re.compile(
-    r"(?:^|[^-])color\s*:\s*(?:(?:dark)?red\b|crimson|firebrick|#[b-f]\w[0-5]\w[0-5]\w\b"
-    r"|#[b-f][0-5][0-5]\b|rgb\(\s*(?:1[6-9]|2\d)\d\s*,\s*\d{1,2}\s*,\s*\d{1,2}\s*\))",
-    re.IGNORECASE,
-)
-_QUOTES: Final = frozenset(
-    ("blockquote", "button", "label", "legend", "option", "pre", "select", "textarea", "svg")
-)
-"""Elements that contain a label or a quotation."""
-
-_OTHERS_WORDS: Final = frozenset(
-    ("blockquote", "button", "code", "option", "pre", "q", "samp", "textarea")
-)
-"""Elements that contain a label or a quotation even if they are marked as errors."""
-
 _WITH_ATTRIBUTES: Final = etree.XPath("descendant-or-self::*[@* or self::center]")
-
-_EMPHASES: Final = frozenset(("em", "i"))
-_INLINE_QUOTES: Final = _EMPHASES | {"a", "cite", "code", "dfn", "kbd", "q", "samp"}
-"""What is in them is quoted, as by quotation marks; emphases may also hold all there is."""
-
-CAPTCHA_NAME = re.compile(
-    "captcha|capcha|turnstile|securimage|imagestring|yzm|yanzhengma|antispam|confirm_?id|v_?code"
-    "|(?:verif(?:y|ication|ied)?|valid(?:ate|ation)?|check|secur(?:ity)?|sec|confirm(?:ation)?"
-    "|auth|image?|img|pic(?:ture)?|rand(?:om)?|visual|number|safe|graph(?:ic)?|code)[-_]?"
-    "(?:code|img|image|word|text|num|number)"
-)
-"""The names of a captcha's field, in lower case."""
-
-_OTHER_CODE = re.compile(
-    "otp|sms|phone|mobile|mail|2fa|mfa|one-time|authenticator|factor|invit|promo|coupon|voucher"
-    "|activat|referr"
-)
-_WIDGET = re.compile(
-    "g-recaptcha|h-captcha|cf-turnstile|frc-captcha|geetest|mtcaptcha|altcha|smart-captcha"
-    "|funcaptcha|recaptcha|hcaptcha|turnstile"
-)
-_WIDGET_OR_NAME = re.compile("captcha|turnstile|geetest")
-_PICTURE = re.compile(f"{CAPTCHA_NAME.pattern}|mode=confirm|verif[yi]|regcode|seccode")
-_FIELDS: Final = frozenset(("input", "select", "textarea"))
-_NOT_TYPED: Final = frozenset(("hidden", "submit", "button", "image", "reset", "checkbox", "radio"))
-_NOT_A_PICTURE = re.compile("[rh]e?captcha|logo|badge|icon")
-_PICTURES: Final = frozenset(("img", "svg", "canvas"))
 
 
 class Error(NamedTuple):
@@ -125,9 +75,9 @@ class Sight:
         self._is_named = False  # something is called "captcha", not only "code"
         self._has_pictures = False
         self._shown: dict[Any, bool] = {None: True}
-        for element in root.iter(*_FIELDS):
+        for element in root.iter(*SETS["fields"]):
             self._look_at_a_field(element)
-        for element in root.iter(*_PICTURES):
+        for element in root.iter(*SETS["pictures"]):
             self._has_pictures = True
             if not self.picture and is_picture(element):
                 self.picture = _outline(element)
@@ -150,13 +100,13 @@ class Sight:
 
     def _look_at_a_field(self, element: Any) -> None:
         name = _name_of(element)
-        is_captcha = bool(CAPTCHA_NAME.search(name))
+        is_captcha = is_like(name, "captcha.field")
         self._is_named |= "captcha" in name
         if not _is_typed(element):
             return
         self.fields += 1
         is_code = is_captcha or "code" in name or "otp" in name
-        if is_code and _OTHER_CODE.search(name):
+        if is_code and is_like(name, "captcha.other code"):
             self.has_other_code = True
         elif is_captcha and not self.input:
             self.input = _outline(element)
@@ -177,12 +127,12 @@ class Sight:
         meaning_of = cache(_meaning_of)  # many elements of a page have the same attributes
         for element in _WITH_ATTRIBUTES(root):
             is_error, captcha = meaning_of(tuple(element.items()))
-            if captcha and element.tag not in _FIELDS and self._is_shown(element):
+            if captcha and element.tag not in SETS["fields"] and self._is_shown(element):
                 self._is_named = True
-                if not self.widget and _WIDGET.search(captcha):
+                if not self.widget and is_like(captcha, "captcha.widget"):
                     self.widget = _outline(element)
             tag = element.tag
-            if tag == "center" or (is_error and tag not in _OTHERS_WORDS):
+            if tag == "center" or (is_error and tag not in SETS["others words"]):
                 yield element
 
     def _is_shown(self, element: Any) -> bool:
@@ -190,7 +140,7 @@ class Sight:
         asked = []
         while element not in self._shown:
             asked.append(element)
-            if is_unseen(element) or element.tag in _OTHERS_WORDS:
+            if is_unseen(element) or element.tag in SETS["others words"]:
                 self._shown[element] = False
             else:
                 element = element.getparent()
@@ -225,19 +175,21 @@ def _texts(
     element: Any, item: Any, marked: frozenset[Any], depth: int
 ) -> Iterator[tuple[str, bool, Any]]:
     """The texts in *element*, whether each begins a block, and the item that it stands in."""
-    is_block, most = element.tag in BLOCKS, 0 if is_closed(element) else _MAX_TEXT
+    is_block, most = element.tag in SETS["blocks"], 0 if is_closed(element) else _MAX_TEXT
     yield (element.text or "")[:most], is_block, item
     for child in element:
         tag = child.tag
         if not isinstance(tag, str) or is_unseen(child):
             pass
-        elif child in marked or tag in _QUOTES or depth == _MAX_DISTANCE:
+        elif child in marked or tag in SETS["quotes"] or depth == _MAX_DISTANCE:
             yield "", True, item
-        elif tag in _INLINE_QUOTES and (tag not in _EMPHASES or (element.text or "").strip()):
+        elif tag in SETS["inline quotes"] and (
+            tag not in SETS["emphases"] or (element.text or "").strip()
+        ):
             yield f"“{''.join(islice(child.itertext(), _MAX_SCANNED))[:_MAX_TEXT]}”", False, item
         else:
             yield from _texts(child, child if tag == "li" else item, marked, depth + 1)
-            if tag in BLOCKS:
+            if tag in SETS["blocks"]:
                 yield "", True, item
         yield (child.tail or "")[:most], False, item
 
@@ -248,12 +200,12 @@ def _meaning_of(attributes: Iterable[tuple[str, str]]) -> tuple[bool, str]:
     for name, value in attributes:
         if name in ("class", "id", "role"):
             names += value + " "
-        elif name == "style" or name == "color":
-            is_red |= _RED.search(f"color:{value}" if name == "color" else value) is not None
+        elif name in ("style", "color"):
+            is_red |= is_like(f"{name}:{value}", "error.style")
         elif name == "data-sitekey":
             names += "captcha g-recaptcha "
-    is_error = bool(_MARKED.search(names)) and not _NOT_MARKED.search(names)
-    return is_error or is_red, names if _WIDGET_OR_NAME.search(names) else ""
+    is_error = is_like(names, "error.element") and not is_like(names, "error.other element")
+    return is_error or is_red, names if is_like(names, "captcha.element") else ""
 
 
 def _name_of(element: Any) -> str:
@@ -263,7 +215,9 @@ def _name_of(element: Any) -> str:
 
 def _is_typed(element: Any) -> bool:
     """Whether an element is a field that the visitor fills in."""
-    return element.tag in _FIELDS and element.get("type", "").lower() not in _NOT_TYPED
+    return (
+        element.tag in SETS["fields"] and element.get("type", "").lower() not in SETS["not typed"]
+    )
 
 
 def _outline(element: Any) -> str:
@@ -285,7 +239,7 @@ def is_captchas_own(element: Any) -> bool:
     fields than the captcha's, or the list of errors is right before or after the captcha's field.
     """
     names = (element.get(name, "") for name in ("id", "class", "for", "data-valmsg-for"))
-    if CAPTCHA_NAME.search(" ".join(names).lower()):
+    if is_like(" ".join(names).lower(), "captcha.field"):
         return True
     for beside in (element.getprevious(), element.getnext()):
         if beside is not None and _fields_in(beside):
@@ -302,17 +256,17 @@ def _fields_in(group: Any) -> bool | None:
     """Whether all fields in *group* belong to a captcha; ``None`` if it has no fields."""
     is_captcha, others = False, 0
     for element in islice(group.iter("*"), _MAX_SCANNED):
-        is_hidden = element.tag in _FIELDS and element.get("type", "").lower() == "hidden"
+        is_hidden = element.tag in SETS["fields"] and element.get("type", "").lower() == "hidden"
         if is_hidden or _is_typed(element):
             name = _name_of(element)
-            if CAPTCHA_NAME.search(name) and not _OTHER_CODE.search(name):
+            if is_like(name, "captcha.field") and not is_like(name, "captcha.other code"):
                 is_captcha = True
             elif not is_hidden:
                 others += 1
         elif element.tag == "img" and is_picture(element):
             is_captcha = True
             others -= 1  # its field may be called anything
-        elif _WIDGET.search(element.get("class", "")):
+        elif is_like(element.get("class", ""), "captcha.widget"):
             is_captcha = True
     if others > 0:
         return False
@@ -322,4 +276,5 @@ def _fields_in(group: Any) -> bool | None:
 def is_picture(element: Any) -> bool:
     """Whether an element is the picture of an image captcha."""
     named = " ".join([value[:200] for value in element.values()]).lower()
-    return _PICTURE.search(_NOT_A_PICTURE.sub("", named)) is not None
+    rest = REGEXES["captcha.other picture"].sub("", named)
+    return is_like(rest, "captcha.field") or is_like(rest, "captcha.picture")
