@@ -1,17 +1,23 @@
-"""The marks that presets look for on a page, each with a description in words."""
+"""The marks that presets look for on a page. What a mark is in words, its docstring says."""
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
+
+from scrapy.selector import Selector
 
 from ...text import truncate
 from ..condition import Condition
 from ..names import SETS, is_like
 from ..page import view
 from ..selectors import Css, JmesPath
+from ..visible import words_of
 from . import evidence
+from .answers import names_errors, sayings
 from .messages import MAX_LENGTH, About, fold, mentions, rejects
+from .places import Sight
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -26,6 +32,17 @@ _MAX_SHORT_PAGE: Final = 1500
 _MAX_SHORT_BODY: Final = 100_000
 _MAX_LONE: Final = 5000
 """Bytes of a page that shows nothing but a message."""
+
+_MAX_FRAGMENTS: Final = 5
+
+_MARKUP = re.compile(r"<\w[^<>]*>")
+_ALERT = re.compile(
+    r"\s*(?:<!--[^\n]*\n\s*)?(?:window\.|parent\.|top\.)?"
+    r"(?:alert|layer\.(?:msg|alert)|toastr\.(?:error|warning)|swal|Swal\.fire)"
+    r"\(\s*(?P<quote>[\"'`])(?P<text>(?:(?!(?P=quote))[^\\]|\\.){1,300})(?P=quote)"
+)
+_CONDITIONAL = re.compile(r"\bfunction\b|=>|\bif\s*\(|addEventListener|\bswitch\s*\(")
+_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})|\\(.)")
 
 
 class Mark(Condition):
@@ -72,12 +89,12 @@ MARKS: Final[dict[str, Mark]] = {}
 """The marks that several presets look for, by name."""
 
 
-def mark(value: str, **more: Any) -> Callable[[Find], Find]:
-    """Make a mark of a function that finds it."""
+def mark(**more: Any) -> Callable[[Find], Find]:
+    """Make a mark of a function that finds it. Its docstring is the mark's description."""
 
     def add(find: Find) -> Find:
-        found_once = view(find)
-        MARKS[find.__name__] = Mark(value, found_once, **more)
+        name, found_once = find.__name__, view(find)
+        MARKS[name] = Mark(find.__doc__ or name, found_once, **more)
         return found_once
 
     return add
@@ -87,51 +104,50 @@ def _status(page: Page) -> str:
     return f"status {page.status}"
 
 
-@mark(
-    "not a missing page, a rate limit or a server error (404, 429, above 500)",
-    absent=True,
-    instead=_status,
-    needs="status",
-)
+@mark(absent=True, instead=_status, needs="status")
 def judged(page: Page) -> str | None:
+    """not a missing page, a rate limit or a server error (404, 429, above 500)"""
     return _status(page) if page.status in (404, 429) or page.status > 500 else None
 
 
-@mark("a POST, or a GET that sends the captcha's field", needs="method url")
+@mark(needs="method url")
 def submission(page: Page) -> str | None:
+    """a POST, or a GET that sends the captcha's field"""
     if page.request.method not in ("GET", "HEAD"):
         return page.request.method
     query = page.url.partition("#")[0].partition("?")[2].lower()
     return f"?{query}" if is_like(query, "captcha.field") else None
 
 
-@mark(
-    "an answer: to a POST, with an error's status, as JSONP, or with the captcha in the URL",
-    needs="status method url",
-)
+@mark(needs="status method url")
 def answer(page: Page) -> str | None:
+    """an answer: to a POST, with an error's status, as JSONP, or with the captcha in the URL"""
     if page.is_jsonp:
         return "JSON that a script is called with"
     return _status(page) if page.status >= 400 else submission(page)
 
 
-@mark("a redirect that led here", needs="redirects")
+@mark(needs="redirects")
 def redirect(page: Page) -> str | None:
+    """a redirect that led here"""
     return page.redirects[0] if page.redirects else None
 
 
-@mark("the widget of a captcha service")
+@mark()
 def widget(page: Page) -> str | None:
+    """the widget of a captcha service"""
     return evidence.sight(page).widget or None
 
 
-@mark("an image captcha (a picture or a field with such a name)")
+@mark()
 def picture(page: Page) -> str | None:
+    """an image captcha (a picture or a field with such a name)"""
     return evidence.sight(page).image or None
 
 
-@mark("a short page without a form")
+@mark()
 def short_page(page: Page) -> str | None:
+    """a short page without a form"""
     seen = evidence.sight(page)
     if not seen.errors or seen.captcha or seen.fields or len(page.response.body) > _MAX_SHORT_BODY:
         return None
@@ -142,33 +158,31 @@ def _first_error(page: Page) -> str | None:
     return next((error.text for error in evidence.sight(page).errors), None)
 
 
-def _first_message(page: Page) -> str | None:
-    return next(map(str, evidence.json_messages(page)), None)
-
-
-@mark(
-    "an error that says that the captcha is wrong, or says *wrong* in the captcha's own place",
-    instead=_first_error,
-)
+@mark(instead=_first_error)
 def captcha_error(page: Page) -> str | None:
+    """an error that says that the captcha is wrong, or says *wrong* in the captcha's own place"""
     return evidence.error_on(evidence.sight(page))
 
 
-@mark("an error that names the captcha and says that it is wrong", instead=_first_error)
+@mark(instead=_first_error)
 def named_error(page: Page) -> str | None:
+    """an error that names the captcha and says that it is wrong"""
     return evidence.error_on(evidence.sight(page), About.ITS_ANSWER)
 
 
-@mark("a page that shows nothing but a message that the captcha is wrong")
+@mark()
 def lone_message(page: Page) -> str | None:
+    """a page that shows nothing but a message that the captcha is wrong"""
     if len(page.response.body) > _MAX_LONE or evidence.sight(page).fields:
         return None
-    words = evidence.words(page)
+    # Markup inside an answer of XML would show words.
+    words = words_of(_root_of(page.words)) if _MARKUP.search(page.words) else page.words
     return words if rejects(words, About.ITS_ANSWER) else None
 
 
-@mark("no other error in the same list", absent=True)
+@mark(absent=True)
 def no_other_error(page: Page) -> str | None:
+    """no other error in the same list"""
     hit = captcha_error(page)
     listed = [error for error in evidence.sight(page).errors if error.item is not None]
     items = {error.item for error in listed if error.text == hit}
@@ -179,38 +193,71 @@ def no_other_error(page: Page) -> str | None:
     return None
 
 
-@mark(
-    "a member for errors in JSON that says that the captcha is wrong",
-    instead=_first_message,
-)
+@mark(instead=lambda page: next(map(str, evidence.json_messages(page)), None))
 def json_error(page: Page) -> str | None:
+    """a member for errors in JSON that says that the captcha is wrong"""
     if _relayed(page, SETS["other codes"]):
         return None
     return evidence.rejection_in(evidence.json_messages(page))
 
 
-@mark("a script of JSON that says in a member for errors that the captcha is wrong")
+@mark()
 def script_error(page: Page) -> str | None:
-    return evidence.rejection_in(evidence.messages_in_scripts(page))
+    """a script of JSON that says in a member for errors that the captcha is wrong"""
+    scripts = evidence.scripts(page)
+    texts = [script.text for script in scripts if script.get("type") == "application/json"]
+    return evidence.rejection_in(
+        [
+            message
+            for text in texts
+            for message in sayings(evidence.parsed(text))
+            if any(map(names_errors, message.path))
+            and not any(name.lower().endswith("messages") for name in message.path)
+        ]
+    )
 
 
-@mark("markup in JSON with an error that says that the captcha is wrong")
+@mark()
 def fragment_error(page: Page) -> str | None:
-    return next(filter(None, map(evidence.error_on, evidence.fragments(page))), None)
+    """markup in JSON with an error that says that the captcha is wrong"""
+    texts = [message.text for message in evidence.json_messages(page)]
+    fragments = list(filter(_MARKUP.search, texts))[:_MAX_FRAGMENTS]
+    errors = (evidence.error_on(Sight(_root_of(markup))) for markup in fragments)
+    return next(filter(None, errors), None)
 
 
-@mark("WordPress stops, and asks whether the visitor is human")
+@mark()
 def human_error(page: Page) -> str | None:
+    """WordPress stops, and asks whether the visitor is human"""
     for error in evidence.sight(page).errors:
         if "wp-die" in error.place.get("class", "") and mentions(error.text, "human"):
             return error.text
     return None
 
 
-@mark("a script that shows at once that the captcha is wrong")
+@mark()
 def alert(page: Page) -> str | None:
-    alerts = evidence.alerts(page)
-    return next((text for text in alerts if rejects(text, About.ITS_ANSWER)), None)
+    """a script that shows at once that the captcha is wrong"""
+    codes = [script.text or "" for script in evidence.scripts(page)]
+    codes += evidence.root(page).xpath("/html/body/@onload")
+    shown = [_ALERT.match(code) for code in codes if len(code) <= evidence.MAX_SCRIPT]
+    texts = [
+        _ESCAPE.sub(_character, match["text"])
+        for match in shown
+        if match and not _CONDITIONAL.search(match.string)
+    ]
+    return next((text for text in texts if rejects(text, About.ITS_ANSWER)), None)
+
+
+def _character(escape: re.Match[str]) -> str:
+    """What an escape in a script stands for."""
+    if number := escape[1] or escape[2]:
+        return chr(int(number, 16))
+    return {"n": "\n", "t": "\t"}.get(escape[3], escape[3])
+
+
+def _root_of(markup: str) -> Any:
+    return Selector(text=f"<body>{markup}", type="html").root
 
 
 def _relayed(page: Page, codes: Iterable[str]) -> str | None:
@@ -218,7 +265,7 @@ def _relayed(page: Page, codes: Iterable[str]) -> str | None:
     return ", ".join(sorted(evidence.siteverify_codes(page).intersection(codes))) or None
 
 
-_OTHER_CODES: Final = Mark(
+_NO_OTHER_CODE: Final = Mark(
     "no code about the answer's age, its reuse, or the site's keys",
     lambda page: _relayed(page, SETS["other codes"]),
     absent=True,
@@ -229,7 +276,7 @@ def _codes(refused: list[str]) -> Iterator[Mark]:
     """The marks that the site relays one of some codes, and none of another meaning."""
     value = f"the code {' or '.join(refused)}, in JSON or as an error"
     yield Mark(value, lambda page: _relayed(page, refused))
-    yield _OTHER_CODES
+    yield _NO_OTHER_CODE
 
 
 def _error(text: str) -> Iterator[Mark]:
