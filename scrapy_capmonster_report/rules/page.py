@@ -8,6 +8,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 from urllib.parse import urljoin, urlsplit
 
+from lxml import etree
 from parsel import Selector
 from scrapy.http import HtmlResponse, JsonResponse, XmlResponse
 from scrapy.utils.response import get_meta_refresh
@@ -186,13 +187,16 @@ class Page:
             return None
 
     @view
+    def root(self) -> Any:
+        """The outermost element of the parsed page; an empty one if it has no nodes."""
+        return etree.Element("html") if self.selector is None else self.selector.root
+
+    @view
     def words(self) -> str:
         """The words that the page shows, or all of XML; ``""`` if it has no nodes."""
-        if self.selector is None:
-            return ""
-        if self.selector.type == "xml":
-            return " ".join(" ".join(self.selector.root.xpath("//text()")).split())
-        return words_of(self.selector.root)
+        if self.selector is not None and self.selector.type == "xml":
+            return " ".join(" ".join(self.root.xpath("//text()")).split())
+        return words_of(self.root)
 
 
 def parse_json(text: str) -> Any:

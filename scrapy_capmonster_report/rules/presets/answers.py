@@ -7,10 +7,13 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..names import SETS, is_like
+from ..page import NOT_JSON, parse_json, view
 from .messages import About, matters, mentions, rejects
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from ..page import Page
 
 _MAX_DEPTH: Final = 14
 """Levels of dicts and lists."""
@@ -22,6 +25,9 @@ _MAX_ITEMS: Final = 20
 """A list with more items is data."""
 
 _MAX_SAYINGS: Final = 200
+
+MAX_SCRIPT: Final = 100_000
+"""How many characters of a script are read as JSON, or searched for an ``alert()``."""
 
 _ADDRESS = re.compile("(?:https?:|data:|/)")
 _CODE = re.compile("[!-~]{1,80}")
@@ -135,3 +141,27 @@ def _is_field(name: str) -> bool:
     """Whether a member is called like a captcha's field."""
     is_code = rejects_as_code(name) and not is_like(name, "member.error of a field")
     return is_like(name, "captcha.field") and not (is_like(name, "member.not a field") or is_code)
+
+
+@view
+def json_messages(page: Page) -> list[Saying]:
+    """The error messages in the JSON of an answer: in its body, or in ``pre`` in a browser."""
+    alone = "/html/body[not(*[position() > 1]/node())]/pre/text()"
+    answer = page.json
+    if answer is NOT_JSON:
+        answer = parsed("".join(page.root.xpath(alone)))
+    return [] if succeeded(answer) else sayings(answer)
+
+
+def parsed(text: str | None) -> Any:
+    """A text of a page as JSON, or :data:`NOT_JSON`."""
+    if not text or len(text) > MAX_SCRIPT or text.lstrip()[:1] not in ("{", "["):
+        return NOT_JSON
+    return parse_json(text)
+
+
+def rejection_in(messages: list[Saying]) -> str | None:
+    """The one of *messages* that says that a captcha answer was wrong, and not something else."""
+    if any(message.is_another_matter for message in messages):
+        return None
+    return next((str(message) for message in messages if message.rejects), None)

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import re
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from scrapy.selector import Selector
 
 from ...text import truncate
 from ..condition import Condition
-from ..names import SETS, is_like
+from ..names import REGEXES, SETS, is_like
 from ..page import view
 from ..selectors import Css, JmesPath
 from ..visible import words_of
-from . import evidence
-from .answers import names_errors, sayings
+from .answers import MAX_SCRIPT, json_messages, names_errors, parsed, rejection_in, sayings
 from .messages import MAX_LENGTH, About, fold, mentions, rejects
-from .places import Sight
+from .places import Sight, sight
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -34,14 +34,11 @@ _MAX_LONE: Final = 5000
 """Bytes of a page that shows nothing but a message."""
 
 _MAX_FRAGMENTS: Final = 5
+_MAX_SCRIPTS: Final = 50
 
+_QUOTED = re.compile("“[^“”]*”")
+_HYPHENATED = re.compile(r"(?<![a-z-])[a-z]+(?:-[a-z]+)+(?![a-z-])")
 _MARKUP = re.compile(r"<\w[^<>]*>")
-_ALERT = re.compile(
-    r"\s*(?:<!--[^\n]*\n\s*)?(?:window\.|parent\.|top\.)?"
-    r"(?:alert|layer\.(?:msg|alert)|toastr\.(?:error|warning)|swal|Swal\.fire)"
-    r"\(\s*(?P<quote>[\"'`])(?P<text>(?:(?!(?P=quote))[^\\]|\\.){1,300})(?P=quote)"
-)
-_CONDITIONAL = re.compile(r"\bfunction\b|=>|\bif\s*\(|addEventListener|\bswitch\s*\(")
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})|\\(.)")
 
 
@@ -136,44 +133,44 @@ def redirect(page: Page) -> str | None:
 @mark()
 def widget(page: Page) -> str | None:
     """the widget of a captcha service"""
-    return evidence.sight(page).widget or None
+    return sight(page).widget or None
 
 
 @mark()
 def picture(page: Page) -> str | None:
     """an image captcha (a picture or a field with such a name)"""
-    return evidence.sight(page).image or None
+    return sight(page).image or None
 
 
 @mark()
 def short_page(page: Page) -> str | None:
     """a short page without a form"""
-    seen = evidence.sight(page)
+    seen = sight(page)
     if not seen.errors or seen.captcha or seen.fields or len(page.response.body) > _MAX_SHORT_BODY:
         return None
     return f"{len(page.words)} characters" if len(page.words) <= _MAX_SHORT_PAGE else None
 
 
 def _first_error(page: Page) -> str | None:
-    return next((error.text for error in evidence.sight(page).errors), None)
+    return next((error.text for error in sight(page).errors), None)
 
 
 @mark(instead=_first_error)
 def captcha_error(page: Page) -> str | None:
     """an error that says that the captcha is wrong, or says *wrong* in the captcha's own place"""
-    return evidence.error_on(evidence.sight(page))
+    return sight(page).rejection()
 
 
 @mark(instead=_first_error)
 def named_error(page: Page) -> str | None:
     """an error that names the captcha and says that it is wrong"""
-    return evidence.error_on(evidence.sight(page), About.ITS_ANSWER)
+    return sight(page).rejection(About.ITS_ANSWER)
 
 
 @mark()
 def lone_message(page: Page) -> str | None:
     """a page that shows nothing but a message that the captcha is wrong"""
-    if len(page.response.body) > _MAX_LONE or evidence.sight(page).fields:
+    if len(page.response.body) > _MAX_LONE or sight(page).fields:
         return None
     # Markup inside an answer of XML would show words.
     words = words_of(_root_of(page.words)) if _MARKUP.search(page.words) else page.words
@@ -184,7 +181,7 @@ def lone_message(page: Page) -> str | None:
 def no_other_error(page: Page) -> str | None:
     """no other error in the same list"""
     hit = captcha_error(page)
-    listed = [error for error in evidence.sight(page).errors if error.item is not None]
+    listed = [error for error in sight(page).errors if error.item is not None]
     items = {error.item for error in listed if error.text == hit}
     lists = {item.getparent() for item in items}
     for error in listed:
@@ -193,24 +190,30 @@ def no_other_error(page: Page) -> str | None:
     return None
 
 
-@mark(instead=lambda page: next(map(str, evidence.json_messages(page)), None))
+@mark(instead=lambda page: next(map(str, json_messages(page)), None))
 def json_error(page: Page) -> str | None:
     """a member for errors in JSON that says that the captcha is wrong"""
     if _relayed(page, SETS["other codes"]):
         return None
-    return evidence.rejection_in(evidence.json_messages(page))
+    return rejection_in(json_messages(page))
+
+
+@view
+def _scripts(page: Page) -> list[Any]:
+    """The first scripts in a page."""
+    return list(islice(page.root.iter("script"), _MAX_SCRIPTS))
 
 
 @mark()
 def script_error(page: Page) -> str | None:
     """a script of JSON that says in a member for errors that the captcha is wrong"""
-    scripts = evidence.scripts(page)
+    scripts = _scripts(page)
     texts = [script.text for script in scripts if script.get("type") == "application/json"]
-    return evidence.rejection_in(
+    return rejection_in(
         [
             message
             for text in texts
-            for message in sayings(evidence.parsed(text))
+            for message in sayings(parsed(text))
             if any(map(names_errors, message.path))
             and not any(name.lower().endswith("messages") for name in message.path)
         ]
@@ -220,16 +223,16 @@ def script_error(page: Page) -> str | None:
 @mark()
 def fragment_error(page: Page) -> str | None:
     """markup in JSON with an error that says that the captcha is wrong"""
-    texts = [message.text for message in evidence.json_messages(page)]
+    texts = [message.text for message in json_messages(page)]
     fragments = list(filter(_MARKUP.search, texts))[:_MAX_FRAGMENTS]
-    errors = (evidence.error_on(Sight(_root_of(markup))) for markup in fragments)
+    errors = (Sight(_root_of(markup)).rejection() for markup in fragments)
     return next(filter(None, errors), None)
 
 
 @mark()
 def human_error(page: Page) -> str | None:
     """WordPress stops, and asks whether the visitor is human"""
-    for error in evidence.sight(page).errors:
+    for error in sight(page).errors:
         if "wp-die" in error.place.get("class", "") and mentions(error.text, "human"):
             return error.text
     return None
@@ -238,13 +241,13 @@ def human_error(page: Page) -> str | None:
 @mark()
 def alert(page: Page) -> str | None:
     """a script that shows at once that the captcha is wrong"""
-    codes = [script.text or "" for script in evidence.scripts(page)]
-    codes += evidence.root(page).xpath("/html/body/@onload")
-    shown = [_ALERT.match(code) for code in codes if len(code) <= evidence.MAX_SCRIPT]
+    codes = [script.text or "" for script in _scripts(page)]
+    codes += page.root.xpath("/html/body/@onload")
+    shown = [REGEXES["script.alert"].match(code) for code in codes if len(code) <= MAX_SCRIPT]
     texts = [
         _ESCAPE.sub(_character, match["text"])
         for match in shown
-        if match and not _CONDITIONAL.search(match.string)
+        if match and not is_like(match.string, "script.conditional")
     ]
     return next((text for text in texts if rejects(text, About.ITS_ANSWER)), None)
 
@@ -260,9 +263,17 @@ def _root_of(markup: str) -> Any:
     return Selector(text=f"<body>{markup}", type="html").root
 
 
+@view
+def _hyphenated(page: Page) -> frozenset[str]:
+    """What may be a code of a ``siteverify`` call that the site relays, in JSON or as an error."""
+    texts = [message.text for message in json_messages(page)]
+    texts += [_QUOTED.sub("", error.text) for error in sight(page).errors]
+    return frozenset(code for text in texts for code in _HYPHENATED.findall(text))
+
+
 def _relayed(page: Page, codes: Iterable[str]) -> str | None:
     """Those of some error codes that the site relays."""
-    return ", ".join(sorted(evidence.siteverify_codes(page).intersection(codes))) or None
+    return ", ".join(sorted(_hyphenated(page).intersection(codes))) or None
 
 
 _NO_OTHER_CODE: Final = Mark(
@@ -284,8 +295,8 @@ def _error(text: str) -> Iterator[Mark]:
     wanted = fold(text).rstrip(".")
 
     def find(page: Page) -> str | None:
-        found = [error.text for error in evidence.sight(page).errors]
-        found += [message.text for message in evidence.json_messages(page)]
+        found = [error.text for error in sight(page).errors]
+        found += [message.text for message in json_messages(page)]
         short = (text for text in found if len(text) <= MAX_LENGTH)
         return next((text for text in short if fold(text).rstrip(".") == wanted), None)
 
