@@ -58,7 +58,7 @@ class Unless(Options):
 
     def found(self, page: Page) -> str | None:
         there = (condition.found(page) for condition in self._group(page) or ())
-        return truncate("; ".join(filter(None, there))) or None
+        return "; ".join(filter(None, there)) or None
 
     def _group(self, page: Page) -> Sequence[Condition] | None:
         """The first group that holds as a whole."""

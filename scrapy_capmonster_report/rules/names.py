@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from configparser import ConfigParser
+from functools import cache
 from importlib.resources import files
 from typing import Final
 
@@ -15,21 +16,21 @@ def read_ini(package: str, name: str) -> ConfigParser:
     return parser
 
 
-class _Regexes(dict[str, "re.Pattern[str]"]):
-    """The regexes by ``"section.name"``, each compiled when it is first used."""
-
-    def __missing__(self, kind: str) -> re.Pattern[str]:
-        section, _, name = kind.partition(".")
-        self[kind] = regex = re.compile("".join(_NAMES[section][name].split()))
-        return regex
-
+MAX_NAME: Final = 10_000
+"""The most characters of a name, or of the names of an element, that are looked at."""
 
 _NAMES: Final = read_ini(__package__, "names.ini")
 
 SETS: Final = {name: frozenset(text.split()) for name, text in _NAMES["sets"].items()}
-REGEXES: Final = _Regexes()
+
+
+@cache
+def regex(kind: str) -> re.Pattern[str]:
+    """The regex of a *kind* of names: ``"captcha.field"`` …"""
+    section, _, name = kind.partition(".")
+    return re.compile("".join(_NAMES[section][name].split()))
 
 
 def is_like(text: str, kind: str) -> bool:
-    """Whether *text* has a name of a *kind*: ``"captcha.field"`` …"""
-    return REGEXES[kind].search(text) is not None
+    """Whether *text*, up to :data:`MAX_NAME`, has a name of a *kind*."""
+    return regex(kind).search(text, 0, MAX_NAME) is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 from urllib.parse import urljoin, urlsplit
@@ -78,6 +79,7 @@ class view(Generic[T]):  # noqa: N801  (a decorator, as property is)
         return cast("T", made[self.name]) if self.name in made else self.__get__(page, Page)
 
 
+@dataclass(eq=False)
 class Page:
     """A response and the request it answers.
 
@@ -92,38 +94,28 @@ class Page:
         clock: returns seconds.
     """
 
+    response: Response
+    request: Request
+    followed: Sequence[str] = ()
+    unknown: frozenset[str] = frozenset()
+    clock: Callable[[], float] = perf_counter
+
     preparing = 0.0
     """Seconds that its views took to make."""
 
     is_too_large = False
     """Whether a condition needed its body, but the body is too large."""
 
-    def __init__(
-        self,
-        response: Response,
-        request: Request,
-        followed: Sequence[str] = (),
-        unknown: frozenset[str] = frozenset(),
-        clock: Callable[[], float] = perf_counter,
-    ) -> None:
-        self.response = response
-        self.request = request
-        self.url = response.url
-        self.status = response.status
-        self.unknown = unknown
-        self.clock = clock
-        self._followed = followed
-
     @view
     def host(self) -> str:
         """The host of the response's URL, as :func:`~.hosts.host_of` gives it."""
-        return host_of(self.url)
+        return host_of(self.response.url)
 
     @view
     def redirects(self) -> Sequence[str]:
         """Every URL that the site redirected this request to, including that of this response."""
         target = location_of(self.response) or _refresh_of(self.response)
-        return self._followed if target is None else [*self._followed, target]
+        return self.followed if target is None else [*self.followed, target]
 
     def parse(self, text: str) -> Selector:
         """Its *text*, parsed: a response's own selector is there for the spider, too."""

@@ -6,7 +6,8 @@ import re
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ..names import SETS, is_like
+from ..errors import show
+from ..names import MAX_NAME, SETS, is_like
 from ..page import NOT_JSON, parse_json, view
 from .messages import About, matters, mentions, rejects
 
@@ -25,6 +26,8 @@ _MAX_ITEMS: Final = 20
 """A list with more items is data."""
 
 _MAX_SAYINGS: Final = 200
+_MAX_LOOKED_AT: Final = 5000
+"""A document of which more members may hold errors is data, too."""
 
 MAX_SCRIPT: Final = 100_000
 """How many characters of a script are read as JSON, or searched for an ``alert()``."""
@@ -69,7 +72,7 @@ class Saying(NamedTuple):
 
 def rejects_as_code(text: str) -> bool:
     """Whether a code such as ``CAPTCHA_INVALID`` says that a captcha answer was wrong."""
-    code = re.sub("[^a-z]", "", text.lower())
+    code = re.sub("[^a-z]", "", text[:MAX_NAME].lower())
     return bool(
         is_like(code, "code.captcha")
         and is_like(code, "code.wrong")
@@ -79,17 +82,19 @@ def rejects_as_code(text: str) -> bool:
 
 def sayings(document: Any) -> list[Saying]:
     """The error messages of *document*. A document with many of them is data."""
-    found = list(islice(_walk(document, (), False, 0), _MAX_SAYINGS + 1))
-    return found if len(found) <= _MAX_SAYINGS else []
+    seen = list(islice(_walk(document, (), False, 0), _MAX_LOOKED_AT + 1))
+    found = list(filter(None, seen))
+    return found if len(seen) <= _MAX_LOOKED_AT and len(found) <= _MAX_SAYINGS else []
 
 
 def succeeded(document: Any) -> bool:
     """Whether the root of a JSON answer says that the request succeeded."""
     if not isinstance(document, dict):
         return False
-    status = str(document.get("status")).lower()
     flags = [document.get(name) for name in ("success", "ok", "valid", "succeeded")]
-    return any(flag is True for flag in flags) or status in ("ok", "success", "mail_sent", "sent")
+    status = document.get("status")
+    is_good = isinstance(status, str) and status.lower() in ("ok", "success", "mail_sent", "sent")
+    return is_good or any(flag is True for flag in flags)
 
 
 def names_errors(name: str) -> bool:
@@ -97,7 +102,10 @@ def names_errors(name: str) -> bool:
     return is_like(name.lower(), "member.error")
 
 
-def _walk(value: Any, path: tuple[str, ...], is_placed: bool, depth: int) -> Iterator[Saying]:
+def _walk(
+    value: Any, path: tuple[str, ...], is_placed: bool, depth: int
+) -> Iterator[Saying | None]:
+    """The error messages in *value*, and ``None`` for each member."""
     if isinstance(value, str):
         yield Saying(path, value, is_placed)
     elif depth > _MAX_DEPTH:
@@ -107,10 +115,12 @@ def _walk(value: Any, path: tuple[str, ...], is_placed: bool, depth: int) -> Ite
             for item in value:
                 yield from _walk(item, path, is_placed, depth + 1)
     elif isinstance(value, dict) and len(value) <= _MAX_MEMBERS and not _is_catalogue(value):
-        fields = [str(value.get(name, "")).lower() for name in SETS["names of fields"]]
-        is_placed = is_placed or any(map(_is_field, fields))
+        fields = (value[name] for name in SETS["names of fields"] if name in value)
+        names = (field if isinstance(field, str) else show(field) for field in fields)
+        is_placed = is_placed or any(_is_field(name.lower()) for name in names)
         captioned = [key for key, item in value.items() if _is_caption(key, item)]
         for key, item in value.items():
+            yield None
             name = key.lower()
             if is_like(name, "member.data") or (len(captioned) > 1 and key in captioned):
                 continue

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from scrapy.selector import Selector
 
-from ...text import truncate
 from ..condition import Condition
-from ..names import REGEXES, SETS, is_like
+from ..names import SETS, is_like, regex
 from ..page import view
 from ..selectors import Css, JmesPath
 from ..visible import words_of
@@ -78,8 +77,7 @@ class Mark(Condition):
         return super().missing(page) if self._find(page) is None else frozenset()
 
     def found(self, page: Page) -> str | None:
-        found = self._find(page) or (self._instead(page) if self._instead else None)
-        return None if found is None else truncate(found)
+        return self._find(page) or (self._instead(page) if self._instead else None)
 
 
 MARKS: Final[dict[str, Mark]] = {}
@@ -98,13 +96,15 @@ def mark(**more: Any) -> Callable[[Find], Find]:
 
 
 def _status(page: Page) -> str:
-    return f"status {page.status}"
+    return f"status {page.response.status}"
 
 
 @mark(absent=True, instead=_status, needs="status")
 def judged(page: Page) -> str | None:
     """not a missing page, a rate limit or a server error (404, 429, above 500)"""
-    return _status(page) if page.status in (404, 429) or page.status > 500 else None
+    return (
+        _status(page) if page.response.status in (404, 429) or page.response.status > 500 else None
+    )
 
 
 @mark(needs="method url")
@@ -112,7 +112,7 @@ def submission(page: Page) -> str | None:
     """a POST, or a GET that sends the captcha's field"""
     if page.request.method not in ("GET", "HEAD"):
         return page.request.method
-    query = page.url.partition("#")[0].partition("?")[2].lower()
+    query = page.response.url.partition("#")[0].partition("?")[2].lower()
     return f"?{query}" if is_like(query, "captcha.field") else None
 
 
@@ -121,7 +121,7 @@ def answer(page: Page) -> str | None:
     """an answer: to a POST, with an error's status, as JSONP, or with the captcha in the URL"""
     if page.is_jsonp:
         return "JSON that a script is called with"
-    return _status(page) if page.status >= 400 else submission(page)
+    return _status(page) if page.response.status >= 400 else submission(page)
 
 
 @mark(needs="redirects")
@@ -243,7 +243,7 @@ def alert(page: Page) -> str | None:
     """a script that shows at once that the captcha is wrong"""
     codes = [script.text or "" for script in _scripts(page)]
     codes += page.root.xpath("/html/body/@onload")
-    shown = [REGEXES["script.alert"].match(code) for code in codes if len(code) <= MAX_SCRIPT]
+    shown = [regex("script.alert").match(code) for code in codes if len(code) <= MAX_SCRIPT]
     texts = [
         _ESCAPE.sub(_character, match["text"])
         for match in shown

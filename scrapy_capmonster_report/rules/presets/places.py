@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from lxml import etree
 
-from ..names import REGEXES, SETS, is_like
+from ..names import SETS, is_like, regex
 from ..page import view
 from ..visible import is_closed, is_unseen
 from .messages import MAX_LENGTH, UNMISTAKABLE, About, matters, mentions, rejects
@@ -120,8 +120,9 @@ class Sight:
             and sum(map(_is_typed, _within(error.place))) <= _MAX_FIELDS
         ]
         others = [(error, matters(error.text)) for error in self.errors if hits]
+        causes = [(error, kinds) for error, kinds in others if not kinds.isdisjoint(UNMISTAKABLE)]
         for hit in hits:
-            if not any(_is_the_cause(error, kinds, hit) for error, kinds in others):
+            if not any(_is_the_cause(error, kinds, hit) for error, kinds in causes):
                 return hit.text
         return None
 
@@ -206,8 +207,7 @@ def sight(page: Page) -> Sight:
 def _is_the_cause(error: Error, kinds: set[str], hit: Error) -> bool:
     """Whether an error about age or a limit may be the reason for the rejection *hit*."""
     one, two = error.place, hit.place
-    is_near = one is two or one.getparent() is two.getparent()
-    return {"late", "theirs"} <= kinds or (is_near and not kinds.isdisjoint(UNMISTAKABLE))
+    return {"late", "theirs"} <= kinds or one is two or one.getparent() is two.getparent()
 
 
 def _blocks(place: Any, marked: frozenset[Any]) -> Iterator[Error]:
@@ -273,7 +273,7 @@ def _is_typed(element: Any) -> bool:
 def _is_picture(element: Any) -> bool:
     """Whether an element is the picture of an image captcha."""
     named = " ".join([value[:200] for value in element.values()]).lower()
-    rest = REGEXES["captcha.other picture"].sub("", named)
+    rest = regex("captcha.other picture").sub("", named)
     return is_like(rest, "captcha.field") or is_like(rest, "captcha.picture")
 
 
