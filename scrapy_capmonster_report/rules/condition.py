@@ -12,7 +12,7 @@ from . import hosts
 from .errors import RuleError, error_context, show
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from scrapy import Spider
 
@@ -41,7 +41,7 @@ class Condition(ABC):
     """
 
     key: ClassVar[str]
-    needs: frozenset[str] = frozenset()
+    needs: Collection[str] = ()
     """What it needs to know of a page that may be unknown (see :class:`~.page.Page`)."""
 
     def __init__(self, value: object, spider: Spider | None = None) -> None:
@@ -54,7 +54,7 @@ class Condition(ABC):
 
     def missing(self, page: Page) -> frozenset[str]:
         """What must be known of *page* to tell whether the condition holds, and is not."""
-        return self.needs & page.unknown
+        return page.unknown.intersection(self.needs)
 
     def verdict(self, page: Page) -> bool | None:
         """Whether it holds for *page*; ``None`` if that cannot be told from what is known."""
@@ -105,7 +105,7 @@ class Domains(Options):
     """The response's host is one of the domains or a subdomain."""
 
     key = "domains"
-    needs = frozenset({"url"})
+    needs = ("url",)
     allowed = "a host name such as 'shop.example', which covers its subdomains, or a list of them"
 
     def parse(self, value: object) -> str:
@@ -126,7 +126,7 @@ class Method(Options):
     """The request's method."""
 
     key = "method"
-    needs = frozenset({"method"})
+    needs = ("method",)
     allowed = "an HTTP method such as 'POST', or a list of them"
 
     def parse(self, value: object) -> str:
@@ -146,7 +146,7 @@ class Status(Options):
     """The response's status."""
 
     key = "status"
-    needs = frozenset({"status"})
+    needs = ("status",)
     allowed = "an int from 100 to 999, a class such as '4xx', or a list of them"
 
     def parse(self, value: object) -> Sequence[int]:
@@ -221,7 +221,7 @@ class Url(_Regexes):
     """A regex is found in the response's URL."""
 
     key = "url"
-    needs = frozenset({"url"})
+    needs = ("url",)
 
     def _texts(self, page: Page) -> Sequence[str]:
         return (page.response.url,)
@@ -231,7 +231,7 @@ class Redirect(_Regexes):
     """A regex is found in a URL that the site redirected the request to."""
 
     key = "redirect"
-    needs = frozenset({"redirects"})
+    needs = ("redirects",)
 
     def _texts(self, page: Page) -> Sequence[str]:
         return page.redirects
@@ -274,7 +274,7 @@ class Headers(Condition):
     """Each of the headers is there and has a value in which one of its regexes is found."""
 
     key = "headers"
-    needs = frozenset({"headers"})
+    needs = ("headers",)
     allowed = (
         "a dict of header name to regex or list of them; the regex '' means that the header exists"
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
@@ -16,6 +15,7 @@ from scrapy.utils.response import get_meta_refresh
 from w3lib.url import canonicalize_url, safe_url_string
 
 from .hosts import host_and_port, host_of
+from .names import regex
 from .visible import words_of
 
 if TYPE_CHECKING:
@@ -36,21 +36,6 @@ _MAX_REFRESH_DELAY: Final = 100
 MAX_BODY: Final = 10_000_000
 """The largest body in bytes. If it is larger, only status, URL and headers are judged."""
 
-_BEFORE_JSON = re.compile(
-    r"[\s\ufeff]*(?:(?:\)\]\}'?,?|for\s?\(;;\);|while\s?\((?:1|true)\);)\s*(?=[\[{\"])|(?=[\[{]))"
-)
-"""Nothing, or a prefix that stops other sites from reading JSON as a script."""
-
-_SURROGATE = re.compile(
-    r"&#(?:x0*d[89a-f][0-9a-f]{2}|0*5(?:529[6-9]|5[3-9]\d\d|[67]\d{3}));", re.IGNORECASE
-)
-"""References to halves of characters, as some software writes emoji in XML."""
-
-_CALL = re.compile(
-    r"\s*(?:/\*.{0,99}?\*/\s*)?(?:typeof [\w$.]+ === '\w+' && )?"
-    r"[\w$.\[\]\"]{1,99}\s?\(\s*(?=[\[{\"])"
-)
-_CALL_END = re.compile(r"\)\s*;?\s*\Z")
 _MAX_CALL_END: Final = 20
 
 
@@ -160,7 +145,7 @@ class Page:
     @property
     def is_jsonp(self) -> bool:
         """Whether its JSON is the argument of a function call (JSONP)."""
-        return self.json is not NOT_JSON and _CALL.match(self.text or "") is not None
+        return self.json is not NOT_JSON and regex("json.call").match(self.text or "") is not None
 
     @view
     def selector(self) -> Selector | None:
@@ -171,9 +156,9 @@ class Page:
         if isinstance(self.response, JsonResponse):
             return None
         try:
-            if isinstance(self.response, XmlResponse) and _SURROGATE.search(text):
+            if isinstance(self.response, XmlResponse) and regex("xml.surrogate").search(text):
                 # libxml2 reads such references, and lxml cannot decode what they stand for.
-                return Selector(_SURROGATE.sub("\ufffd", text), "xml")
+                return Selector(regex("xml.surrogate").sub("\ufffd", text), "xml")
             return self.parse(text)
         except Exception:  # lxml may raise anything for a hostile page
             return None
@@ -201,10 +186,10 @@ def parse_json(text: str) -> Any:
 
 def _unwrapped(text: str) -> str | None:
     """What may be JSON in *text*, behind a guard or in a call; ``None`` if there is nothing."""
-    if before := _BEFORE_JSON.match(text):
+    if before := regex("json.before").match(text):
         return text[before.end() :]
-    call = _CALL.match(text)
-    end = _CALL_END.search(text, max(len(text) - _MAX_CALL_END, 0)) if call else None
+    call = regex("json.call").match(text)
+    end = regex("json.call end").search(text, max(len(text) - _MAX_CALL_END, 0)) if call else None
     return text[call.end() : end.start()] if call and end else None
 
 

@@ -151,7 +151,8 @@ class JmesPath(Options):
                 if name not in Functions.FUNCTION_TABLE:
                     meant = closest_match(name, Functions.FUNCTION_TABLE)
                 # jmespath looks functions up only when it evaluates them.
-                _try_jmespath(f"{name}({', '.join('@' * count)})")
+                with suppress(JMESPathTypeError):  # the function exists, and does not take null
+                    jmespath.search(f"{name}({', '.join('@' * count)})", None)
         except (JMESPathError, RecursionError) as error:
             reason = str(error).partition("\n")[0].rstrip(":")
             raise self.mistake(text, f"is a bad JMESPath expression: {reason}", meant) from None
@@ -187,8 +188,3 @@ def _calls(node: Any) -> Iterator[tuple[str, int]]:
             yield node["value"], len(node["children"])
         for child in node["children"]:
             yield from _calls(child)
-
-
-def _try_jmespath(call: str) -> None:
-    with suppress(JMESPathTypeError):  # the function exists, and does not take null
-        jmespath.search(call, None)

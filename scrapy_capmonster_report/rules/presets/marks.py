@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from scrapy.selector import Selector
 
@@ -19,7 +20,7 @@ from .messages import MAX_LENGTH, About, fold, mentions, rejects
 from .places import Sight, sight
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from ..page import Page
 
@@ -41,6 +42,7 @@ _MARKUP = re.compile(r"<\w[^<>]*>")
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})|\\(.)")
 
 
+@dataclass(eq=False)
 class Mark(Condition):
     """Something that a preset looks for on a page.
 
@@ -52,32 +54,22 @@ class Mark(Condition):
         needs: what it needs to know besides the body.
     """
 
-    key = "mark"
-
-    def __init__(
-        self,
-        value: str,
-        find: Find,
-        *,
-        instead: Find | None = None,
-        absent: bool = False,
-        needs: str = "",
-    ) -> None:
-        super().__init__(value)
-        self.needs = frozenset(needs.split())
-        self._find = find
-        self._instead = instead
-        self._absent = absent
+    value: str
+    find: Find
+    instead: Find = lambda page: None
+    absent: bool = False
+    needs: Collection[str] = ()
+    key: ClassVar = "mark"
 
     def holds(self, page: Page) -> bool:
-        return (self._find(page) is None) is self._absent
+        return (self.find(page) is None) is self.absent
 
     def missing(self, page: Page) -> frozenset[str]:
         # A placeholder is nothing that a mark looks for, so what is found is certain.
-        return super().missing(page) if self._find(page) is None else frozenset()
+        return super().missing(page) if self.find(page) is None else frozenset()
 
     def found(self, page: Page) -> str | None:
-        return self._find(page) or (self._instead(page) if self._instead else None)
+        return self.find(page) or self.instead(page)
 
 
 MARKS: Final[dict[str, Mark]] = {}
@@ -99,7 +91,7 @@ def _status(page: Page) -> str:
     return f"status {page.response.status}"
 
 
-@mark(absent=True, instead=_status, needs="status")
+@mark(absent=True, instead=_status, needs=("status",))
 def judged(page: Page) -> str | None:
     """not a missing page, a rate limit or a server error (404, 429, above 500)"""
     return (
@@ -107,7 +99,7 @@ def judged(page: Page) -> str | None:
     )
 
 
-@mark(needs="method url")
+@mark(needs=("method", "url"))
 def submission(page: Page) -> str | None:
     """a POST, or a GET that sends the captcha's field"""
     if page.request.method not in ("GET", "HEAD"):
@@ -116,7 +108,7 @@ def submission(page: Page) -> str | None:
     return f"?{query}" if is_like(query, "captcha.field") else None
 
 
-@mark(needs="status method url")
+@mark(needs=("status", "method", "url"))
 def answer(page: Page) -> str | None:
     """an answer: to a POST, with an error's status, as JSONP, or with the captcha in the URL"""
     if page.is_jsonp:
@@ -124,7 +116,7 @@ def answer(page: Page) -> str | None:
     return _status(page) if page.response.status >= 400 else submission(page)
 
 
-@mark(needs="redirects")
+@mark(needs=("redirects",))
 def redirect(page: Page) -> str | None:
     """a redirect that led here"""
     return page.redirects[0] if page.redirects else None
