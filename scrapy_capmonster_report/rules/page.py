@@ -15,12 +15,10 @@ from scrapy.utils.response import get_meta_refresh
 from w3lib.url import canonicalize_url, safe_url_string
 
 from .hosts import host_and_port, host_of
-from .names import regex
-from .visible import words_of
+from .names import SETS, is_like, regex
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from urllib.parse import SplitResult
 
     from scrapy import Request
     from scrapy.http import Response
@@ -37,6 +35,9 @@ MAX_BODY: Final = 10_000_000
 """The largest body in bytes. If it is larger, only status, URL and headers are judged."""
 
 _MAX_CALL_END: Final = 20
+
+_INVISIBLE: Final = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
+"""Characters that only say where a line may break."""
 
 
 class view(Generic[T]):  # noqa: N801  (a decorator, as property is)
@@ -231,13 +232,13 @@ def is_same_page(url: str, other: str) -> bool:
     return url == other or _canonical(url) == _canonical(other)
 
 
-def _canonical(url: str) -> SplitResult | None:
+def _canonical(url: str) -> str:
     """One form for all URLs of a page: browsers leave out users and default ports."""
     try:
         parts = urlsplit(canonicalize_url(url))
     except ValueError:
-        return None
-    return parts._replace(netloc=host_and_port(parts.scheme, parts.netloc))
+        return url
+    return parts._replace(netloc=host_and_port(parts.scheme, parts.netloc)).geturl()
 
 
 def _decode(value: bytes) -> str:
@@ -245,3 +246,51 @@ def _decode(value: bytes) -> str:
         return value.decode()
     except UnicodeDecodeError:
         return value.decode("latin-1")
+
+
+def is_unseen(element: Any) -> bool:
+    """Whether *element* and its content are hidden."""
+    if element.tag in SETS["unseen"]:
+        return True
+    for name, value in element.items():
+        if name == "class":
+            hides = is_like(value, "unseen.class")
+            if hides and not is_like(value, "unseen.shown class"):
+                return True
+        elif name == "style":
+            if is_like(value, "unseen.style"):
+                return True
+        elif name in SETS["unseen attributes"]:
+            return True
+        elif name in SETS["script attributes"] and "ng-" not in element.get("class", ""):
+            return True  # Angular adds a class when it shows an element
+    if element.tag == "dialog":
+        return element.get("open") is None
+    return element.tag != "summary" and is_closed(element.getparent())
+
+
+def is_closed(element: Any) -> bool:
+    """Whether *element* is one that shows nothing but its summary."""
+    return element is not None and element.tag == "details" and element.get("open") is None
+
+
+def words_of(root: Any) -> str:
+    """The visible words of a page, with white space folded. A block ends a word, ``<b>`` does not.
+
+    One pass for a page of any depth and length.
+    """
+    parts: list[str] = []
+    blocks = SETS["blocks"]
+    walker = etree.iterwalk(root, events=("start", "end", "comment", "pi"))
+    unseen = None
+    for event, element in walker:
+        if event == "start" and is_unseen(element):
+            unseen = element
+            walker.skip_subtree()  # the next event is its end
+            continue
+        if element.tag in blocks and element is not unseen:
+            parts.append(" ")
+        text = element.text if event == "start" else element.tail
+        if text and not is_closed(element if event == "start" else element.getparent()):
+            parts.append(text)
+    return " ".join("".join(parts).translate(_INVISIBLE).split())

@@ -12,9 +12,8 @@ from scrapy.selector import Selector
 
 from ..condition import Condition
 from ..names import SETS, is_like, regex
-from ..page import view
+from ..page import view, words_of
 from ..selectors import Css, JmesPath
-from ..visible import words_of
 from .answers import MAX_SCRIPT, json_messages, names_errors, parsed, rejection_in, sayings
 from .messages import MAX_LENGTH, About, fold, mentions, rejects
 from .places import Sight, sight
@@ -94,9 +93,8 @@ def _status(page: Page) -> str:
 @mark(absent=True, instead=_status, needs=("status",))
 def judged(page: Page) -> str | None:
     """not a missing page, a rate limit or a server error (404, 429, above 500)"""
-    return (
-        _status(page) if page.response.status in (404, 429) or page.response.status > 500 else None
-    )
+    status = page.response.status
+    return _status(page) if status in (404, 429) or status > 500 else None
 
 
 @mark(needs=("method", "url"))

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from lxml import etree
 
 from ..names import SETS, is_like, regex
-from ..page import view
-from ..visible import is_closed, is_unseen
+from ..page import is_closed, is_unseen, view
 from .messages import MAX_LENGTH, UNMISTAKABLE, About, matters, mentions, rejects
 
 if TYPE_CHECKING:
