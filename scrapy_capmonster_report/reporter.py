@@ -142,7 +142,7 @@ class Reporter:
     def _is_first(self, attempt: Attempt) -> bool:
         """Whether the site got the answer on no earlier attempt.
 
-        Of requests that are sent at once, the first may be overtaken on its way.
+        If copies of a request are in flight at once, the site may accept a later one first.
         """
         overtaken = self._insight.passed_elsewhere(attempt.task_id, attempt.number)
         return self._attempts.is_first(attempt) and not overtaken
