@@ -207,7 +207,7 @@ def test_rows_of_error_codes_that_ask_for_the_same_say_the_same() -> None:
 
 
 def test_every_kind_has_its_endpoint() -> None:
-    rows = DELIVERY.sections()["The way of a report"].rows()
+    rows = DELIVERY.sections()["How a report is sent"].rows()
     assert {codes(kind)[0]: codes(endpoint)[0] for kind, endpoint, _ in rows} == {
         kind.value: endpoint for kind, endpoint in ENDPOINTS.items()
     }
