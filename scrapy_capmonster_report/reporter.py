@@ -163,9 +163,8 @@ class Reporter:
 
     def _finished(self, report: Report, outcome: Outcome, code: str | None) -> None:
         self._stats.count_outcome(outcome, code, recovered=report.recovered)
-        self._context.debug(
-            logger, "Report of task %d: %s %s", report.task.id, outcome.reason, code or ""
-        )
+        stat = f"{outcome.value}/{code}" if code else outcome.value
+        self._context.debug(logger, "Report of task %d: %s", report.task.id, stat)
         self._context.send(signals.report_finished, task=report.task, outcome=outcome)
 
     def open(self, rules: Collection[str]) -> None:
