@@ -102,12 +102,8 @@ class Delivery:
             self._enqueue(report)
 
     def _claim(self, report: Report) -> None:
-        claim = self._ledger.claim(report)
-        if claim is None:
-            self._enqueue(report)
-        else:
-            self._claiming += 1
-            claim.addCallback(self._claimed, report)
+        self._claiming += 1
+        self._ledger.claim(report).addCallback(self._claimed, report)
 
     def _claimed(self, forbidden: Outcome | None, report: Report) -> None:
         self._claiming -= 1

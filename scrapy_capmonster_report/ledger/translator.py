@@ -63,7 +63,6 @@ class Translator:
             rule=claim.rule,
             site=seen.site,
             recovered=True,
-            claimed_at=self._clock.now(),
         )
 
 
