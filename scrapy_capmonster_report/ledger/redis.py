@@ -30,7 +30,7 @@ KEEP_SECONDS: Final = base.DAY_SECONDS
 MAX_ALERTS: Final = 1000
 
 ALIVE_SECONDS: Final = 30
-"""A worker that was silent for so long counts as dead."""
+"""How long a worker may be silent before it counts as dead."""
 
 CONNECT_SECONDS: Final = 5.0
 """How long a connection may take."""
