@@ -30,7 +30,7 @@ LOCK_SECONDS: Final = 1.0
 """How long to wait for another process that writes, before that counts as a failure."""
 
 USELESS_SECONDS: Final = HOUR_SECONDS
-"""A claim that expired so long ago is of no use to its run, which nobody may know to be dead."""
+"""A claim that expired so long ago is of no use to its run, even if that should be alive."""
 
 MAX_LOSSES: Final = 10
 """How many losses are noticed at most: not every file system has stable inode numbers."""
