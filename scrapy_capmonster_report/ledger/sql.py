@@ -91,7 +91,7 @@ def owners(database: sqlite3.Connection) -> list[str | None]:
 def take_over(
     database: sqlite3.Connection, owner: str | None, run_id: str, expired_at: float = math.inf
 ) -> list[base.Claimed]:
-    """Give the claims of *owner*, or those that have *expired*, to the run *run_id*."""
+    """Give the claims of *owner* that expire by *expired_at*, or all, to the run *run_id*."""
     arguments = {"owner": owner, "run": run_id, "expired_at": expired_at}
     rows = database.execute(_SQL["left"], arguments).fetchall()
     database.execute(_SQL["take_over"], arguments)
