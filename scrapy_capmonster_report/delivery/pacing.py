@@ -6,7 +6,7 @@ import logging
 import math
 from typing import TYPE_CHECKING, Final
 
-from .answer import Reaction, Verdict
+from .answer import Verdict
 
 if TYPE_CHECKING:
     from ..context import CrawlContext
@@ -96,28 +96,24 @@ class Pacing:
             is_probe: whether it answers the probe. Answers to reports that were in flight when
                 reporting was paused may extend the pause, but do not end it.
         """
-        if answer.reaction is Reaction.STOP:
+        if answer.verdict is Verdict.STOP:
             self._pause_until(math.inf, answer, now)
-        elif answer.reaction is Reaction.BAN:
+        elif answer.verdict is Verdict.BAN:
             self._pause_until(now + BAN_SECONDS, answer, now)
-        elif answer.verdict is Verdict.RETRY:
+        elif answer.verdict.is_retried:
             if is_probe:  # it is still unknown whether the service accepts reports
                 self._pause_until(now + self._pause, answer, now)
             self._failed(answer, now)
         elif is_probe or not self.is_paused:
-            self._count(answer)
+            self._strikes = self._strikes + 1 if answer.verdict is Verdict.STRIKE else 0
+            self._refusals = self._refusals + 1 if answer.verdict is not Verdict.ACCEPTED else 0
             if self._strikes >= MAX_STRIKES or self._refusals >= MAX_REFUSALS:
                 self._pause_until(now + self._pause, answer, now)
                 self._pause = min(self._pause * 2, BAN_SECONDS)
             else:
                 self._resume()
-        if answer.verdict is not Verdict.RETRY:
+        if not answer.verdict.is_retried:
             self._answered()
-
-    def _count(self, answer: ReportAnswer) -> None:
-        is_strike = answer.reaction is Reaction.STRIKE
-        self._strikes = self._strikes + 1 if is_strike else 0
-        self._refusals = self._refusals + 1 if answer.verdict is Verdict.REFUSED else 0
 
     def _pause_until(self, moment: float, answer: ReportAnswer, now: float) -> None:
         before = self.is_paused, self.is_stopped
@@ -126,12 +122,10 @@ class Pacing:
         if before != (self.is_paused, self.is_stopped):
             stopped = "stopped for the rest of this crawl"
             logger.log(
-                logging.WARNING
-                if answer.reaction in (Reaction.STRIKE, Reaction.NONE)
-                else logging.ERROR,
+                logging.ERROR if answer.verdict in (Verdict.STOP, Verdict.BAN) else logging.WARNING,
                 "Reporting %s: CapMonster Cloud returned %s. %s",
                 stopped if self.is_stopped else f"paused for {moment - now:.0f} seconds",
-                answer.code,
+                answer.reason,
                 answer.advice,
                 extra=self._log_extra,
             )
@@ -152,7 +146,7 @@ class Pacing:
                 answer.reason,
                 extra=self._log_extra,
             )
-        if answer.reaction is Reaction.THROTTLE:
+        if answer.verdict is Verdict.THROTTLE:
             if now >= self._told_to_wait_until:  # count answers of one round only once
                 self._throttles += 1
             # Without a Retry-After, choose a pause.

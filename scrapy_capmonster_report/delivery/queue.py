@@ -189,10 +189,10 @@ class Delivery:
         self._pacing.learn(answer, now, is_probe=is_probe)
         if answer.verdict is Verdict.ACCEPTED:
             self._finish(report, Outcome.ACCEPTED)
-        elif answer.verdict is Verdict.REFUSED:
-            self._finish(report, Outcome.REFUSED, answer.code)
-        else:
+        elif answer.verdict.is_retried:
             self._try_again(report, answer, now)
+        else:
+            self._finish(report, Outcome.REFUSED, answer.reason)
         if self._pacing.is_paused:
             self._drop_undeliverable()
         self._dispatch()
