@@ -97,7 +97,7 @@ def test_read_answer(status: int, body: Any, expected: ReportAnswer) -> None:
     assert read(status, body) == expected
 
 
-FINAL = [code for code, (verdict, _) in ERROR_CODES.items() if not verdict.is_retried]
+FINAL = [code for code, answer in ERROR_CODES.items() if not answer.verdict.is_retried]
 
 
 @pytest.mark.parametrize("status", [200, 400, 403, 500, 503])

@@ -35,57 +35,6 @@ class Verdict(Enum):
         return self in (Verdict.RETRY, Verdict.THROTTLE)
 
 
-class ErrorCode(NamedTuple):
-    """What a documented ``errorCode`` means, and what the user should do about it."""
-
-    verdict: Verdict
-    advice: str = ""
-
-
-_UNKNOWN_TASK = ErrorCode(
-    Verdict.STRIKE,
-    "The tasks are unknown. Check that taskId is what createTask returned for this account, and "
-    "that reports are sent within five minutes of the task's creation.",
-)
-_BANNED = ErrorCode(
-    Verdict.BAN,
-    "This IP address is banned because of too many bad requests. The ban also stops solving, and "
-    "it ends only if nothing is sent.",
-)
-
-_TEMPORARY = ErrorCode(Verdict.RETRY)
-
-# The service's documentation of errors and of what leads to a ban (2026). "CAPCHA" is its spelling.
-ERROR_CODES: Final[Mapping[str, ErrorCode]] = {
-    "ERROR_KEY_DOES_NOT_EXIST": ErrorCode(
-        Verdict.STOP, "The account key is unknown. Check CAPMONSTER_CLIENT_KEY."
-    ),
-    "ERROR_IP_NOT_ALLOWED": ErrorCode(
-        Verdict.STOP,
-        "The account key may not be used from this IP address. Allow it in the account's settings.",
-    ),
-    "ERROR_IP_BANNED": _BANNED,
-    "ERROR_IP_BLOCKED": _BANNED,
-    "ERROR_ZERO_BALANCE": ErrorCode(Verdict.STRIKE, "The account has no funds. Top it up."),
-    "ERROR_NO_SUCH_CAPCHA_ID": _UNKNOWN_TASK,
-    "WRONG_CAPTCHA_ID": _UNKNOWN_TASK,
-    "ERROR_WRONG_CAPTCHA_ID": _UNKNOWN_TASK,
-    "ERROR_TOO_MUCH_REQUESTS": ErrorCode(Verdict.THROTTLE),
-    "ERROR_SERVICE_NOT_AVAILABLE": _TEMPORARY,
-    "ERROR_NO_SLOT_AVAILABLE": _TEMPORARY,
-}
-
-# According to public reports, for a wrong key and for no funds; perhaps without JSON.
-_UNAUTHORISED: Final = (401, 402, 403)
-_UNAUTHORISED_ADVICE: Final = "Check CAPMONSTER_CLIENT_KEY and the account's balance."
-_REFUSED_ADVICE: Final = (
-    "If it refuses every report, there is something wrong with all of them or with the account."
-)
-
-_NO_CODE: Final = "no_error_code"
-_MAX_CODE_LENGTH: Final = 64
-
-
 class ReportAnswer(NamedTuple):
     """The service's answer to a report.
 
@@ -100,6 +49,56 @@ class ReportAnswer(NamedTuple):
     reason: str = ""
     wait: float | None = None
     advice: str = ""
+
+
+_UNKNOWN_TASK = ReportAnswer(
+    Verdict.STRIKE,
+    advice="The tasks are unknown. Check that taskId is what createTask returned for this account, "
+    "and that reports are sent within five minutes of the task's creation.",
+)
+_BANNED = ReportAnswer(
+    Verdict.BAN,
+    advice="This IP address is banned because of too many bad requests. The ban also stops "
+    "solving, and it ends only if nothing is sent.",
+)
+
+_TEMPORARY = ReportAnswer(Verdict.RETRY)
+
+# The service's documentation of errors and of what leads to a ban (2026). "CAPCHA" is its spelling.
+ERROR_CODES: Final[Mapping[str, ReportAnswer]] = {
+    "ERROR_KEY_DOES_NOT_EXIST": ReportAnswer(
+        Verdict.STOP, advice="The account key is unknown. Check CAPMONSTER_CLIENT_KEY."
+    ),
+    "ERROR_IP_NOT_ALLOWED": ReportAnswer(
+        Verdict.STOP,
+        advice="The account key may not be used from this IP address. Allow it in the account's "
+        "settings.",
+    ),
+    "ERROR_IP_BANNED": _BANNED,
+    "ERROR_IP_BLOCKED": _BANNED,
+    "ERROR_ZERO_BALANCE": ReportAnswer(
+        Verdict.STRIKE, advice="The account has no funds. Top it up."
+    ),
+    "ERROR_NO_SUCH_CAPCHA_ID": _UNKNOWN_TASK,
+    "WRONG_CAPTCHA_ID": _UNKNOWN_TASK,
+    "ERROR_WRONG_CAPTCHA_ID": _UNKNOWN_TASK,
+    "ERROR_TOO_MUCH_REQUESTS": ReportAnswer(Verdict.THROTTLE),
+    "ERROR_SERVICE_NOT_AVAILABLE": _TEMPORARY,
+    "ERROR_NO_SLOT_AVAILABLE": _TEMPORARY,
+}
+
+# According to public reports, for a wrong key and for no funds; perhaps without JSON.
+_UNAUTHORISED: Final = ReportAnswer(
+    Verdict.STRIKE,
+    "http_4xx",
+    advice="Check CAPMONSTER_CLIENT_KEY and the account's balance.",
+)
+_REFUSED_ADVICE: Final = (
+    "If it refuses every report, there is something wrong with all of them or with the account."
+)
+
+_NO_CODE: Final = "no_error_code"
+_MAX_CODE_LENGTH: Final = 64
 
 
 def read_answer(
@@ -125,7 +124,7 @@ def _read(status: int, fields: dict[str, object], secret: str) -> ReportAnswer:
     code = _error_code(fields)
     if code in ERROR_CODES:
         # Before the HTTP status: a ban may come as a 429.
-        return ReportAnswer(ERROR_CODES[code].verdict, code, advice=ERROR_CODES[code].advice)
+        return ERROR_CODES[code]._replace(reason=code)
     if status == 429:
         return ReportAnswer(Verdict.THROTTLE, "too many requests")
     if status >= 500:
@@ -135,8 +134,8 @@ def _read(status: int, fields: dict[str, object], secret: str) -> ReportAnswer:
         return _refused("http_3xx")
     if code:
         return _refused(presentable(code, secret))
-    if status in _UNAUTHORISED:
-        return ReportAnswer(Verdict.STRIKE, "http_4xx", advice=_UNAUTHORISED_ADVICE)
+    if status in (401, 402, 403):
+        return _UNAUTHORISED
     if status >= 400:
         return _refused("http_4xx")
     if fields.get("errorId") and isinstance(fields["errorId"], int):
