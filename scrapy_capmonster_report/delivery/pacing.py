@@ -48,7 +48,6 @@ class Pacing:
         self._random = context.random.random
         self._settings = context.settings
         self._log_extra = context.log_extra
-        self.is_paused = False
         self.paused_until = -math.inf
         self._pause = PAUSE_SECONDS
         self._strikes = self._refusals = 0
@@ -67,23 +66,28 @@ class Pacing:
         return min(doubled, MAX_BACKOFF_SECONDS) + self._random() * BACKOFF_SECONDS
 
     @property
+    def is_paused(self) -> bool:
+        """Whether reporting is paused until the probe is answered, or stopped."""
+        return self.paused_until > -math.inf
+
+    @property
     def is_stopped(self) -> bool:
         """Whether nothing more is sent in this crawl."""
-        return self.is_paused and math.isinf(self.paused_until)
+        return self.paused_until == math.inf
 
     @property
     def opens_at(self) -> float:
         """The moment from which at least one report may be in flight (``inf``: never again)."""
-        until = max(self._told_to_wait_until, self._backing_off_until)
-        return max(until, self.paused_until) if self.is_paused else until
+        return max(self.paused_until, self._told_to_wait_until, self._backing_off_until)
+
+    @property
+    def at_once(self) -> int:
+        """How many reports may be in flight from that moment on."""
+        return self._settings.concurrency if self._is_answered and not self.is_paused else 1
 
     def allowed(self, now: float) -> int:
         """How many reports may be in flight *now*."""
-        return self._at_once if now >= self.opens_at else 0
-
-    @property
-    def _at_once(self) -> int:
-        return self._settings.concurrency if self._is_answered and not self.is_paused else 1
+        return self.at_once if now >= self.opens_at else 0
 
     def stop_backing_off(self) -> None:
         """End a pause of our own choice. Those that the service asked for continue."""
@@ -117,7 +121,6 @@ class Pacing:
 
     def _pause_until(self, moment: float, answer: ReportAnswer, now: float) -> None:
         before = self.is_paused, self.is_stopped
-        self.is_paused = True
         self.paused_until = max(self.paused_until, moment)
         if before != (self.is_paused, self.is_stopped):
             stopped = "stopped for the rest of this crawl"
@@ -132,7 +135,7 @@ class Pacing:
 
     def _resume(self) -> None:
         if self.is_paused:
-            self.is_paused = False
+            self.paused_until = -math.inf
             self._pause = PAUSE_SECONDS
             logger.info("Reporting to CapMonster Cloud resumed.", extra=self._log_extra)
 
@@ -156,7 +159,7 @@ class Pacing:
         # After a whole round without a success, the service is down. Pause all reports together:
         # otherwise each of thousands would be tried in vain.
         self._failures += 1
-        rounds, rest = divmod(self._failures, self._at_once)
+        rounds, rest = divmod(self._failures, self.at_once)
         if rest == 0:
             self._backing_off_until = now + self.backoff(rounds - 1)
 

@@ -133,8 +133,11 @@ class Delivery:
 
     def _queued(self) -> int:
         """How many reports wait, or will wait once their claims are written."""
-        free = max(0, self._pacing.allowed(self._now()) - len(self._in_flight))
-        return len(self._waiting) + max(0, self._claiming - free)
+        claiming = self._claiming
+        if claiming:
+            free = max(0, self._pacing.allowed(self._now()) - len(self._in_flight))
+            claiming = max(0, claiming - free)
+        return len(self._waiting) + claiming
 
     def _log_full(self) -> None:
         if not self._is_full_logged:
@@ -155,9 +158,8 @@ class Delivery:
 
     def _dispatch(self) -> None:
         """Send as many reports as may be in flight, and come back when there may be more."""
-        while self._next_at <= (now := self._now()):
-            if len(self._in_flight) >= self._pacing.allowed(now):
-                break
+        now = self._now()
+        while len(self._in_flight) < self._pacing.at_once and self._next_at <= now:
             due, _, report = heappop(self._waiting)
             outcome = self._outcome_unsent(report, due)
             if outcome is not None:
@@ -170,8 +172,9 @@ class Delivery:
         if self._wake_up is not None and self._wake_up.active():
             self._wake_up.cancel()
         # If no more may be in flight, the next answer calls this again.
-        if now < self._next_at < math.inf:
-            delay = max(MIN_DELAY_SECONDS, self._next_at - now)
+        next_at = self._next_at
+        if now < next_at < math.inf:
+            delay = max(MIN_DELAY_SECONDS, next_at - now)
             self._wake_up = self._reactor.callLater(delay, self._dispatch)
 
     def _send(self, report: Report) -> None:
@@ -221,19 +224,17 @@ class Delivery:
     def _outcome_unsent(self, report: Report, due: float) -> Outcome | None:
         """The outcome of *report* if it is too late to send it from *due* on; ``None`` if not."""
         pacing = self._pacing
-        is_expired = self._now() >= report.expires_at
-        if pacing.is_paused:
-            # In a later crawl too, unless that has another key.
-            is_kept = pacing.is_stopped and self._ledger.durable
-            if is_expired or (pacing.paused_until >= report.expires_at and not is_kept):
-                return Outcome.BREAKER
-        elif is_expired:
-            return Outcome.EXPIRED
+        # If reporting is paused, the pause is the reason.
+        if self._now() >= report.expires_at:
+            return Outcome.BREAKER if pacing.is_paused else Outcome.EXPIRED
+        # A later crawl would be banned too, but it may have another key.
+        is_kept = pacing.is_stopped and self._ledger.durable
+        if pacing.paused_until >= report.expires_at and not is_kept:
+            return Outcome.BREAKER
         if max(due, pacing.opens_at) <= self._gives_up_at:
             return None
         if self._ledger.durable:
             return Outcome.KEPT
-        # If reporting was paused, the pause is the reason, not the end of the crawl.
         return Outcome.BREAKER if pacing.is_paused else Outcome.SHUTDOWN
 
     def _queue_again(self, latest: float = math.inf) -> None:
