@@ -58,14 +58,12 @@ class Delivery:
         ledger: Ledger,
         on_finish: Callable[[Report, Outcome, str | None], None],
     ) -> None:
+        self._context = context
+        self._settings = context.settings
+        self._now = context.clock.now
         self._client = client
         self._ledger = ledger
-        self._queue_size = context.settings.queue_size
-        self._reactor = context.reactor
-        self._now = context.clock.now
         self._on_finish = on_finish
-        self._stats = context.stats
-        self._log_extra = context.log_extra
         self._pacing = Pacing(context)
         self._claiming = 0
         self._numbers = count()
@@ -74,7 +72,6 @@ class Delivery:
         self._in_flight: dict[Report, Deferred[ReportAnswer]] = {}
         self._wake_up: IDelayedCall | None = None
         self._is_full_logged = False
-        self._close_timeout = context.settings.close_timeout
         self._gives_up_at = math.inf  # until it is closing; -inf when it is closed
         self._deadlines: list[Deadline] = []  # until it is closed
         self._closed: Deferred[None] = Deferred()
@@ -126,18 +123,17 @@ class Delivery:
             heappush(self._waiting, (due, next(self._numbers), report))
 
     def _is_full(self) -> bool:
-        if self._waiting and self._queued() >= self._queue_size:
+        if self._queued() < self._settings.queue_size:
+            return False
+        if self._waiting:
             due, _, first = heappop(self._waiting)
             self._enqueue(first, due)  # makes room if it is too late for it
-        return self._queued() >= self._queue_size
+        return self._queued() >= self._settings.queue_size
 
     def _queued(self) -> int:
         """How many reports wait, or will wait once their claims are written."""
-        claiming = self._claiming
-        if claiming:
-            free = max(0, self._pacing.allowed(self._now()) - len(self._in_flight))
-            claiming = max(0, claiming - free)
-        return len(self._waiting) + claiming
+        free = max(0, self._pacing.allowed(self._now()) - len(self._in_flight))
+        return len(self._waiting) + max(0, self._claiming - free)
 
     def _log_full(self) -> None:
         if not self._is_full_logged:
@@ -145,8 +141,8 @@ class Delivery:
             logger.warning(
                 "The queue of reports to CapMonster Cloud is full (CAPMONSTER_REPORT_QUEUE_SIZE: "
                 "%d). Further reports are dropped while it is full.",
-                self._queue_size,
-                extra=self._log_extra,
+                self._settings.queue_size,
+                extra=self._context.log_extra,
             )
 
     # -- sending -----------------------------------------------------------------------------
@@ -175,12 +171,12 @@ class Delivery:
         next_at = self._next_at
         if now < next_at < math.inf:
             delay = max(MIN_DELAY_SECONDS, next_at - now)
-            self._wake_up = self._reactor.callLater(delay, self._dispatch)
+            self._wake_up = self._context.reactor.callLater(delay, self._dispatch)
 
     def _send(self, report: Report) -> None:
         report.tries += 1
         if report.tries > 1:
-            self._stats.count(RETRIED)
+            self._context.stats.count(RETRIED)
         is_probe = self._pacing.is_paused
         self._in_flight[report] = sending = self._client.send(report.task)
         sending.addCallback(self._answered, report, is_probe=is_probe)  # perhaps at once
@@ -202,13 +198,8 @@ class Delivery:
 
     def _try_again(self, report: Report, answer: ReportAnswer, now: float) -> None:
         """Let *report* back off, if there can be another attempt."""
-        logger.debug(
-            "Report of task %d not delivered (%s), attempt %d",
-            report.task.id,
-            answer.reason,
-            report.tries,
-            extra=self._log_extra,
-        )
+        message = "Report of task %d not delivered (%s), attempt %d"
+        self._context.debug(logger, message, report.task.id, answer.reason, report.tries)
         due = now + self._pacing.backoff(report.tries - 1)
         if max(due, self._pacing.opens_at) >= report.expires_at and not self._pacing.is_paused:
             self._finish(report, Outcome.UNDELIVERED)
@@ -247,7 +238,7 @@ class Delivery:
 
     def expect_close(self) -> None:
         """Log what the crawl waits for, if it is not closed soon."""
-        deadline = Deadline(self._reactor, QUIET_SECONDS, self._log_unfinished, self._now)
+        deadline = Deadline(self._context.reactor, QUIET_SECONDS, self._log_unfinished, self._now)
         self._deadlines.append(deadline)
 
     def close(self, timeout: float) -> Deferred[None]:
@@ -262,7 +253,7 @@ class Delivery:
             self._queue_again(latest=now)
             self._gives_up_at = now + timeout
             if timeout > 0:
-                deadline = Deadline(self._reactor, timeout, self._give_up, self._now)
+                deadline = Deadline(self._context.reactor, timeout, self._give_up, self._now)
                 self._deadlines.append(deadline)
                 self._dispatch()
             else:
@@ -276,9 +267,9 @@ class Delivery:
         logger.info(
             "%s, for %g seconds at most (%s)",
             doing,
-            self._close_timeout,
+            self._settings.close_timeout,
             CLOSE_TIMEOUT,
-            extra=self._log_extra,
+            extra=self._context.log_extra,
         )
 
     def _check_closed(self) -> None:
