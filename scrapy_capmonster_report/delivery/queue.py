@@ -90,7 +90,6 @@ class Delivery:
             self._finish(report, Outcome.QUEUE_FULL)
         else:
             self._claim(report)
-            self._dispatch()
 
     def recover(self, reports: Sequence[Report]) -> None:
         """Take *reports* that another crawl left; they are claimed already."""
@@ -99,12 +98,8 @@ class Delivery:
         self._dispatch()
 
     def _claim(self, report: Report) -> None:
-        claim = self._ledger.claim(report)
-        if claim is None:
-            self._enqueue(report, self._now())
-        else:
-            self._claiming += 1
-            claim.addCallback(self._claimed, report)
+        self._claiming += 1
+        self._ledger.claim(report).addCallback(self._claimed, report)
 
     def _claimed(self, forbidden: Outcome | None, report: Report) -> None:
         self._claiming -= 1
@@ -197,8 +192,8 @@ class Delivery:
         self._dispatch()
 
     def _try_again(self, report: Report, answer: ReportAnswer, now: float) -> None:
-        """Let *report* back off, if there can be another attempt."""
-        message = "Report of task %d not delivered (%s), attempt %d"
+        """Let *report* back off, if it can be tried again."""
+        message = "Report of task %d not delivered (%s), try %d"
         self._context.debug(logger, message, report.task.id, answer.reason, report.tries)
         due = now + self._pacing.backoff(report.tries - 1)
         if max(due, self._pacing.opens_at) >= report.expires_at and not self._pacing.is_paused:
