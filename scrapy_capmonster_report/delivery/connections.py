@@ -113,7 +113,7 @@ class _Connection(ProtocolWrapper):
         self.ready.callback(self.wrappedProtocol)
 
     def write(self, data: bytes) -> None:
-        self._received = 0
+        self._received = 0  # what follows is the answer to this
         super().write(data)
 
     def dataReceived(self, data: bytes) -> None:
