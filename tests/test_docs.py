@@ -202,8 +202,8 @@ def test_every_error_code_has_its_row() -> None:
 
 def test_rows_of_error_codes_that_ask_for_the_same_say_the_same() -> None:
     rows = DELIVERY.sections(3)["Error codes"].rows()
-    said = {(ERROR_CODES[codes(code)[0]].reaction, what) for code, what in rows if codes(code)}
-    assert len(said) == len({reaction for reaction, _ in said}) == len({what for _, what in said})
+    said = {(ERROR_CODES[codes(code)[0]].verdict, what) for code, what in rows if codes(code)}
+    assert len(said) == len({verdict for verdict, _ in said}) == len({what for _, what in said})
 
 
 def test_every_kind_has_its_endpoint() -> None:
