@@ -16,7 +16,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
 from ..compile import CONDITIONS
-from .marks import MARKS, OF_ONE
+from .marks import MARKS, MARKS_BY_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,15 +35,12 @@ GENERAL: Final = _CATALOGUE["general"].keys()
 
 
 def conditions_of(rule: Mapping[str, Any]) -> Iterator[Condition]:
-    """The conditions and marks of a preset's rule, the cheapest first."""
+    """The conditions and marks of a preset's rule, as it is written: the cheapest first."""
     for key, value in rule.items():
         if key in CONDITIONS:
             yield CONDITIONS[key](value)
-    for name in rule.get("marks", ()):
-        yield MARKS[name]
-    for key, marks in OF_ONE.items():
-        if key in rule:
-            yield from marks(rule[key])
+        elif key in MARKS_BY_KEY:
+            yield from MARKS_BY_KEY[key](value)
 
 
 def shows_product(conditions: tuple[Condition, ...]) -> bool:
