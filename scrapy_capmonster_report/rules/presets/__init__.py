@@ -4,9 +4,9 @@ A preset only looks for marks that say that the answer itself is wrong. An expir
 reused answer, a wrong key or a blocked address is not the answer's fault. If a mark may mean
 either, the documentation says so, and the fairness checks (``reused``, ``stale``) decide.
 
-``catalogue.json`` has the rules of every preset. A rule is made of conditions, and of ``marks``,
-which rest on the ``evidence`` on a page: ``places`` finds errors on a page, ``answers`` errors in
-JSON, and ``messages`` understands them by the words in many languages of ``words.ini``.
+``catalogue.json`` has the rules of every preset, made of conditions and ``marks``: ``places`` finds
+errors on a page, ``answers`` in JSON, and ``messages`` understands them by the words in many
+languages of ``words.ini``.
 """
 
 from __future__ import annotations
