@@ -88,6 +88,7 @@ async def test_a_password_shows_nowhere_while_a_ledger_is_unavailable(
     await ledger.open(lambda recovered: None)
     await ledger.close()
     assert "redis://127.0.0.1:9/0 is unavailable" in caplog.text
+    assert ".)." not in caplog.text, "redis-py ends its message with a full stop"
     for record in caplog.records:
         assert "pass-word" not in logging.Formatter().format(record) + repr(record.__dict__)
         assert "other-secret" not in logging.Formatter().format(record)

@@ -194,9 +194,9 @@ class Delivery:
         self._dispatch()
 
     def _try_again(self, report: Report, answer: ReportAnswer, now: float) -> None:
-        """Let *report* back off, if there can be another attempt."""
+        """Let *report* back off, if it can be tried again."""
         logger.debug(
-            "Report of task %d not delivered (%s), attempt %d",
+            "Report of task %d not delivered (%s), try %d",
             report.task.id,
             answer.reason,
             report.tries,

@@ -175,7 +175,7 @@ class Recovered(NamedTuple):
 class LedgerBackend(Protocol):
     """Keeps the events of a ledger in a file or on a server.
 
-    A thread makes one call at a time. Each may take its time and raise anything; then it is
+    A thread makes one call at a time. A call may block and raise anything. One that raised is
     repeated, even if it may have had its effect.
     """
 
@@ -190,7 +190,7 @@ class LedgerBackend(Protocol):
 
     @property
     def losses(self) -> int:
-        """How often a call has found that the claims of this run may be lost, or another's."""
+        """How often a call has found that claims, of this run or of another, may be lost."""
 
     def read(self, query: Query, now: float) -> History:
         """What *query* asks for (*now* is wall-clock time)."""

@@ -55,7 +55,7 @@ class EventBuffer:
         return [*self._batch]
 
     def written(self, seconds: float) -> list[Event]:
-        """Remove and return the events that were written, which took so many *seconds*."""
+        """Remove and return the events that were written. Writing them took *seconds*."""
         if seconds < BATCH_SECONDS:
             self._batch_size = min(self._batch_size * 2, MAX_BATCH)
         elif seconds > 2 * BATCH_SECONDS:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CLAIM_SECONDS: Final = 30
-"""If the backend completes nothing for so long, reports do not wait for their claims any longer."""
+"""How long reports wait for their claims while the backend completes nothing."""
 
 RECOVER_SECONDS: Final = 5
 """How often to look for the claims of crawls that ended."""
@@ -60,9 +60,9 @@ class BufferedLedger(Ledger):
         self._buffer = EventBuffer()
         self._lost_events = 0
         self._losses = 0
-        # By task and attempt, until it is known whose the claim is.
+        # By task and attempt, until the claim is decided.
         self._claims: dict[tuple[int, int], tuple[Report, Deferred[Outcome | None]]] = {}
-        self._held: dict[int, Report] = {}  # by task, until it is written what became of them
+        self._held: dict[int, Report] = {}  # by task, until their outcomes are written
 
         self._is_started = self._has_baseline = self._is_closing = self._has_ended = False
         self._is_to_recover = True
@@ -181,7 +181,7 @@ class BufferedLedger(Ledger):
     # -- one call at a time ----------------------------------------------------------------------
 
     def _work(self) -> None:
-        """Have the backend do what there is to be done, unless it is at it."""
+        """Put the backend to work, unless it is working."""
         if self._is_started and self._idle.called and self._next_step() is not None:
             self._idle = Deferred()
             Deferred.fromCoroutine(self._work_until_done())
@@ -251,7 +251,7 @@ class BufferedLedger(Ledger):
         return True
 
     def _tick(self) -> None:
-        """Each second in which the reactor runs."""
+        """Called each second, if the reactor is not blocked."""
         self._ticks += 1
         if self._ticks % RECOVER_SECONDS == 0:
             self._is_to_recover = True

@@ -29,7 +29,7 @@ MAX_RETRY_SECONDS: Final = 5.0
 """Pauses between calls while the backend is unavailable. The first retry is immediate."""
 
 QUIET_SECONDS: Final = 60.0
-"""After a warning, no other is logged for so long, in case the backend comes and goes."""
+"""How long no other warning is logged after one, in case the backend comes and goes."""
 
 
 class Contact:
@@ -81,7 +81,7 @@ class Contact:
         self._failures += 1
         if self._failures == 1:
             return
-        self.set_unavailable(f"{type(failure).__name__}: {failure}")
+        self.set_unavailable(f"{type(failure).__name__}: {failure}".rstrip("."))
         seconds = RETRY_SECONDS * 2 ** min(self._failures - 2, 10)
         self._pause = deferLater(self._context.reactor, min(seconds, MAX_RETRY_SECONDS))
         with suppress(CancelledError):

@@ -55,7 +55,7 @@ class Query:
         return [key for key in _KEYS if key in self.keys]
 
     def count(self, values: Iterable[Any], tasks: int) -> Count:
-        """The count of so many *tasks* with these *values* of :attr:`ordered_keys`."""
+        """The count of *tasks* with these *values* of :attr:`ordered_keys`."""
         return Count(**dict(zip(self.ordered_keys, values, strict=True)), tasks=tasks)
 
     def alerts_beside(self, history: History) -> list[Alert]:

@@ -30,7 +30,7 @@ KEEP_SECONDS: Final = base.DAY_SECONDS
 MAX_ALERTS: Final = 1000
 
 ALIVE_SECONDS: Final = 30
-"""A worker that was silent for so long counts as dead."""
+"""How long a worker may be silent before it counts as dead."""
 
 CONNECT_SECONDS: Final = 5.0
 """How long a connection may take."""
@@ -78,7 +78,7 @@ class RedisBackend:
         # A connection of protocol 3 begins with one or two exchanges more. The caller retries.
         retry = Retry(NoBackoff(), 0)  # type: ignore[no-untyped-call,unused-ignore]
         self._redis: Any = Redis.from_url(name.url, protocol=2, retry=retry)
-        self._redis.connection_pool.connection_kwargs.update(  # whatever the URL says
+        self._redis.connection_pool.connection_kwargs.update(  # even if the URL says otherwise
             decode_responses=False,
             socket_timeout=ANSWER_SECONDS,
             socket_connect_timeout=CONNECT_SECONDS,

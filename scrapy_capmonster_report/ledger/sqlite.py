@@ -28,7 +28,7 @@ LOCK_SECONDS: Final = 1.0
 """How long to wait for another process that writes, before that counts as a failure."""
 
 MAX_LOSSES: Final = 10
-"""After so many, no more losses are noticed: not every file system has stable inode numbers."""
+"""How many losses are noticed at most: not every file system has stable inode numbers."""
 
 
 class SQLiteBackend:
@@ -124,7 +124,7 @@ class SQLiteBackend:
         self._disconnect()
         self._is_lost = True
         if now[0] != before[0]:
-            # SQLite would take the log of the old file for that of the new one.
+            # SQLite would use the log of the old file for the new one.
             for part, was, is_now in zip(self._parts[1:], before[1:], now[1:], strict=False):
                 if was == is_now:
                     part.unlink(missing_ok=True)
@@ -160,7 +160,7 @@ class SQLiteBackend:
         except BaseException:
             database.close()
             raise
-        # Not after later transactions: a part that was removed during one would never be missed.
+        # Not after later transactions: the loss of a part during one would never be noticed.
         self._seen = self._identify_parts()
         return database
 

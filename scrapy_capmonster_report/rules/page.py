@@ -131,7 +131,7 @@ class Page:
     def json(self) -> Any:
         """The body as JSON, or :data:`NOT_JSON`.
 
-        The body decides, for many sites send JSON as ``text/html``; a bare ``7`` or ``"no"``
+        The body decides, because many sites send JSON as ``text/html``; a bare ``7`` or ``"no"``
         counts as JSON only where the site says so. A guard such as ``)]}'`` or ``for(;;);`` before
         it, and a function that is called with it (JSONP), are left out.
         """

@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _REMEMBERED: Final = 1024
-"""Hosts with a status whose rules are remembered."""
+"""For how many hosts with a status to remember which rules may match."""
 
 _SLOW: Final = 0.05
-"""Seconds of a rule, without those of parsing, that a crawl feels: it stands still for as long."""
+"""A rule that takes more seconds, without those for parsing, blocks the crawl for too long."""
 
 _CERTAINLY_SLOW: Final = 1.0
-"""So many seconds are the rule's fault even if others use the processor, too."""
+"""A rule that takes more seconds is slow, even if other processes are using the processor."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -121,8 +121,9 @@ class Rules:
         judges: whether responses are judged at all; ``False`` for the rule set ``"callbacks"``.
         spider: for the log.
         clock: returns seconds.
-        processor_clock: returns the seconds of the processor. It takes the place of *clock* once a
-            rule looks slow: on a busy machine others take time, too. It costs a system call to ask.
+        processor_clock: returns the processor time of this thread. It replaces *clock* once a rule
+            looks slow, because other processes may have taken that time. Not from the start,
+            because it costs a system call.
     """
 
     def __init__(
@@ -241,7 +242,7 @@ class Rules:
 
     def _is_slow(self, rule: Rule, page: Page, seconds: float) -> None:
         if self._clock is not self._processor_clock and seconds < _CERTAINLY_SLOW:
-            self._clock = self._processor_clock  # which tells whose fault it is, the next time
+            self._clock = self._processor_clock  # which leaves out other processes, the next time
             return
         self._say_once(
             f"rule {rule.name}",
