@@ -237,7 +237,7 @@ def alert(page: Page) -> str | None:
     texts = [
         _ESCAPE.sub(_character, match["text"])
         for match in shown
-        if match and not is_like(match.string, "script.conditional")
+        if match and not regex("script.conditional").search(match.string)
     ]
     return next((text for text in texts if rejects(text, About.ITS_ANSWER)), None)
 
