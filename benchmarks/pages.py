@@ -18,7 +18,8 @@ from measure import Row, best, show
 from parsel import Selector
 from scrapy.settings import Settings
 
-from scrapy_capmonster_report.commands.pages import PageReader, Source
+from scrapy_capmonster_report.commands.pages import PageReader
+from scrapy_capmonster_report.commands.sources import Source
 
 PAGES = 10_000
 CACHED = 2_000

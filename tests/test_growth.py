@@ -26,7 +26,8 @@ from twisted.internet.error import ConnectionLost
 from twisted.web.server import NOT_DONE_YET
 
 from scrapy_capmonster_report import CapMonsterReportMiddleware
-from scrapy_capmonster_report.commands.pages import PageReader, Source
+from scrapy_capmonster_report.commands.pages import PageReader
+from scrapy_capmonster_report.commands.sources import Source
 from scrapy_capmonster_report.rules import compile_rules
 from scrapy_capmonster_report.rules.presets import PRESETS
 

@@ -27,8 +27,9 @@ from workbench import (
     save_answered,
 )
 
-from scrapy_capmonster_report.commands.pages import PageReader, Source
+from scrapy_capmonster_report.commands.pages import PageReader
 from scrapy_capmonster_report.commands.replay import replay
+from scrapy_capmonster_report.commands.sources import Source
 from scrapy_capmonster_report.rules import compile_rules
 from scrapy_capmonster_report.rules.page import MAX_BODY
 
@@ -296,7 +297,7 @@ class TestFilesOfStrangers:
     def test_what_would_hang_or_never_end_is_skipped_and_named(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
     ) -> None:
-        monkeypatch.setattr("scrapy_capmonster_report.commands.files.MAX_BYTES", 1000)
+        monkeypatch.setattr("scrapy_capmonster_report.commands.sources.MAX_BYTES", 1000)
         pages = tmp_path / "pages"
         save(pages / "a.html", "Wrong captcha")
         save(pages / "huge.html", "Wrong captcha" * 100)

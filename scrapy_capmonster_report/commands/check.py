@@ -14,7 +14,8 @@ from scrapy.exceptions import UsageError
 from ..text import truncate
 from . import cli
 from .fetch import fetch
-from .pages import SUFFIXES, PageReader
+from .pages import PageReader
+from .sources import SUFFIXES
 
 if TYPE_CHECKING:
     import argparse

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from scrapy.settings import BaseSettings, Settings
 
     from . import Command
-    from .pages import SavedPage, Source
+    from .pages import SavedPage
     from .screen import Screen
+    from .sources import Source
 
 
 # -- arguments -------------------------------------------------------------------------------------

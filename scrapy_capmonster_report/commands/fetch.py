@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from scrapy import Request, Spider
 from scrapy.crawler import CrawlerProcess
 from scrapy.exceptions import UsageError
+from scrapy.http import Response
 
 from .cli import usage_error
 from .pages import SavedPage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Collection
 
-    from scrapy.http import Response
     from scrapy.settings import Settings
     from twisted.python.failure import Failure
 
@@ -34,45 +35,19 @@ _OURS: Final = {
 
 
 class _FetchSpider(Spider):
-    name = "capmonster-check"
+    """Puts the response to each of its URLs, or the failure, into *results*."""
 
-    def __init__(self, urls: Iterable[str], pages: dict[str, SavedPage | str]) -> None:
-        super().__init__()
-        self.urls = urls
-        self.pages = pages
+    name = "capmonster-check"
+    urls: Collection[str]
+    results: dict[str, Response | Failure]
 
     async def start(self) -> AsyncIterator[Any]:
         for url in self.urls:
-            yield Request(
-                url,
-                self.fetched,
-                errback=self.failed,
-                cb_kwargs={"source": url},
-                meta={"dont_retry": True},
-                dont_filter=True,
-            )
-
-    def fetched(self, response: Response, source: str) -> None:
-        request = response.request
-        assert request is not None
-        redirected = request.meta.get("redirect_urls", [])
-        redirects = (*redirected[1:], request.url) if redirected else ()
-        self.pages[source] = SavedPage(source, response, request, redirects)
-
-    def failed(self, failure: Failure) -> None:
-        source = failure.request.cb_kwargs["source"]  # type: ignore[attr-defined]
-        self.pages[source] = _why(failure.value)
+            end = partial(self.results.__setitem__, url)
+            yield Request(url, end, errback=end, meta={"dont_retry": True}, dont_filter=True)
 
 
-def _why(error: Any) -> str:
-    """The error in words: that of the connection if Scrapy or Twisted only wraps it."""
-    cause = error.__cause__ or error
-    reasons = getattr(cause, "reasons", None)
-    cause = reasons[0].value if reasons else cause
-    return f"{type(cause).__name__}: {cause}"
-
-
-def fetch(urls: Iterable[str], settings: Settings) -> dict[str, SavedPage]:
+def fetch(urls: Collection[str], settings: Settings) -> dict[str, SavedPage]:
     """Fetch *urls* in a crawl with *settings*. Runs the reactor, so it works once in a process.
 
     Raises:
@@ -84,16 +59,32 @@ def fetch(urls: Iterable[str], settings: Settings) -> dict[str, SavedPage]:
             _ = urlsplit(Request(url).url).port
     settings = settings.copy()
     settings.setdict(_OURS, priority="cmdline")
-    pages: dict[str, SavedPage | str] = {}
+    results: dict[str, Response | Failure] = {}
+
+    def failed(failure: Failure) -> None:
+        for url in urls:
+            results.setdefault(url, failure)
+
     process = CrawlerProcess(settings)
-    failures: list[Failure] = []
-    process.crawl(_FetchSpider, urls=urls, pages=pages).addErrback(failures.append)
+    process.crawl(_FetchSpider, urls=urls, results=results).addErrback(failed)
     process.start()
-    problem = failures[0].getErrorMessage() if failures else "the crawl ended early"
-    fetched = {}
-    for url in urls:
-        page = pages.get(url, problem)
-        if isinstance(page, str):
-            raise UsageError(f"cannot fetch {url}: {page}")
-        fetched[url] = page
-    return fetched
+    return {url: _page(url, results.get(url)) for url in urls}
+
+
+def _page(url: str, result: Response | Failure | None) -> SavedPage:
+    if not isinstance(result, Response):
+        problem = "the crawl ended early" if result is None else _why(result.value)
+        raise UsageError(f"cannot fetch {url}: {problem}")
+    request = result.request
+    assert request is not None
+    redirected = request.meta.get("redirect_urls", [])
+    redirects = (*redirected[1:], request.url) if redirected else ()
+    return SavedPage(url, result, request, redirects)
+
+
+def _why(error: Any) -> str:
+    """The error in words: that of the connection if Scrapy or Twisted only wraps it."""
+    cause = error.__cause__ or error
+    reasons = getattr(cause, "reasons", None)
+    cause = reasons[0].value if reasons else cause
+    return f"{type(cause).__name__}: {cause}"

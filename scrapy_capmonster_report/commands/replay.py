@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from scrapy.exceptions import UsageError
 
 from . import cli
-from .pages import REFUSED, PageReader, Source
+from .pages import PageReader
+from .sources import REFUSED, Source
 
 if TYPE_CHECKING:
     import argparse

@@ -12,7 +12,8 @@ from ..rules import read_rules
 from ..rules.presets import GENERAL, PRESETS, shows_product
 from . import cli
 from .marks import STRONG, marks_of
-from .pages import ACCEPTED, REFUSED, PageReader, Source
+from .pages import PageReader
+from .sources import ACCEPTED, REFUSED, Source
 
 if TYPE_CHECKING:
     import argparse
