@@ -8,13 +8,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from scrapy.exceptions import NotConfigured, UsageError
+from scrapy.exceptions import UsageError
 
 from .. import ledger as ledgers
 from ..insight.figures import SITE_KEYS, as_json, by_site
 from ..insight.rates import percent
 from ..rules.hosts import parse_host
-from ..settings import ENABLED, LEDGER, without_secrets
+from ..settings import LEDGER, ReportSettings, without_secrets
 from . import cli
 
 if TYPE_CHECKING:
@@ -145,10 +145,9 @@ def _cells(figures: Figures) -> list[str]:
 def _ledger_of_project(command: Command, spider: str | None) -> str:
     crawler = cli.crawler_of(command, spider)
     cli.load_addons(crawler)
-    settings = crawler.settings
-    settings.set(ENABLED, True, priority="cmdline")  # earlier crawls can be read all the same
-    with cli.usage_error(kinds=(NotConfigured, ValueError)):
-        name = ledgers.ledger_name(cli.report_settings(settings), settings.get("JOBDIR"))
+    with cli.usage_error(kinds=ValueError):
+        settings = ReportSettings.read(crawler.settings)
+    name = ledgers.ledger_name(settings, crawler.settings.get("JOBDIR"))
     if not name:
         raise UsageError(f"this project has no ledger: set {LEDGER}, or name one: summary LEDGER")
     return name
