@@ -712,13 +712,13 @@ def test_any_other_since_is_a_mistake(text: str, summary: Any) -> None:
 
 
 def test_the_parts_of_what_was_rejected_add_up() -> None:
-    found = Figures()
-    for fate in (
-        *("passed", "pending", "kept", "withheld/stale", "sent/accepted", "sent/refused"),
-        "dropped/breaker",
-    ):
-        rule = "" if fate == "passed" else "wrong"
-        found.add(Count(0, "shop.example", "spider", IMAGE, 0, rule, fate, "", 2))
+    fates = ("passed", "pending", "kept", "withheld/stale", "sent/accepted", "sent/refused")
+    found = Figures(
+        Count(
+            0, "shop.example", "spider", IMAGE, 0, "" if fate == "passed" else "wrong", fate, "", 2
+        )
+        for fate in (*fates, "dropped/breaker")
+    )
     assert found.as_dict() == figures(
         passed=2, withheld=2, accepted_reports=2, refused_reports=2, dropped=2, waiting=4
     )

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from time import localtime, strftime
 from typing import TYPE_CHECKING, Final
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from ..ledger import AGES, PASSED, base
+from ..ledger import AGES, base
 from .charts import rate_by_age, rate_over_time, y_max
-from .figures import Figures, by_site, sum_by
+from .figures import Figures, by_site, figures_by
 from .rates import percent
 
 if TYPE_CHECKING:
@@ -18,12 +17,9 @@ if TYPE_CHECKING:
 
     from ..ledger import Alert, Count, History
 
-# These limits keep the page small for any ledger.
-MAX_SITES: Final = 12
+# These limits keep the page small for any ledger; page.html has those of what it lists.
 MAX_CHARTS: Final = 6
 MAX_TYPES: Final = 4
-MAX_REASONS: Final = 10
-MAX_ALERTS: Final = 5
 MAX_ROWS: Final = 200
 
 _SPANS: Final = (
@@ -47,49 +43,39 @@ def page(history: History, *, now: float, ledger: str = "", filters: Iterable[st
         filters: the options that chose this part of it, for example ``"--since 24h"``.
     """
     sites = by_site(history.counts)
-    total = Figures.of(history.counts)
     unrated = {name for name, site in sites.items() if site.rejection_rate is None}
     rated = [count for count in history.counts if count.site not in unrated]
     # The latest alert of each site. Older ones need no action.
     since = now - base.RECENT_DAYS * base.DAY_SECONDS
     recent = {alert.site: alert for alert in history.alerts if alert.at > since}
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader(__package__, ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {"percent": _percent, "moment": _moment, "number": "{:,}".format}
-    template = files(__package__).joinpath("page.html").read_text(encoding="utf-8")
-    return environment.from_string(template).render(
+    return environment.get_template("page.html").render(
         now=now,
         zone=strftime("%Z (UTC%z)", localtime(now)),
         ledger=ledger,
-        filters=list(filters),
-        spiders=sorted({count.spider for count in history.counts}),
-        periods=sorted({count.period for count in history.counts}),
-        total=total,
-        judged=Figures.of(rated),
+        filters=filters,
+        counts=history.counts,
+        total=Figures(history.counts),
+        judged=Figures(rated),
         sites=sites,
-        shown=dict(list(sites.items())[:MAX_SITES]),
-        withheld_on=lambda reason: [
-            name for name, site in sites.items() if reason in site.withheld_reasons
-        ],
         alerts=sorted(recent.values(), reverse=True),
-        max_alerts=MAX_ALERTS,
         always=[
             name
             for name, site in sites.items()
             if site.rejection_rate and site.interval[0] > _ALWAYS
         ],
-        unknown=sum(count.tasks for count in history.counts if not count.type),
+        sites_with=lambda name, value: [
+            site for site, figures in sites.items() if value in getattr(figures, name)
+        ],
         charts=_over_time(rated, history.alerts, sites, now),
         ages=_by_age(rated),
-        outcomes=[
-            (status, tasks) for status, tasks in total.statuses.most_common() if status != PASSED
-        ],
-        rules=[
-            (rule, tasks, [name for name, site in sites.items() if rule in site.rules])
-            for rule, tasks in total.rules.most_common(MAX_REASONS)
-        ],
-        codes=total.codes.most_common(MAX_REASONS),
         rows=[
             (name, task_type, figures)
             for name, site in sites.items()
@@ -116,7 +102,7 @@ def _over_time(
     alerted = {alert.site for alert in alerts}
     names = [name for name in sites if sites[name].rejection_rate]
     names.sort(key=lambda name: (name not in alerted, -sites[name].rejected))
-    rates = {name: sum_by(middle, sites[name].counts) for name in names[:MAX_CHARTS]}
+    rates = {name: figures_by(middle, sites[name].counts) for name in names[:MAX_CHARTS]}
     middles = {at for of_site in rates.values() for at in of_site}
     if len(middles) < 2:
         return {}
@@ -144,8 +130,8 @@ def _span(counts: Iterable[Count], now: float) -> int:
 
 def _by_age(counts: list[Count]) -> dict[str, str]:
     """The charts over the age of answers, for the most used types with answers of several ages."""
-    types = Figures.of(counts).types
-    ages = {name: sum_by(lambda count: count.age, types[name].counts) for name in types}
+    types = Figures(counts).types
+    ages = {name: figures_by(lambda count: count.age, types[name].counts) for name in types}
     names = sorted((name for name in types if len(ages[name]) > 1), key=lambda n: -types[n].tasks)
     rates = {name: ages[name] for name in names[:MAX_TYPES]}
     highest = y_max(rate for of_type in rates.values() for rate in of_type.values())
