@@ -77,8 +77,7 @@ def with_parsel(folder: Path) -> int:
 
 def with_scrapy(folder: Path) -> int:
     """Read the cache as the command does, and parse with parsel."""
-    settings = Settings()
-    pages = (page.response.text for page in Source(folder, settings, PageReader()))
+    pages = (page.response.text for page in Source(folder, PageReader()))
     return sum(bool(Selector(page, type="html").css(".captcha-error")) for page in pages)
 
 

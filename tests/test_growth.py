@@ -20,7 +20,6 @@ import pytest
 import pytest_twisted
 import scrapy
 from scrapy.http import HtmlResponse
-from scrapy.settings import Settings
 from support import start_crawl
 from twisted.internet.error import ConnectionLost
 from twisted.web.server import NOT_DONE_YET
@@ -264,8 +263,7 @@ def test_reading_a_folder_of_saved_pages_costs_in_proportion_to_their_number(
     tmp_path: Path,
 ) -> None:
     def read(folder: Path) -> None:
-        settings = Settings()
-        source = Source(folder, settings, PageReader())
+        source = Source(folder, PageReader())
         assert (len([*source]), source.skipped) == (len([*folder.iterdir()]), [])
 
     totals = []

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scrapy.settings import Settings
 from workbench import (
     ANSWERED,
     BY_RULE,
@@ -121,7 +120,7 @@ class TestFolder:
         monkeypatch.chdir(tmp_path)
         save(tmp_path / root / page, "<p>")
         for folder in (Path(root), tmp_path / root):
-            source = Source(folder, Settings(), PageReader())
+            source = Source(folder, PageReader())
             assert source.expectation(str(folder / page)) == expected
 
     def test_the_folder_itself_says_what_to_expect(
@@ -226,7 +225,7 @@ class TestFolder:
         pages, size = 100, 200_000
         for number in range(pages):
             save(tmp_path / f"{number}.txt", bytes([65 + number % 26]) * size)
-        source = Source(tmp_path, Settings(), PageReader())
+        source = Source(tmp_path, PageReader())
         rules = compile_rules([WRONG])
         tracemalloc.start()
         try:
@@ -254,10 +253,6 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "two sources": (["a", "b"], "unrecognized arguments: b"),
     "nothing there": (["none"], "there is no file or folder 'none'"),
     "pages at a URL": (["https://shop.example/"], "is a URL, not a file or folder"),
-    "no page was saved yet": (
-        ["none", "-s", "CAPMONSTER_REPORT_SAVE_REJECTED=none"],
-        "there is no file or folder 'none'; a crawl makes it when it saves a page",
-    ),
     "no pages": (["empty"], "empty has no saved pages and is not an HTTP cache"),
     "no page": (
         ["folder"],

@@ -13,6 +13,7 @@ import dbm
 import io
 import os
 import pickle
+import re
 import stat
 from contextlib import closing
 from functools import partial
@@ -24,13 +25,10 @@ from scrapy.utils.gz import gunzip
 from w3lib.http import headers_raw_to_dict
 
 from ..saved_pages import META_SUFFIX
-from ..settings import SAVE_REJECTED
 from .cli import usage_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from scrapy.settings import BaseSettings
 
     from .pages import PageReader, SavedPage
 
@@ -52,6 +50,7 @@ _DATA: Final = "_data"
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _DBM_PARTS: Final = (".db", ".dir", ".dat", ".pag", ".bak", "-wal", "-shm", "-journal")
 """What some kinds of dbm append to the name of their file."""
+_DBM_FILE: Final = re.compile(rf"(.+?\.db)(?:{'|'.join(_DBM_PARTS)})?", re.DOTALL)
 
 _PLAIN: Final = frozenset({("ipaddress", "IPv4Address"), ("ipaddress", "IPv6Address")})
 """What a response may have besides builtins: its ``ip_address``."""
@@ -64,7 +63,6 @@ class Source:
 
     Args:
         path: the file or the folder.
-        settings: those of the project.
         read_page: reads a saved page.
 
     Attributes:
@@ -76,7 +74,7 @@ class Source:
         OSError: it cannot be read.
     """
 
-    def __init__(self, path: Path, settings: BaseSettings, read_page: PageReader) -> None:
+    def __init__(self, path: Path, read_page: PageReader) -> None:
         self.path = path
         self.skipped: list[str] = []
         self._read_page = read_page
@@ -92,9 +90,7 @@ class Source:
         elif path.exists():
             self._pages = [path]
         else:
-            is_ours = path.absolute() == Path(settings.get(SAVE_REJECTED) or "").absolute()
-            hint = "; a crawl makes it when it saves a page" if is_ours else ""
-            raise UsageError(f"there is no file or folder {str(path)!r}{hint}")
+            raise UsageError(f"there is no file or folder {str(path)!r}")
 
     def _search(self) -> None:
         """Find the pages in the folder; if there are none, what a cache has in it."""
@@ -192,15 +188,13 @@ def read_file(path: Path) -> bytes:
 
 def database_of(path: Path) -> Path | None:
     """The name that Scrapy gave to the database of which *path* is a file, or is the name."""
-    for part in ("", *_DBM_PARTS):
-        name = str(path).removesuffix(part)
-        if f"{name}{part}" == str(path) and name.endswith(".db"):
-            parts = [Path(f"{name}{each}") for each in ("", *_DBM_PARTS)]
-            # whichdb opens any file, and would wait forever on a FIFO.
-            are_files = all(each.is_file() for each in parts if each.exists())
-            if are_files and dbm.whichdb(name):
-                return Path(name)
-    return None
+    match = _DBM_FILE.fullmatch(str(path))
+    if match is None:
+        return None
+    files = [Path(match[1] + part) for part in ("", *_DBM_PARTS)]
+    # whichdb opens any file, and would wait forever on a FIFO.
+    are_files = all(file.is_file() for file in files if file.exists())
+    return files[0] if are_files and dbm.whichdb(match[1]) else None
 
 
 def _read_entry(folder: Path) -> Known:

@@ -136,10 +136,10 @@ def _counted(counts: Mapping[str, int]) -> str:
 def _cells(figures: Figures) -> list[str]:
     low, high = figures.interval
     between = "-" if figures.rejection_rate is None else f"{low * 100:.0f}-{high * 100:.0f}"
-    rate = [percent(figures.rejection_rate), between]
+    rate = (percent(figures.rejection_rate), between)
     reported = figures.accepted_reports + figures.refused_reports
-    seen = map(str, (figures.tasks, figures.passed, figures.rejected))
-    return [*seen, *rate, str(figures.withheld), str(reported)]
+    seen = (figures.tasks, figures.passed, figures.rejected)
+    return [*map(str, (*seen, *rate, figures.withheld, reported))]
 
 
 def _ledger_of_project(command: Command, spider: str | None) -> str:
