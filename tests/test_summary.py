@@ -25,8 +25,7 @@ from workbench import run as run_command
 
 from scrapy_capmonster_report.commands import Command
 from scrapy_capmonster_report.commands.summary import since_when
-from scrapy_capmonster_report.insight.figures import Figures
-from scrapy_capmonster_report.insight.rates import interval, percent
+from scrapy_capmonster_report.insight.figures import Figures, interval, percent
 from scrapy_capmonster_report.ledger import Count, read_history, sql
 from scrapy_capmonster_report.ledger.base import Passed, Submission, Withheld
 

@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Final
 from scrapy.exceptions import UsageError
 
 from .. import ledger as ledgers
-from ..insight.figures import SITE_KEYS, as_json, by_site
-from ..insight.rates import percent
+from ..insight.figures import SITE_KEYS, as_json, by_site, percent
 from ..rules.hosts import parse_host
 from ..settings import LEDGER, ReportSettings, without_secrets
 from . import cli
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ..insight.figures import Figures
     from ..ledger import Alert, History
@@ -55,23 +54,17 @@ def _ledger(text: str) -> str:
 
 def run(command: Command, args: argparse.Namespace) -> int:
     now = time.time()
-    page = _page() if args.html else None
     query = ledgers.Query(
         since=since_when(args.since, now) if args.since else None,
         site=args.site and (parse_host(args.site) or args.site),
         spider=args.spider,
-        keys=ledgers.Count._fields if page else SITE_KEYS,
+        keys=ledgers.Count._fields if args.html else SITE_KEYS,
     )
     ledger = args.ledger or _ledger_of_project(command, args.spider)
     history = _read(ledger, query)
     sites = by_site(history.counts)
-    if page:
-        chosen = {"--since": args.since, "--site": args.site, "--spider": args.spider}
-        filters = [f"{option} {value}" for option, value in chosen.items() if value]
-        shown = without_secrets(ledger)
-        text = page(history, now=now, ledger=shown, filters=filters)
-        with cli.usage_error(f"cannot write {args.html}: ", OSError):
-            args.html.write_text(text, encoding="utf-8")
+    if args.html:
+        _write_page(args, history, now, without_secrets(ledger))
     result = as_json(sites, history.alerts)
     cli.print_result(args, result, lambda screen, _: _show(screen, sites, history.alerts))
     return 0
@@ -115,16 +108,13 @@ def _rows(sites: dict[str, Figures]) -> Iterator[Sequence[str]]:
             # The figures of the only type are those of the site.
             yield f"  {task_type}", *(_cells(of_type) if len(types) > 1 else ())
         if figures.rejected:
-            reports = _counted(_outcomes(figures))
+            outcomes = {
+                status.removeprefix("sent/").replace("/", ": "): tasks
+                for status, tasks in figures.statuses.items()
+                if status != ledgers.PASSED
+            }
+            reports = _counted(outcomes)
             yield (f"  rejected by: {_counted(figures.rules)} | reports: {reports}",)
-
-
-def _outcomes(figures: Figures) -> dict[str, int]:
-    return {
-        status.removeprefix("sent/").replace("/", ": "): tasks
-        for status, tasks in figures.statuses.items()
-        if status != ledgers.PASSED
-    }
 
 
 def _counted(counts: Mapping[str, int]) -> str:
@@ -160,11 +150,15 @@ def _read(ledger: str, query: ledgers.Query) -> History:
         return ledgers.read_history(ledger, query)
 
 
-def _page() -> Callable[..., str]:
+def _write_page(args: argparse.Namespace, history: History, now: float, ledger: str) -> None:
     try:
         from ..insight.page import page
     except ImportError as error:
         raise UsageError(
             f'--html needs {error.name}: pip install "scrapy-capmonster-report[summary]"'
         ) from error
-    return page
+    chosen = {"--since": args.since, "--site": args.site, "--spider": args.spider}
+    filters = [f"{option} {value}" for option, value in chosen.items() if value]
+    text = page(history, now=now, ledger=ledger, filters=filters)
+    with cli.usage_error(f"cannot write {args.html}: ", OSError):
+        args.html.write_text(text, encoding="utf-8")

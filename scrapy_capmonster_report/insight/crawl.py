@@ -12,7 +12,7 @@ from ..recent import Recent
 from ..rules.hosts import host_of, parents_of
 from ..settings import CLOSE_TIMEOUT, CONCURRENCY, LEDGER, QUEUE_SIZE, SAVE_REJECTED
 from ..text import some_of
-from .rates import interval, percent
+from .figures import interval, percent
 from .watch import STREAK, STREAK_AT_CLOSE, RejectionWatch
 
 if TYPE_CHECKING:

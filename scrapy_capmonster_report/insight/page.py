@@ -9,8 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ..ledger import base
 from .charts import by_age, over_time
-from .figures import Figures, by_site
-from .rates import percent
+from .figures import Figures, by_site, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
