@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 from dataclasses import asdict
 from functools import partial
@@ -66,7 +67,7 @@ def _source(text: str) -> str | Path:
     if re.match("https?://", text, re.IGNORECASE):
         return text
     path = cli.a_path(text)
-    if path.is_dir():
+    if os.path.isdir(path):
         hint = f"try: scrapy capmonster replay {path}"
         raise argparse.ArgumentTypeError(f"{path} is a folder; {hint}")
     return path
