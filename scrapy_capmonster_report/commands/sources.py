@@ -13,7 +13,6 @@ import dbm
 import io
 import os
 import pickle
-import re
 import stat
 from contextlib import closing
 from functools import partial
@@ -48,9 +47,8 @@ _ENTRY_FILE: Final = "pickled_meta"
 
 _DATA: Final = "_data"
 _GZIP_MAGIC: Final = b"\x1f\x8b"
-_DBM_PARTS: Final = (".db", ".dir", ".dat", ".pag", ".bak", "-wal", "-shm", "-journal")
+_DBM_PARTS: Final = ("", ".db", ".dir", ".dat", ".pag", ".bak", "-wal", "-shm", "-journal")
 """What some kinds of dbm append to the name of their file."""
-_DBM_FILE: Final = re.compile(rf"(.+?\.db)(?:{'|'.join(_DBM_PARTS)})?", re.DOTALL)
 
 _PLAIN: Final = frozenset({("ipaddress", "IPv4Address"), ("ipaddress", "IPv6Address")})
 """What a response may have besides builtins: its ``ip_address``."""
@@ -188,13 +186,15 @@ def read_file(path: Path) -> bytes:
 
 def database_of(path: Path) -> Path | None:
     """The name that Scrapy gave to the database of which *path* is a file, or is the name."""
-    match = _DBM_FILE.fullmatch(str(path))
-    if match is None:
-        return None
-    files = [Path(match[1] + part) for part in ("", *_DBM_PARTS)]
-    # whichdb opens any file, and would wait forever on a FIFO.
-    are_files = all(file.is_file() for file in files if file.exists())
-    return files[0] if are_files and dbm.whichdb(match[1]) else None
+    for part in _DBM_PARTS:
+        name = str(path).removesuffix(part)
+        if name.endswith(".db") and name + part == str(path):
+            files = [Path(name + each) for each in _DBM_PARTS]
+            # whichdb opens any file, and would wait forever on a FIFO.
+            are_files = all(file.is_file() for file in files if file.exists())
+            if are_files and dbm.whichdb(name):
+                return Path(name)
+    return None
 
 
 def _read_entry(folder: Path) -> Known:
