@@ -7,15 +7,15 @@ import os
 import sqlite3
 import ssl
 from contextlib import closing, suppress
-from http.client import HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import TYPE_CHECKING, Any, Final
-from urllib.error import URLError
-from urllib.request import HTTPErrorProcessor, ProxyHandler, Request, build_opener
+from urllib.parse import urlsplit
 
 from scrapy.exceptions import UsageError
 
 from .. import ledger as ledgers
 from ..delivery.answer import ERROR_CODES
+from ..delivery.proxy import proxy_for
 from ..mask import Mask
 from ..rules import compile_rules
 from ..settings import (
@@ -118,11 +118,10 @@ def _check_service(ours: ReportSettings, *, offline: bool) -> tuple[Finding, Fin
     advice = "Check the network, the proxy and CAPMONSTER_API_URL."
     try:
         status, content = _ask_service(ours)
-    except (OSError, HTTPException) as error:
-        reason = error.reason if isinstance(error, URLError) else error
-        problem = f"it cannot be reached ({reason or type(reason).__name__})"
-        if isinstance(reason, ssl.SSLCertVerificationError):
-            problem = f"its certificate is not trusted ({reason.verify_message})"
+    except (OSError, HTTPException, UnicodeError) as error:  # the last: a host that is too long
+        problem = f"it cannot be reached ({str(error) or type(error).__name__})"
+        if isinstance(error, ssl.SSLCertVerificationError):
+            problem = f"its certificate is not trusted ({error.verify_message})"
             advice = (
                 "If a proxy decrypts TLS here, set SSL_CERT_FILE to the file of its certificate."
             )
@@ -153,28 +152,27 @@ def _check_key(ours: ReportSettings) -> Finding:
     return Finding(False, "There is no account key.", advice)
 
 
-class _AsAnswered(HTTPErrorProcessor):
-    """Follows no redirects: the key must not be sent elsewhere. Raises nothing for a status."""
-
-    def http_response(self, request: Request, response: Any) -> Any:
-        return response
-
-    https_response = http_response
-
-
 def _ask_service(ours: ReportSettings) -> tuple[int, bytes]:
     """The status and the body of the answer to ``getBalance``; without a key, to a GET.
 
     Blocks, so it must not be called in a crawl. Never sends an invented key, because requests with
-    a wrong key count towards a ban.
+    a wrong key count towards a ban. Goes through the same proxy as reports.
     """
-    key, proxy = ours.client_key, ours.proxy
-    body = json.dumps({"clientKey": key}).encode() if key else None
-    url = ours.api_url + ("/getBalance" if key else "/")
-    proxies = {"": None, "none": {}}.get(proxy, {"http": proxy, "https": proxy})
-    opener = build_opener(_AsAnswered, ProxyHandler(proxies))  # None: as the environment says
-    request = Request(url, body, {"Content-Type": "application/json"})
-    with opener.open(request, timeout=ours.timeout) as response:
+    url, proxy = urlsplit(ours.api_url), proxy_for(ours.api_url, ours.proxy)
+    connect = HTTPSConnection if url.scheme == "https" else HTTPConnection
+    server = (proxy.host, proxy.port) if proxy else (url.hostname or "", url.port)
+    with closing(connect(*server, timeout=ours.timeout)) as connection:
+        if proxy:
+            password = proxy.authorization
+            headers = {"Proxy-Authorization": password.decode()} if password else {}
+            connection.set_tunnel(url.hostname or "", url.port, headers)
+        if key := ours.client_key:
+            body = json.dumps({"clientKey": key}).encode()
+            headers = {"Content-Type": "application/json"}
+            connection.request("POST", f"{url.path}/getBalance", body, headers)
+        else:
+            connection.request("GET", f"{url.path}/")
+        response = connection.getresponse()
         return response.status, response.read(_MAX_BYTES)
 
 
