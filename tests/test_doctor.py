@@ -249,6 +249,23 @@ class TestKeyAndService:
             assert server.arrivals == []
 
     @pytest_twisted.ensureDeferred
+    async def test_a_machine_without_a_trust_store_has_that_of_certifi_as_in_a_crawl(
+        self,
+        capfd: pytest.CaptureFixture[str],
+        misbehave: Any,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        empty = tmp_path / "empty"
+        empty.mkdir()
+        monkeypatch.setenv("SSL_CERT_FILE", str(empty / "none.pem"))
+        monkeypatch.setenv("SSL_CERT_DIR", str(empty))
+        proof = certificate(LOOPBACK, tmp_path)
+        monkeypatch.setattr("certifi.where", lambda: proof)
+        server = misbehave(says(), tls=DefaultOpenSSLContextFactory(proof, proof))
+        assert (await online(capfd, {URL: server.url}))["service"]["ok"] is True
+
+    @pytest_twisted.ensureDeferred
     @pytest.mark.parametrize("by", ["setting", "environment"])
     async def test_a_stand_in_on_this_machine_is_asked_without_the_proxy_as_in_a_crawl(
         self,

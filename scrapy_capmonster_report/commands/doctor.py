@@ -7,15 +7,18 @@ import os
 import sqlite3
 import ssl
 from contextlib import closing, suppress
+from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+import certifi
 from scrapy.exceptions import UsageError
 
 from .. import ledger as ledgers
 from ..delivery.answer import ERROR_CODES
 from ..delivery.proxy import proxy_for
+from ..delivery.tls import has_trust_store
 from ..mask import Mask
 from ..rules import compile_rules
 from ..settings import (
@@ -156,16 +159,20 @@ def _ask_service(ours: ReportSettings) -> tuple[int, bytes]:
     """The status and the body of the answer to ``getBalance``; without a key, to a GET.
 
     Blocks, so it must not be called in a crawl. Never sends an invented key, because requests with
-    a wrong key count towards a ban. Goes through the same proxy as reports.
+    a wrong key count towards a ban. Proxy and trust store are those of reports.
     """
     url, proxy = urlsplit(ours.api_url), proxy_for(ours.api_url, ours.proxy)
-    connect = HTTPSConnection if url.scheme == "https" else HTTPConnection
-    server = (proxy.host, proxy.port) if proxy else (url.hostname or "", url.port)
+    connect: Any = HTTPConnection
+    if url.scheme == "https":
+        authorities = None if has_trust_store() else certifi.where()
+        trust = ssl.create_default_context(cafile=authorities)
+        connect = partial(HTTPSConnection, context=trust)
+    server = (proxy.host, proxy.port) if proxy else (url.hostname, url.port)
     with closing(connect(*server, timeout=ours.timeout)) as connection:
         if proxy:
             password = proxy.authorization
             headers = {"Proxy-Authorization": password.decode()} if password else {}
-            connection.set_tunnel(url.hostname or "", url.port, headers)
+            connection.set_tunnel(url.hostname, url.port, headers)
         if key := ours.client_key:
             body = json.dumps({"clientKey": key}).encode()
             headers = {"Content-Type": "application/json"}

@@ -55,11 +55,11 @@ def tls_problem(error: SSL.Error) -> str:
 
 def tls_options(host: str) -> IOpenSSLClientConnectionCreator:
     """The options of TLS connections to *host*."""
-    trust = platformTrust() if _has_trust_store() else _certifi_trust()
+    trust = platformTrust() if has_trust_store() else _certifi_trust()
     return _Verified(host, optionsForClientTLS(host, trustRoot=trust))
 
 
-def _has_trust_store() -> bool:
+def has_trust_store() -> bool:
     """Whether OpenSSL finds certificates on this machine (``SSL_CERT_FILE``, ``SSL_CERT_DIR``)."""
     paths = ssl.get_default_verify_paths()
     if paths.cafile and os.path.getsize(paths.cafile):
