@@ -424,6 +424,41 @@ class TestLedger:
         with redis.Redis.from_url(redis_server.url) as server:
             assert server.keys() == []
 
+    def test_a_user_of_redis_who_may_use_our_keys_and_no_others(
+        self, redis_server: Any, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        with redis.Redis.from_url(redis_server.url) as server:
+            keys = ["{capmonster_report}:*"]
+            server.acl_setuser(
+                "crawl", enabled=True, passwords=["+hush"], keys=keys, categories=["+@all"]
+            )
+        where = redis_server.url.replace("redis://", "redis://crawl:hush@")
+        assert offline(capfd, {LEDGER: where})["ledger"]["ok"] is True
+
+    def test_a_user_of_redis_who_may_run_no_script(
+        self, redis_server: Any, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        with redis.Redis.from_url(redis_server.url) as server:
+            server.acl_setuser(
+                "crawl",
+                enabled=True,
+                passwords=["+hush"],
+                keys=["*"],
+                categories=["+@all"],
+                commands=["-eval"],
+            )
+        where = redis_server.url.replace("redis://", "redis://crawl:hush@")
+        check = offline(capfd, {LEDGER: where})["ledger"]
+        assert (check["ok"], "eval" in check["found"]) == (False, True)
+        assert "hush" not in json.dumps(check)
+
+    def test_redis_on_a_reactor_that_it_cannot_use(
+        self, redis_server: Any, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        reactor = "twisted.internet.selectreactor.SelectReactor"
+        check = offline(capfd, {LEDGER: redis_server.url, "TWISTED_REACTOR": reactor})["ledger"]
+        assert (check["ok"], "asyncio reactor" in check["found"]) == (False, True)
+
     def test_the_one_in_the_jobdir(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
         check = offline(capfd, {"JOBDIR": str(tmp_path / "job")})["ledger"]
         assert (check["ok"], "capmonster_report.sqlite" in check["found"]) == (True, True)

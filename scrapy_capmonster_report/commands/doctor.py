@@ -49,6 +49,11 @@ _CHECKS: Final = ("settings", "key", "service", "rules", "ledger", "middlewares"
 
 _OK: Final = {True: ("ok", "green"), False: ("wrong", "bold red"), None: ("?", "yellow")}
 
+_FAST: Final = ledgers.Query(keys=("site",))
+
+_PROBE: Final = "{capmonster_report}:doctor"
+"""A key that a user of Redis has who may use the ledger's keys and no others."""
+
 _MAX_BYTES: Final = 64 * 1024
 """How much of the service's answer is read."""
 
@@ -92,7 +97,7 @@ def _check_all(command: Command, args: argparse.Namespace) -> dict[str, Finding]
     else:
         checks["settings"] = _check_settings(ours, settings)
         checks["key"], checks["service"] = _check_service(ours, offline=args.offline)
-        checks["ledger"] = _check_ledger(ours, settings.get("JOBDIR"))
+        checks["ledger"] = _check_ledger(ours, settings)
     checks["rules"] = _check_rules(settings, spider, named)
     checks["clients"] = check_clients()
     return checks
@@ -208,8 +213,8 @@ def _check_rules(settings: BaseSettings, spider: Spider | None, named: Rules | N
     return Finding(True, f"{', '.join(names) or 'Only accept() and reject()'}.")
 
 
-def _check_ledger(ours: ReportSettings, job_dir: str | None) -> Finding:
-    name = ledgers.ledger_name(ours, job_dir)
+def _check_ledger(ours: ReportSettings, settings: BaseSettings) -> Finding:
+    name = ledgers.ledger_name(ours, settings.get("JOBDIR"))
     if not name:
         return Finding(True, "In memory: nothing is kept for later crawls.")
     shown = without_secrets(name)
@@ -217,7 +222,7 @@ def _check_ledger(ours: ReportSettings, job_dir: str | None) -> Finding:
         if path := ledgers.sqlite_path(name):
             _try_sqlite(path)
         elif ledgers.is_redis(name):
-            _try_redis(ledgers.RedisName.parse(name).url)
+            _try_redis(name, settings)
         else:
             raise ValueError("it must be '' (memory), 'sqlite:PATH' or 'redis://HOST:PORT/DB'")
     except Exception as error:  # each backend has errors of its own
@@ -234,7 +239,7 @@ def _check_ledger(ours: ReportSettings, job_dir: str | None) -> Finding:
 def _try_sqlite(path: Path) -> None:
     """Raise the error that a crawl would meet. Does not create a missing file."""
     if path.exists():
-        ledgers.read_history(f"sqlite:{path}", ledgers.Query(keys=("site",)))
+        ledgers.read_history(f"sqlite:{path}", _FAST)
         uri = f"{path.absolute().as_uri()}?mode=rw"
         with closing(sqlite3.connect(uri, uri=True, timeout=1, isolation_level=None)) as database:
             database.execute("BEGIN IMMEDIATE")
@@ -245,11 +250,14 @@ def _try_sqlite(path: Path) -> None:
         raise PermissionError(f"no file can be created in {place}")
 
 
-def _try_redis(url: str) -> None:
+def _try_redis(name: str, settings: BaseSettings) -> None:
     """Raise the error that a crawl would meet. Deletes the key that it writes."""
     import redis
 
-    probe = "capmonster_report:doctor"
+    if "AsyncioSelectorReactor" not in str(settings["TWISTED_REACTOR"]):
+        raise ValueError("it needs the asyncio reactor, so leave TWISTED_REACTOR at its default")
+    ledgers.read_history(name, _FAST)
+    url = ledgers.RedisName.parse(name).url
     with redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5) as server:
-        server.set(probe, 1, px=1000)
-        server.delete(probe)
+        server.set(_PROBE, 1, px=1000)
+        server.delete(_PROBE)
