@@ -180,7 +180,7 @@ class Attempts:
     # -- on the way back -----------------------------------------------------------------------
 
     def answered(self, request: Request, response: Response) -> Attempt:
-        """The attempt that *response* answers."""
+        """The attempt that *response* answers. The judge writes it, with the verdict."""
         attempt, meta, address = self._read(request), request.meta, response.ip_address
         if "cached" in response.flags:
             attempt.verdict, attempt.hops = CACHED, len(redirect_urls(meta))
@@ -193,7 +193,7 @@ class Attempts:
         attempt.in_downloader = 0
         fetched = fetched_host(request, response, attempt.begun)
         attempt.site = fetched or attempt.site or hosts.host_of(request.url)
-        return attempt.write(meta)
+        return attempt
 
     def failed(self, request: Request, exception: BaseException) -> Attempt:
         """The attempt of a failed request.
@@ -214,11 +214,14 @@ class Attempts:
         return attempt.write(request.meta)
 
     def of(self, request: Request) -> Attempt:
-        """The attempt of a request that a callback judges: ``response.request``."""
+        """The attempt of a request that a callback judges: ``response.request``.
+
+        The judge writes it, with the verdict.
+        """
         attempt = self._read(request)
         if not attempt.number and attempt.verdict != CACHED:
             attempt = self._leave(request, attempt)
-        return attempt.write(request.meta)
+        return attempt
 
     def is_first(self, attempt: Attempt) -> bool:
         """Whether the answer was not sent before *attempt*; ``False`` if that is unknown."""

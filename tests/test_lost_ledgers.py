@@ -103,7 +103,8 @@ async def stopped_crawl(ledger: str, serve: Any, api: Any, spoil: Callable[[], A
     await until(lambda: len(pages) == REJECTIONS and len(silent.reports) > ANSWERED)
     await until(lambda: statuses(ledger)[PENDING] == REJECTIONS - ANSWERED)
     await spoil()
-    return await going.end(), ids(silent)[:ANSWERED]
+    answered = [task_id for _, task_id in silent.reports[:ANSWERED]]
+    return await going.end(), answered
 
 
 async def next_crawl(ledger: str, serve: Any, cloud: Any) -> dict[str, Any]:

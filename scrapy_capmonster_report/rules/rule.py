@@ -33,6 +33,9 @@ _REMEMBERED: Final = 1024
 _SLOW: Final = 0.05
 """Seconds of a rule, without those of parsing, that a crawl feels: it stands still for as long."""
 
+_CERTAINLY_SLOW: Final = 1.0
+"""So many seconds are the rule's fault even if others use the processor, too."""
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Rule:
@@ -118,8 +121,8 @@ class Rules:
         judges: whether responses are judged at all; ``False`` for the rule set ``"callbacks"``.
         spider: for the log.
         clock: returns seconds.
-        processor_clock: returns the seconds of the processor. On a busy machine others take time,
-            too; but it costs more to ask.
+        processor_clock: returns the seconds of the processor. It takes the place of *clock* once a
+            rule looks slow: on a busy machine others take time, too. It costs a system call to ask.
     """
 
     def __init__(
@@ -177,7 +180,7 @@ class Rules:
         rules = self._candidates(authority_of(page.url), page.status)
         if of_redirects:
             rules = tuple(rule for rule in rules if rule.sees_redirects)
-        clock, busy = self._clock, self._processor_clock()
+        clock = self._clock
         began = clock()
         for rule in rules:
             matches = False
@@ -191,8 +194,7 @@ class Rules:
                 on_error(rule, error)
             began, before = clock() - page.preparing, began
             if began - before > _SLOW:
-                busy, was_busy = self._processor_clock() - page.preparing, busy
-                self._say_if_slow(rule, page, min(began - before, busy - was_busy))
+                self._is_slow(rule, page, began - before)
             if matches:
                 return rule
         if page.is_too_large:
@@ -237,17 +239,18 @@ class Rules:
             explanations.append(Explanation(rule.name, matched, findings))
         return explanations
 
-    def _say_if_slow(self, rule: Rule, page: Page, seconds: float) -> None:
-        if seconds > _SLOW:
-            self._say_once(
-                f"rule {rule.name}",
-                "The rule %r took %d ms on %s, and blocked the crawl for as long. See "
-                '"What makes a rule slow" in the documentation of rules (logged once for each '
-                "rule)",
-                rule.name,
-                round(seconds * 1000),
-                page.response,
-            )
+    def _is_slow(self, rule: Rule, page: Page, seconds: float) -> None:
+        if self._clock is not self._processor_clock and seconds < _CERTAINLY_SLOW:
+            self._clock = self._processor_clock  # which tells whose fault it is, the next time
+            return
+        self._say_once(
+            f"rule {rule.name}",
+            "The rule %r took %d ms on %s, and blocked the crawl for as long. See "
+            '"What makes a rule slow" in the documentation of rules (logged once for each rule)',
+            rule.name,
+            round(seconds * 1000),
+            page.response,
+        )
 
     def _say_once(self, what: str, message: str, *args: object) -> None:
         if what not in self._logged:
