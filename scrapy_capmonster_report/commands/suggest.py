@@ -135,12 +135,9 @@ def suggest(
 def _matches(rule: object, pages: Iterable[SavedPage]) -> list[tuple[SavedPage, Rule]]:
     """The *pages* that a rule or the name of a preset matches, each with the rule that did."""
     rules = read_rules([rule])
-    judged = ((page, rules.match_known(page, _ignore)[0]) for page in pages)
+    # Only callbacks fail, and no suggestion has one.
+    judged = ((page, rules.match_known(page, lambda *_: None)[0]) for page in pages)
     return [(page, match) for page, match in judged if match is not None]
-
-
-def _ignore(rule: Rule, error: Exception) -> None:
-    """Do nothing: only callbacks fail, and no suggestion has one."""
 
 
 def _fitness(preset: str, matches: Iterable[tuple[SavedPage, Rule]]) -> tuple[int, bool]:

@@ -61,7 +61,10 @@ def run(command: Command, args: argparse.Namespace) -> int:
         keys=ledgers.Count._fields if args.html else SITE_KEYS,
     )
     ledger = args.ledger or _ledger_of_project(command, args.spider)
-    history = _read(ledger, query)
+    with cli.usage_error(kinds=ValueError):
+        is_jobdir = Path(ledger).is_dir()
+        file = str(Path(ledger, ledgers.JOBDIR_FILE)) if is_jobdir else ledger
+        history = ledgers.read_history(file, query)
     sites = by_site(history.counts)
     if args.html:
         _write_page(args, history, now, without_secrets(ledger))
@@ -141,13 +144,6 @@ def _ledger_of_project(command: Command, spider: str | None) -> str:
     if not name:
         raise UsageError(f"this project has no ledger: set {LEDGER}, or name one: summary LEDGER")
     return name
-
-
-def _read(ledger: str, query: ledgers.Query) -> History:
-    with cli.usage_error(kinds=ValueError):
-        if Path(ledger).is_dir():
-            ledger = str(Path(ledger, ledgers.JOBDIR_FILE))
-        return ledgers.read_history(ledger, query)
 
 
 def _write_page(args: argparse.Namespace, history: History, now: float, ledger: str) -> None:
