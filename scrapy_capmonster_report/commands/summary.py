@@ -18,10 +18,10 @@ from . import cli
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from ..insight.figures import Figures
-    from ..ledger import Alert, History
+    from ..ledger import Alert
     from . import Command
     from .screen import Screen
 
@@ -54,11 +54,12 @@ def _ledger(text: str) -> str:
 
 def run(command: Command, args: argparse.Namespace) -> int:
     now = time.time()
+    page = _page() if args.html else None
     query = ledgers.Query(
         since=since_when(args.since, now) if args.since else None,
         site=args.site and (parse_host(args.site) or args.site),
         spider=args.spider,
-        keys=ledgers.Count._fields if args.html else SITE_KEYS,
+        keys=ledgers.Count._fields if page else SITE_KEYS,
     )
     ledger = args.ledger or _ledger_of_project(command, args.spider)
     with cli.usage_error(kinds=ValueError):
@@ -66,8 +67,12 @@ def run(command: Command, args: argparse.Namespace) -> int:
         file = str(Path(ledger, ledgers.JOBDIR_FILE)) if is_jobdir else ledger
         history = ledgers.read_history(file, query)
     sites = by_site(history.counts)
-    if args.html:
-        _write_page(args, history, now, without_secrets(ledger))
+    if page:
+        chosen = {"--since": args.since, "--site": args.site, "--spider": args.spider}
+        filters = [f"{option} {value}" for option, value in chosen.items() if value]
+        text = page(history, now=now, ledger=without_secrets(ledger), filters=filters)
+        with cli.usage_error(f"cannot write {args.html}: ", OSError):
+            args.html.write_text(text, encoding="utf-8")
     result = as_json(sites, history.alerts)
     cli.print_result(args, result, lambda screen, _: _show(screen, sites, history.alerts))
     return 0
@@ -146,15 +151,11 @@ def _ledger_of_project(command: Command, spider: str | None) -> str:
     return name
 
 
-def _write_page(args: argparse.Namespace, history: History, now: float, ledger: str) -> None:
+def _page() -> Callable[..., str]:
     try:
         from ..insight.page import page
     except ImportError as error:
         raise UsageError(
             f'--html needs {error.name}: pip install "scrapy-capmonster-report[summary]"'
         ) from error
-    chosen = {"--since": args.since, "--site": args.site, "--spider": args.spider}
-    filters = [f"{option} {value}" for option, value in chosen.items() if value]
-    text = page(history, now=now, ledger=ledger, filters=filters)
-    with cli.usage_error(f"cannot write {args.html}: ", OSError):
-        args.html.write_text(text, encoding="utf-8")
+    return page

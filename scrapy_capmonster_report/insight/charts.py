@@ -147,7 +147,7 @@ def by_age(counts: list[Count]) -> dict[str, str]:
                 height = figures.tasks / most * highest
                 axes.bar(place, height, width=0.92, color=_RULE, alpha=0.55)
             _draw(axes, found)
-            axes.set_xticks(range(len(AGES)), map(str, AGES))
+            axes.set_xticks(range(len(AGES)), [*map(str, AGES)])
             axes.set_xlim(0, len(AGES))
             axes.set_xlabel("seconds after solving")
             charts[name] = _svg(figure)
