@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 REJECTED_FLAG: Final = "captcha-rejected"
 
 _MAX_REASON: Final = 200
-"""How many characters of the reason that a callback gives the log shows."""
+"""The most characters of a callback's reason that the log shows."""
 
 
 class Judge:
@@ -92,7 +92,7 @@ class Judge:
 
         A middleware may go on with it, and it is judged again unless its attempt was rejected.
         """
-        response = getattr(exception, "response", None)  # a middleware may raise it, too
+        response = getattr(exception, "response", None)  # a middleware that raises it sets none
         if response is not None:
             attempt = self._attempts.of(request)
             self._judge(request, response, attempt, self._rules.match, is_all=False)

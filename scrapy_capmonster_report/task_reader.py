@@ -36,11 +36,11 @@ logger = logging.getLogger(__name__)
 _MAX_WARNINGS: Final = 50
 
 _MAX_HOSTS: Final = 1024
-"""Of how many hosts is remembered whether they are the service's."""
+"""For how many hosts to remember whether they are the service's."""
 
 
 class TaskReader:
-    """Reads the keys of ``request.meta`` that users write, and whom a request is for.
+    """Reads the keys of ``request.meta`` that users write, and whether a request is for a site.
 
     Args:
         context: the crawl.

@@ -452,13 +452,6 @@ class TestLedger:
         assert (check["ok"], "eval" in check["found"]) == (False, True)
         assert "hush" not in json.dumps(check)
 
-    def test_redis_on_a_reactor_that_it_cannot_use(
-        self, redis_server: Any, capfd: pytest.CaptureFixture[str]
-    ) -> None:
-        reactor = "twisted.internet.selectreactor.SelectReactor"
-        check = offline(capfd, {LEDGER: redis_server.url, "TWISTED_REACTOR": reactor})["ledger"]
-        assert (check["ok"], "asyncio reactor" in check["found"]) == (False, True)
-
     def test_the_one_in_the_jobdir(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
         check = offline(capfd, {"JOBDIR": str(tmp_path / "job")})["ledger"]
         assert (check["ok"], "capmonster_report.sqlite" in check["found"]) == (True, True)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from scrapy.settings import Settings
     from twisted.python.failure import Failure
 
-    from ..rules import Explanation
+    from ..rules.rule import Explanation
     from . import Command
     from .screen import Cell, Screen
 

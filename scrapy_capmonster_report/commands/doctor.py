@@ -97,7 +97,7 @@ def _check_all(command: Command, args: argparse.Namespace) -> dict[str, Finding]
     else:
         checks["settings"] = _check_settings(ours, settings)
         checks["key"], checks["service"] = _check_service(ours, offline=args.offline)
-        checks["ledger"] = _check_ledger(ours, settings)
+        checks["ledger"] = _check_ledger(ours, settings.get("JOBDIR"))
     checks["rules"] = _check_rules(settings, spider, named)
     checks["clients"] = check_clients()
     return checks
@@ -213,8 +213,8 @@ def _check_rules(settings: BaseSettings, spider: Spider | None, named: Rules | N
     return Finding(True, f"{', '.join(names) or 'Only accept() and reject()'}.")
 
 
-def _check_ledger(ours: ReportSettings, settings: BaseSettings) -> Finding:
-    name = ledgers.ledger_name(ours, settings.get("JOBDIR"))
+def _check_ledger(ours: ReportSettings, job_dir: str | None) -> Finding:
+    name = ledgers.ledger_name(ours, job_dir)
     if not name:
         return Finding(True, "In memory: nothing is kept for later crawls.")
     shown = without_secrets(name)
@@ -222,7 +222,7 @@ def _check_ledger(ours: ReportSettings, settings: BaseSettings) -> Finding:
         if path := ledgers.sqlite_path(name):
             _try_sqlite(path)
         elif ledgers.is_redis(name):
-            _try_redis(name, settings)
+            _try_redis(name)
         else:
             raise ValueError("it must be '' (memory), 'sqlite:PATH' or 'redis://HOST:PORT/DB'")
     except Exception as error:  # each backend has errors of its own
@@ -250,12 +250,10 @@ def _try_sqlite(path: Path) -> None:
         raise PermissionError(f"no file can be created in {place}")
 
 
-def _try_redis(name: str, settings: BaseSettings) -> None:
+def _try_redis(name: str) -> None:
     """Raise the error that a crawl would meet. Deletes the key that it writes."""
     import redis
 
-    if "AsyncioSelectorReactor" not in str(settings["TWISTED_REACTOR"]):
-        raise ValueError("it needs the asyncio reactor, so leave TWISTED_REACTOR at its default")
     ledgers.read_history(name, _FAST)
     url = ledgers.RedisName.parse(name).url
     with redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5) as server:
