@@ -131,7 +131,13 @@ class CrawlInsight:
             percent(increase.before),
             extra=self._context.log_extra,
         )
-        self._context.send(signals.rejection_rate_changed, site=site, **increase._asdict())
+        self._context.send(
+            signals.rejection_rate_changed,
+            site=site,
+            before=increase.before,
+            after=increase.after,
+            answers=increase.answers,
+        )
 
     def _warn_of_streak(self, site: str, streak: int) -> None:
         if streak:
