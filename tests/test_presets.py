@@ -18,7 +18,8 @@ from scrapy import Request
 from scrapy.http import HtmlResponse
 from workbench import run, run_scrapy
 
-from scrapy_capmonster_report.commands.pages import PageReader, is_page
+from scrapy_capmonster_report.commands.pages import PageReader
+from scrapy_capmonster_report.commands.sources import is_page
 from scrapy_capmonster_report.rules import SETTING, compile_rules, names, presets
 from scrapy_capmonster_report.rules.presets import PRESETS
 from scrapy_capmonster_report.rules.presets.messages import MAX_LENGTH, phrases
