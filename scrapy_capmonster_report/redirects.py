@@ -18,7 +18,8 @@ from scrapy.downloadermiddlewares.offsite import OffsiteMiddleware
 from scrapy.downloadermiddlewares.redirect import RedirectMiddleware
 from scrapy.utils.httpobj import urlparse_cached
 
-from .rules import hosts, is_same_page, is_web, location_of
+from .rules import hosts
+from .rules.page import is_same_page, is_web, location_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

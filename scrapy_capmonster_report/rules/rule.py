@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -178,7 +179,7 @@ class Rules:
             of_redirects: whether only ``redirect`` rules count.
         """
         page = Page(response, request, redirects, clock=self._clock)
-        rules = self._candidates(authority_of(page.url), page.status)
+        rules = self._candidates(authority_of(page.response.url), page.response.status)
         if of_redirects:
             rules = tuple(rule for rule in rules if rule.sees_redirects)
         clock = self._clock
@@ -266,15 +267,14 @@ class Rules:
 
 def plain(value: object) -> Any:
     """A condition's value in types that JSON has: a callable becomes its name."""
+    return json.loads(json.dumps(value, default=_plain))
+
+
+def _plain(value: object) -> object:
     if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if callable(value):
-        if name := getattr(value, "__qualname__", None):
-            return ".".join(filter(None, (getattr(value, "__module__", None), name)))
-        return repr(value)
-    return value
+        return {**value}
+    name = getattr(value, "__qualname__", "")
+    return ".".join(filter(None, (getattr(value, "__module__", ""), name))) if name else repr(value)
 
 
 def _finding(condition: Condition, page: Page) -> Finding:
@@ -286,5 +286,5 @@ def _finding(condition: Condition, page: Page) -> Finding:
         else:
             found = condition.found(page)
     except Exception as error:  # as in matching: what raises does not hold
-        found = truncate(f"{type(error).__name__}: {error}")
-    return Finding(condition.key, plain(condition.value), holds, found)
+        found = f"{type(error).__name__}: {error}"
+    return Finding(condition.key, plain(condition.value), holds, found and truncate(found))
