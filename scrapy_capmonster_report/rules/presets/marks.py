@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Find = Callable[[Page], str | None]
 
 _MAX_SHORT_PAGE: Final = 1500
-"""A page that shows only an error has at most so many characters."""
+"""The most characters of a page that shows only an error."""
 
 _MAX_SHORT_BODY: Final = 100_000
 _MAX_LONE: Final = 5000
