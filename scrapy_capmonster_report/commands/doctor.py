@@ -10,10 +10,18 @@ from typing import TYPE_CHECKING, Any, Final
 from scrapy.exceptions import NotConfigured, UsageError
 
 from .. import ledger as ledgers
-from ..delivery.answer import ERROR_CODES
+from ..delivery.answer import ERROR_CODES, Reaction
 from ..mask import Mask
 from ..rules import compile_rules
-from ..settings import API_URL, CLIENT_KEY, DEFAULTS, RULES, unknown_settings, without_secrets
+from ..settings import (
+    API_URL,
+    CLIENT_KEY,
+    DEFAULTS,
+    LEDGER,
+    RULES,
+    unknown_settings,
+    without_secrets,
+)
 from . import cli
 from .balance import ServiceError, ask_service
 from .neighbours import Finding, check_clients, check_middlewares
@@ -29,6 +37,8 @@ if TYPE_CHECKING:
     from ..settings import ReportSettings
     from . import Command
     from .screen import Screen
+
+_NO_BALANCE: Final = "neither errorCode nor balance"
 
 _OK: Final = {True: ("ok", "green"), False: ("wrong", "bold red"), None: ("?", "yellow")}
 
@@ -86,7 +96,7 @@ def _check_all(command: Command, args: argparse.Namespace) -> dict[str, Finding]
 
 def _check_settings(settings: BaseSettings, mistake: str) -> Finding:
     if mistake:
-        return Finding(False, mistake)
+        return Finding(False, mistake, "Correct the settings.")
     if unknown := unknown_settings(settings):
         return Finding(False, " ".join(unknown), "Correct or remove it.")
     for name in os.environ.keys() & DEFAULTS.keys() - {CLIENT_KEY, API_URL}:
@@ -130,9 +140,12 @@ def _judge_key(answer: dict[str, Any], client_key: str) -> Finding:
     if not code and isinstance(balance, (int, float)):
         advice = "" if balance > 0 else "Top up the account. Nothing is solved without funds."
         return Finding(True, f"The key is valid; the balance is {balance}.", advice)
-    shown = Mask(client_key).text(code or "neither errorCode nor balance")[:100]
-    advice = ERROR_CODES[code].advice if code in ERROR_CODES else ""
-    return Finding(False, f"getBalance answered {shown}.", advice and f"That is: {advice}.")
+    found = f"getBalance answered {Mask(client_key).text(code or _NO_BALANCE)[:100]}."
+    known = ERROR_CODES.get(code)
+    if known is not None and known.reaction in (Reaction.THROTTLE, Reaction.RETRY):
+        return Finding(None, found, "Try again later.")
+    advice = f"Check {CLIENT_KEY}." if code else f"Check {API_URL}."
+    return Finding(False, found, known.advice if known is not None else advice)
 
 
 def _check_rules(settings: BaseSettings, spider: Spider | None, named: Rules | None) -> Finding:
@@ -141,7 +154,7 @@ def _check_rules(settings: BaseSettings, spider: Spider | None, named: Rules | N
     except ValueError as error:
         if spider is None and "a spider is needed" in str(error):
             return Finding(None, str(error), "Give --spider NAME.")
-        return Finding(False, str(error))
+        return Finding(False, str(error), "Correct the rules.")
     if not rules and rules.judges:
         advice = "Write a rule, or name a preset. scrapy capmonster suggest proposes rules."
         return Finding(False, f"{RULES} is empty.", advice)
@@ -165,9 +178,8 @@ def _check_ledger(ours: ReportSettings, job_dir: str | None) -> Finding:
         advice = 'pip install "scrapy-capmonster-report[redis]"'
         return Finding(False, f"{shown} needs redis-py.", advice)
     except Exception as error:  # each backend has errors of its own
-        advice = (
-            "Another process has locked it. End that process." if "locked" in str(error) else ""
-        )
+        locked = "Another process has locked it. End that process."
+        advice = locked if "locked" in str(error) else f"Check it, and {LEDGER}."
         why = without_secrets(str(error)).rstrip(".")
         return Finding(False, f"{shown} cannot be used: {why}.", advice)
     return Finding(True, f"{shown} can be written.")
