@@ -141,9 +141,8 @@ def read_answer(
     if code:
         return _refused(presentable(code, secret))
     if status in _UNAUTHORISED:
-        return ReportAnswer(
-            Verdict.REFUSED, "http_4xx", Reaction.STRIKE, advice=_UNAUTHORISED_ADVICE
-        )
+        advice = f"The status was {status}. {_UNAUTHORISED_ADVICE}"
+        return ReportAnswer(Verdict.REFUSED, "http_4xx", Reaction.STRIKE, advice=advice)
     if status >= 400:
         return _refused("http_4xx")
     if fields.get("errorId") and isinstance(fields["errorId"], int):
