@@ -66,6 +66,8 @@ def assert_went_on_in_memory(
     assert "Continuing in memory and retrying" in warning
     for part in said:
         assert part in warning
+    assert "is available again" not in caplog.text  # closing it proves nothing
+    assert ".)" not in caplog.text
 
 
 # -- SQLite ----------------------------------------------------------------------------------------

@@ -67,7 +67,7 @@ class Contact:
         self._failures += 1
         if self._failures == 1:
             return
-        self.set_unavailable(f"{type(failure).__name__}: {failure}")
+        self.set_unavailable(f"{type(failure).__name__}: {failure}".rstrip("."))
         seconds = RETRY_SECONDS * 2 ** min(self._failures - 2, 10)
         self._pause = deferLater(self._context.reactor, min(seconds, MAX_RETRY_SECONDS))
         with suppress(CancelledError):

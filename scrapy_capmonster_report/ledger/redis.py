@@ -170,8 +170,8 @@ class RedisBackend:
         return base.Orphans(_claims(taken), expired)
 
     def close(self) -> Deferred[None]:
-        # Disconnects even if it is cancelled at once.
-        return self._end().addBoth(lambda _: self._disconnect())
+        # Disconnects even if it is cancelled at once, or fails.
+        return self._end().addBoth(lambda result: self._disconnect().addCallback(lambda _: result))
 
     @_in_asyncio
     async def _end(self) -> None:
