@@ -1,6 +1,6 @@
-"""How many lines of code each room of the package has: no blank lines, comments or docstrings.
+"""How many lines of code each part of the package has: no blank lines, comments or docstrings.
 
-``python benchmarks/lines.py`` prints a row a room, and the files that are longer than they may be.
+``python benchmarks/lines.py`` prints a row for each part, and the files that are too long.
 """
 
 from __future__ import annotations
@@ -43,23 +43,23 @@ def code_lines(source: str) -> int:
     return len(lines)
 
 
-def room_of(path: Path) -> str:
+def part_of(path: Path) -> str:
     """The folder below the package, or the module itself."""
     return path.relative_to(PACKAGE).parts[0]
 
 
 def main() -> None:
-    rooms: Counter[str] = Counter()
+    parts: Counter[str] = Counter()
     too_long = []
     files = sorted(PACKAGE.rglob("*.py"))
     for path in files:
         source = path.read_text(encoding="utf-8")
-        rooms[room_of(path)] += code_lines(source)
+        parts[part_of(path)] += code_lines(source)
         if (lines := source.count("\n")) > MAX_FILE_LINES:
             too_long.append(f"{path.relative_to(PACKAGE)}: {lines} lines")
-    for room, lines in sorted(rooms.items(), key=lambda row: -row[1]):
-        print(f"{lines:6,}  {room}")
-    print(f"{sum(rooms.values()):6,}  in {len(files)} modules")
+    for part, lines in sorted(parts.items(), key=lambda row: -row[1]):
+        print(f"{lines:6,}  {part}")
+    print(f"{sum(parts.values()):6,}  in {len(files)} modules")
     if too_long:
         sys.exit("Longer than it may be: " + ", ".join(too_long))
 

@@ -7,7 +7,6 @@ to Redis, and times the command on it, from starting the process to its end.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import random
 import shutil
 import socket
@@ -22,24 +21,19 @@ from typing import TYPE_CHECKING
 from redis import Redis
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
-from twisted.internet import asyncioreactor
 
-asyncioreactor.install(asyncio.new_event_loop())
-from twisted.internet import reactor  # noqa: E402
-from twisted.internet.defer import Deferred  # noqa: E402
-
-from scrapy_capmonster_report.ledger import AGES  # noqa: E402
-from scrapy_capmonster_report.ledger.base import (  # noqa: E402
+from scrapy_capmonster_report.ledger import AGES
+from scrapy_capmonster_report.ledger.base import (
+    PASSED,
     Claimed,
     Finished,
-    Passed,
+    Judged,
     Submission,
-    Withheld,
 )
-from scrapy_capmonster_report.ledger.names import RedisName  # noqa: E402
-from scrapy_capmonster_report.ledger.redis import RedisBackend  # noqa: E402
-from scrapy_capmonster_report.ledger.sqlite import SQLiteBackend  # noqa: E402
-from scrapy_capmonster_report.outcome import Outcome  # noqa: E402
+from scrapy_capmonster_report.ledger.names import RedisName
+from scrapy_capmonster_report.ledger.redis import RedisBackend
+from scrapy_capmonster_report.ledger.sqlite import SQLiteBackend
+from scrapy_capmonster_report.outcome import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,32 +66,31 @@ def events(tasks: int, now: float) -> Iterator[Event]:
         kind = source.choice(TYPES)
         submission = Submission(task_id, 1, f"site{site}.example", "spider", kind, age, at)
         if source.random() >= 0.02 + 0.03 * site:
-            yield Passed(submission)
+            yield Judged(submission, "", PASSED)
             continue
         (outcome,) = source.choices(list(REJECTED), list(REJECTED.values()))
         rule = f"rule {source.randrange(3) + 1}"
         if outcome.group == "withheld":
-            yield Withheld(submission, rule, outcome.value)
+            yield Judged(submission, rule, outcome.value)
             continue
         yield Claimed(submission, rule, "token", at, at + 300)
         code = "ERROR_NO_SUCH_CAPCHA_ID" if outcome is Outcome.REFUSED else ""
         yield Finished(task_id, outcome.value, code, at)
 
 
-async def write(backend: LedgerBackend, tasks: int) -> None:
+def write(backend: LedgerBackend, tasks: int) -> None:
     """Write the events of so many tasks to *backend*."""
     now = time.time()
-    await backend.open(now)
     left = events(tasks, now)
     while some := list(islice(left, EVENTS_AT_ONCE)):
-        await backend.write(some)
-    await backend.close()
+        backend.write(some)
+    backend.close()
 
 
-async def measure(tasks: int, runs: int) -> None:
+def measure(tasks: int, runs: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "ledger.sqlite")
-        await write(SQLiteBackend(path, reactor=reactor, report_reused=False), tasks)
+        write(SQLiteBackend(path, report_reused=False, log_extra={}), tasks)
         print(f"{tasks:,} tasks, {path.stat().st_size / 1e6:.0f} MB")
         show_times(f"sqlite:{path}", folder, runs)
         if not shutil.which("redis-server"):
@@ -110,7 +103,7 @@ async def measure(tasks: int, runs: int) -> None:
         try:
             url = f"redis://127.0.0.1:{port}/0"
             Redis(port=port, retry=Retry(ConstantBackoff(0.05), 100)).ping()  # once it listens
-            await write(RedisBackend(RedisName.parse(url), report_reused=False), tasks)
+            write(RedisBackend(RedisName.parse(url), report_reused=False), tasks)
             show_times(url, folder, runs)
         finally:
             server.kill()
@@ -137,14 +130,7 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=1_000_000)
     parser.add_argument("--runs", type=int, default=3, help="of which the fastest is shown")
     args = parser.parse_args()
-
-    def begin() -> None:
-        measuring = Deferred.fromCoroutine(measure(args.tasks, args.runs))
-        measuring.addErrback(lambda failure: failure.printTraceback())
-        measuring.addBoth(lambda _: reactor.stop())
-
-    reactor.callWhenRunning(begin)
-    reactor.run()
+    measure(args.tasks, args.runs)
 
 
 if __name__ == "__main__":

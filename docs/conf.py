@@ -1,4 +1,4 @@
-"""How Sphinx makes the documentation of the Markdown files beside this one: ``tox -e docs``."""
+"""How Sphinx makes the documentation from the Markdown files in this folder: ``tox -e docs``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The figures of the crawls, as the shops and the stand-in saw them. The plugin is not asked."""
+"""The figures of the crawls, by what the shops and the stand-in saw, not by the middleware."""
 
 from __future__ import annotations
 

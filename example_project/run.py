@@ -48,7 +48,7 @@ TICKETS_BEFORE, TICKETS_AFTER = 0.04, 0.55
 """The same for tickets.example, which changes its captcha after half of the crawls."""
 
 SOLVING, POLL_INTERVAL = 0.1, 0.1
-"""How many seconds solving takes, and how often (in seconds) the spider asks for the answer."""
+"""How many seconds solving takes, and how many the spider waits between two polls."""
 
 
 def main() -> int:
@@ -113,7 +113,7 @@ class Stage:
                     early = (crawls - 1 - number) * MINUTES_APART * 60
                     crawler = process.create_crawler("prices")
                     crawler.signals.connect(advance, signals.item_scraped)
-                    # The plugin, the spider and the shops read the time here.
+                    # The middleware, the spider and the shops read the time here.
                     with patch("time.time", lambda early=early: now() - early):
                         await process.crawl(crawler, ahead=ahead, poll_interval=POLL_INTERVAL)
 

@@ -39,10 +39,10 @@ ATTEMPT: Final = "_capmonster_report"
 """The key in ``meta`` for our own bookkeeping. Its value is plain: queues pickle it."""
 
 NO_TASK: Final = 0
-"""The value of that key while a request has no task. Its retries are not attempts of an answer.
+"""The value of that key in a request without a task, whose retries are not attempts.
 
-Once it reaches the downloader, the value is its ``id()``: a task that it gets later is not that of
-an answer that it submitted.
+Once the request has reached the downloader, the value is its ``id()``: if it gets a task after
+that, it has not submitted the answer.
 """
 
 LATENCY: Final = "download_latency"
@@ -64,8 +64,8 @@ class Attempt:
         begun: the number of ``redirect_urls`` when the attempt began.
         hops: their number when the request was last seen.
         url: the request's URL when it was last seen.
-        in_downloader: the ``id()`` of the request that waits for its response, but not of its
-            copies; 0 if none does.
+        in_downloader: the ``id()`` of the request while it waits for its response, else 0. Copies
+            of the request have another ``id()``.
         peer: the ``id()`` of the address that its response came from. Copies of that response share
             the object, most others do not. 0 if no response was downloaded.
         sent_at: when it was sent; ``None`` if not yet known.
@@ -101,7 +101,7 @@ _TYPES: Final[list[Any]] = [
 """The types that the members of an attempt may have."""
 
 _MAX_MOMENT: Final = 1e12
-"""Seconds since the epoch; no clock shows as many."""
+"""Seconds since the epoch, later than any clock shows."""
 
 
 def read_attempt(meta: Mapping[str, Any]) -> Attempt | None:
@@ -180,7 +180,7 @@ class Attempts:
     # -- on the way back -----------------------------------------------------------------------
 
     def answered(self, request: Request, response: Response) -> Attempt:
-        """The attempt that *response* answers."""
+        """The attempt that *response* answers. The judge writes it, with the verdict."""
         attempt, meta, address = self._read(request), request.meta, response.ip_address
         if "cached" in response.flags:
             attempt.verdict, attempt.hops = CACHED, len(redirect_urls(meta))
@@ -193,7 +193,7 @@ class Attempts:
         attempt.in_downloader = 0
         fetched = fetched_host(request, response, attempt.begun)
         attempt.site = fetched or attempt.site or hosts.host_of(request.url)
-        return attempt.write(meta)
+        return attempt
 
     def failed(self, request: Request, exception: BaseException) -> Attempt:
         """The attempt of a failed request.
@@ -214,11 +214,14 @@ class Attempts:
         return attempt.write(request.meta)
 
     def of(self, request: Request) -> Attempt:
-        """The attempt of a request that a callback judges: ``response.request``."""
+        """The attempt of a request that a callback judges: ``response.request``.
+
+        The judge writes it, with the verdict.
+        """
         attempt = self._read(request)
         if not attempt.number and attempt.verdict != CACHED:
             attempt = self._leave(request, attempt)
-        return attempt.write(request.meta)
+        return attempt
 
     def is_first(self, attempt: Attempt) -> bool:
         """Whether the answer was not sent before *attempt*; ``False`` if that is unknown."""

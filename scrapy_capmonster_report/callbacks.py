@@ -1,4 +1,4 @@
-"""``accept()`` and ``reject()``, for callbacks that alone can tell what the site decided."""
+"""``accept()`` and ``reject()``, for callbacks that judge an answer."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def reject(crawler: Crawler, request: Request, reason: str | None = "") -> None:
 
 
 def _middleware_of(crawler: Crawler) -> CapMonsterReportMiddleware | None:
-    """The middleware of a crawl; ``None`` if it is disabled, or if a test of the spider calls."""
-    with suppress(RuntimeError):  # no crawl is on
+    """The middleware of a crawl; ``None`` if it is disabled, or if no crawl is running."""
+    with suppress(RuntimeError):  # as in a test of the spider
         return crawler.get_downloader_middleware(CapMonsterReportMiddleware)
     return None

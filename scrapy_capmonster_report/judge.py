@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 REJECTED_FLAG: Final = "captcha-rejected"
 
 _MAX_REASON: Final = 200
-"""How many characters of the reason that a callback gives the log shows."""
+"""The most characters of a callback's reason that the log shows."""
 
 
 class Judge:
@@ -85,17 +85,18 @@ class Judge:
         attempt = self._attempts.answered(request, response)
         if attempt.verdict != REJECTED:
             self._judge(request, response, attempt, self._rules.match)
-        return attempt
+        return attempt.write(request.meta)
 
     def stopped(self, request: Request, exception: StopDownload) -> None:
         """Judge the part of a response at which a signal's handler stopped the download.
 
         A middleware may go on with it, and it is judged again unless its attempt was rejected.
         """
-        response = getattr(exception, "response", None)  # a middleware may raise it, too
+        response = getattr(exception, "response", None)  # a middleware that raises it sets none
         if response is not None:
             attempt = self._attempts.of(request)
             self._judge(request, response, attempt, self._rules.match, is_all=False)
+            attempt.write(request.meta)
 
     def redirect(self, request: Request, response: Response, *, is_all: bool) -> None:
         """Judge a 3xx that Scrapy does not follow.
@@ -106,6 +107,7 @@ class Judge:
         """
         attempt = self._attempts.answered(request, response)
         self._judge(request, response, attempt, self._rules.match_redirects, is_all=is_all)
+        attempt.write(request.meta)
 
     def accepted(self, request: Request) -> None:
         """Note that a callback says that the site accepted the answer."""
@@ -113,6 +115,7 @@ class Judge:
         if attempt.verdict == UNJUDGED:
             self._stats.count(stats.CHECKED)
             self._pass(request, attempt)
+        attempt.write(request.meta)
 
     def rejected(self, request: Request, reason: str | None) -> None:
         """Note that a callback says that the site rejected the answer."""
@@ -157,7 +160,6 @@ class Judge:
         self._stats.count(stats.PASSED)
         if attempt.verdict != CACHED:
             attempt.verdict = PASSED
-            attempt.write(request.meta)
             if accepted:
                 self._reporter.passed(request, attempt)
 
@@ -171,7 +173,7 @@ class Judge:
     ) -> None:
         if attempt.verdict != CACHED:
             attempt.verdict = REJECTED
-            attempt.write(request.meta)
+        attempt.write(request.meta)  # before a signal's handler sees it
         self._reporter.rejected(request, response, attempt, rule, reason)
 
     def _rule_failed(self, rule: Rule, raised: Exception) -> None:

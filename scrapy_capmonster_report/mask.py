@@ -43,7 +43,7 @@ class Mask:
         lossy = key.encode(errors="replace")
         written = {key, quote(lossy, safe=""), quote_plus(lossy)}
         keys = written if len(key) >= _MIN_KEY_LENGTH else set()
-        # Not a regex: it would take longer for a page of 2 MB than a crawl should stand still.
+        # Not a regex: on a page of 2 MB it would block the crawl for too long.
         self._in_body = {
             form.encode(codec, "replace"): MASK.encode(codec)
             for codec in _CODECS

@@ -174,7 +174,7 @@ class CapMonsterReportMiddleware:
         self._reporter.open(dict.fromkeys(rule.name for rule in self._rules))
         # See failures first: a middleware with a higher order may retry a request that was not
         # sent, or fetch the page in its own way.
-        if self.crawler.engine is not None:  # as in any crawl, but not in all tests of others
+        if self.crawler.engine is not None:  # as in tests of other packages
             methods = self.crawler.engine.downloader.middleware.methods["process_exception"]
             methods.remove(self.process_exception)
             methods.appendleft(self.process_exception)

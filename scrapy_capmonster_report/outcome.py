@@ -64,7 +64,6 @@ class Report:
         sent_at: when the answer was sent to the site, by :class:`~.clock.SteadyClock`.
         recovered: an earlier crawl, or another worker, left it in the ledger.
         tries: how often it was sent to the service.
-        claimed_at: when the ledger last confirmed the claim, by the same clock.
     """
 
     task: Task
@@ -75,4 +74,3 @@ class Report:
     sent_at: float = 0.0
     recovered: bool = False
     tries: int = 0
-    claimed_at: float = 0.0

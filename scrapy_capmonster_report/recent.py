@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 V = TypeVar("V")
 
 CAPACITY: Final = 200_000
-"""At most so many tasks are remembered, at least the latest half of them."""
+"""How many tasks are remembered at most. The latest half of this number always are."""
 
 KEEP_SECONDS: Final = 3600.0
-"""A task is remembered at least for so long after it was last written.
+"""How long a task is remembered after it was last written, if there is room.
 
 Far longer than the service keeps a task (five minutes): a spider may go on using an old token, and
 its rejection must not look like that of a new one.
@@ -23,12 +23,12 @@ its rejection must not look like that of a new one.
 class Recent(Generic[V]):
     """Remembers values in two generations, and forgets the older generation as a whole.
 
-    So it needs no timestamps, and memory does not grow over millions of tasks.
+    So it needs no timestamps, and memory is bounded.
 
     Args:
         now: seconds, steady.
-        capacity: how many values to remember at most, at least the latest half of them.
-        keep: for how many seconds to remember a value at least, if there is room.
+        capacity: how many values to remember at most.
+        keep: for how many seconds to remember a value, if there is room.
     """
 
     __slots__ = ("_half", "_keep", "_now", "_older", "_turn_at", "_young")

@@ -18,7 +18,8 @@ from scrapy.downloadermiddlewares.offsite import OffsiteMiddleware
 from scrapy.downloadermiddlewares.redirect import RedirectMiddleware
 from scrapy.utils.httpobj import urlparse_cached
 
-from .rules import hosts, is_same_page, is_web, location_of
+from .rules import hosts
+from .rules.page import is_same_page, is_web, location_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +37,7 @@ _URL_ENDS: Final = re.compile(r"/?(?:[\s\"'&\\]|\Z)")
 """What follows a whole URL in a query, a form or JSON."""
 
 _MAX_PENDING: Final = 1000
-"""The redirects that are followed up at once. Beyond that, the oldest is forgotten."""
+"""How many redirects to keep until it is clear whether Scrapy follows them."""
 
 _FOLLOWED: Final = (301, 302, 303, 307, 308)
 """The statuses that RedirectMiddleware follows."""
@@ -68,7 +69,7 @@ def fetched_host(request: Request, response: Response, begun: int) -> str:
     """The host of a page that a service fetched (Splash, a scraping API); ``""`` without one.
 
     A request to such a service names the page in its URL or body, and a middleware sets the URL of
-    that page on the response. So does a login page that names where a browser is led afterwards.
+    that page on the response. A log-in may also name a page, to which a browser is then redirected.
 
     Args:
         begun: the number of ``redirect_urls`` when the attempt began.

@@ -142,7 +142,7 @@ class Reporter:
     def _is_first(self, attempt: Attempt) -> bool:
         """Whether the site got the answer on no earlier attempt.
 
-        Of requests that are sent at once, the first may be overtaken on its way.
+        If copies of a request are in flight at once, the site may accept a later one first.
         """
         overtaken = self._insight.passed_elsewhere(attempt.task_id, attempt.number)
         return self._attempts.is_first(attempt) and not overtaken
@@ -163,9 +163,8 @@ class Reporter:
 
     def _finished(self, report: Report, outcome: Outcome, code: str | None) -> None:
         self._stats.count_outcome(outcome, code, recovered=report.recovered)
-        self._context.debug(
-            logger, "Report of task %d: %s %s", report.task.id, outcome.reason, code or ""
-        )
+        stat = f"{outcome.value}/{code}" if code else outcome.value
+        self._context.debug(logger, "Report of task %d: %s", report.task.id, stat)
         self._context.send(signals.report_finished, task=report.task, outcome=outcome)
 
     def open(self, rules: Collection[str]) -> None:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PAGES_PER_LEVEL: Final = 5
-"""After so many further pages in a folder, a new one must differ more (see :func:`_is_wanted`)."""
+"""How many pages a folder gets before a new one must differ more (see :func:`_is_wanted`)."""
 
 MAX_PAGES: Final = 1000
 """The most pages that one crawl saves."""
@@ -64,10 +64,10 @@ _SECRET_HEADERS: Final = frozenset({"cookie", "set-cookie", "authorization", "pr
 _MAX_NAME: Final = 60
 """The most characters of a site's or a rule's name in the name of its folder."""
 
-_MEANS_SOMETHING: Final = re.compile(
+_RESERVED: Final = re.compile(
     r"(?:refused|accepted|con|prn|aux|nul|com\d|lpt\d)(?:\.|\Z)", re.IGNORECASE
 )
-"""What the name of a folder means to ``replay``, and a device to Windows, with any suffix."""
+"""Names of folders with a meaning for ``replay``, and of devices on Windows, with any suffix."""
 
 _TITLE: Final = re.compile(rb"<title[^>]{0,100}>([^<]{0,200})", re.IGNORECASE)
 _TITLE_WITHIN: Final = 10_000
@@ -107,7 +107,7 @@ class SavedPages:
         redirects: Sequence[str],
         rule: str | None,
     ) -> None:
-        """Keep the page if its kind is new and there is room.
+        """Save the page if it differs enough from those in its folder, and there is room.
 
         Args:
             site: the host that the answer was sent to.
@@ -136,7 +136,7 @@ class SavedPages:
             self._writing = Deferred.fromCoroutine(self._write_waiting())
 
     def close(self) -> Deferred[None]:
-        """Save no more pages, and wait for those that are being written, but not for long."""
+        """Save no more pages, and wait for those that are being written, for a limited time."""
         self._on = False
         timeout, reactor = self._context.settings.close_timeout, self._context.reactor
         all_written: Deferred[None] = self._writing or succeed(None)
@@ -251,7 +251,7 @@ def _describe(page: Page, redirects: Sequence[str], mask: Mask) -> dict[str, Any
 def folder_name(name: str) -> str:
     """The name of the folder for a site or a rule, safe for any file system."""
     safe = re.sub(r"[^\w.-]+", "_", name).strip("._-")
-    if safe and len(safe) <= _MAX_NAME and not _MEANS_SOMETHING.match(safe):
+    if safe and len(safe) <= _MAX_NAME and not _RESERVED.match(safe):
         return safe
     stem = safe[:_MAX_NAME].replace(".", "_")
     return f"{stem}_{crc32(name.encode(errors='replace')):08x}"

@@ -17,7 +17,7 @@ ELSEWHERE: Final = 0
 """The number of an attempt of which nothing else is known."""
 
 _MAX_SENDINGS: Final = 200
-"""After so many attempts among which the first is not certain, it will not be found."""
+"""If more attempts than this may have been the first, none counts as the first."""
 
 _NOTHING_SENT: Final = {
     # Scrapy's download handlers
@@ -44,7 +44,7 @@ def nothing_was_sent(exception: BaseException) -> bool:
     A middleware that ignores a request does not send it either.
     """
     if isinstance(exception, error.ConnectError):
-        # TimeoutError is a UserError. Scrapy raises it for a site that is slow to answer, too.
+        # A TimeoutError is a UserError. Scrapy also raises it if a site is slow to answer.
         return not isinstance(exception, error.UserError)
     if isinstance(exception, (IgnoreRequest, error.DNSLookupError)):
         return True

@@ -27,7 +27,7 @@ _MAX_NAME: Final = 80
 
 
 class Kind(str, Enum):
-    """What a report is about. It chooses the endpoint (see ``delivery.api.ENDPOINTS``).
+    """What a report is about. It chooses the endpoint (see ``delivery.client.ENDPOINTS``).
 
     Source: the service's page "How to report bad tokens".
     """

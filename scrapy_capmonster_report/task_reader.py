@@ -36,11 +36,11 @@ logger = logging.getLogger(__name__)
 _MAX_WARNINGS: Final = 50
 
 _MAX_HOSTS: Final = 1024
-"""How many hosts are remembered in the form of :func:`~.hosts.host_and_port`."""
+"""For how many hosts to remember whether they are the service's."""
 
 
 class TaskReader:
-    """Reads the keys of ``request.meta`` that users write, and whom a request is for.
+    """Reads the keys of ``request.meta`` that users write, and whether a request is for a site.
 
     Args:
         context: the crawl.
@@ -52,13 +52,15 @@ class TaskReader:
         self._log_extra = context.log_extra
         self._warned: set[str] = set()
         urls = DEFAULTS[API_URL], context.settings.api_url
-        self._service = {host_and_port(*urlsplit(url)[:2]) for url in urls}
-        self._host_and_port = lru_cache(_MAX_HOSTS)(host_and_port)
+        service = {host_and_port(*urlsplit(url)[:2]) for url in urls}
+        self._is_service = lru_cache(_MAX_HOSTS)(
+            lambda scheme, netloc: host_and_port(scheme, netloc) in service
+        )
 
     def is_for_service(self, request: Request) -> bool:
         """Whether *request* goes to CapMonster Cloud itself, and so submits nothing to a site."""
         url = urlparse_cached(request)
-        return self._host_and_port(url.scheme, url.netloc) in self._service
+        return self._is_service(url.scheme, url.netloc)
 
     def task_id(self, meta: Mapping[str, Any]) -> int:
         """The ``taskId``; 0 if it is unusable."""

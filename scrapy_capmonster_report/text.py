@@ -27,7 +27,7 @@ def one_line(text: str) -> str:
 
 
 def truncate(text: str, length: int = LENGTH) -> str:
-    """*text*, or as much of its beginning as a snippet of at most *length* characters holds."""
+    """*text*, cut to at most *length* characters."""
     return text if len(text) <= length else text[: length - 1] + _MORE
 
 

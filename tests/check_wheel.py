@@ -32,7 +32,8 @@ def check_contents(wheel: Path) -> None:
     modules = {path.relative_to(ROOT).as_posix() for path in PACKAGE.rglob("*.py")}
     data = {
         *("py.typed", "insight/page.html", "ledger/redis.lua", "ledger/sqlite.sql"),
-        *("rules/presets/catalogue.json", "rules/presets/words.ini", "simulator/solutions.json"),
+        *("rules/names.ini", "rules/presets/catalogue.json", "rules/presets/words.ini"),
+        "simulator/solutions.json",
     }
     wanted = modules | {f"{PACKAGE.name}/{name}" for name in data}
     assert names == wanted, f"too much: {names - wanted}, missing: {wanted - names}"

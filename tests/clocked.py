@@ -51,7 +51,7 @@ class ClockedBackend(SQLiteBackend):
     """
 
     def __init__(self, disk: Disk, clock: Clock) -> None:
-        super().__init__(Path("ledger.sqlite"), reactor=None, report_reused=False)
+        super().__init__(Path("ledger.sqlite"), report_reused=False, log_extra={})
         self.delay = 0.01
         self.hangs = False
         self.fails: Callable[[], None] = lambda: None
@@ -73,13 +73,14 @@ class ClockedBackend(SQLiteBackend):
     def find_old(self, pending: Any) -> None:
         pass
 
-    def forget_ended(self, *, remove: bool) -> None:
+    def forget_ended(self) -> None:
         pass
 
     def release(self, *, remove: bool) -> None:
         self._disk.running.discard(self.run_id)
 
     def _connect(self) -> sqlite3.Connection:
+        self.hold()
         return self._disk.database
 
     def _disconnect(self) -> None:
@@ -95,14 +96,12 @@ class ClockedBackend(SQLiteBackend):
         self._dead = True
         self._disk.running.discard(self.run_id)
 
-    def _in_thread(self, work: Callable[..., Any], *args: Any) -> Deferred[Any]:
+    def in_thread(self, work: Callable[..., Any], *args: Any) -> Deferred[Any]:
+        """Stands for the thread."""
         done: Deferred[Any] = Deferred()
         if not self.hangs:
             self._clock.callLater(self.delay, self._do, done, work, args)
         return done
-
-    def _stop_thread(self, result: Any) -> Any:
-        return result
 
     def _do(self, done: Deferred[Any], work: Callable[..., Any], args: tuple[Any, ...]) -> None:
         if self._dead:
@@ -120,4 +119,6 @@ def clocked_ledger(disk: Disk, clock: Clock) -> tuple[BufferedLedger, ClockedBac
     """A run's ledger on *disk*, its backend, and its stats."""
     backend = ClockedBackend(disk, clock)
     crawl = context(reactor=clock, clock=SteadyClock(clock.seconds, clock.seconds))
-    return BufferedLedger(backend, crawl), backend, crawl.stats
+    ledger = BufferedLedger(backend, crawl)
+    ledger._contact._in_thread = backend.in_thread  # type: ignore[method-assign]
+    return ledger, backend, crawl.stats

@@ -73,7 +73,7 @@ class Journey:
         attempt = read_attempt(request.meta)
         if answered:
             self.attempts.received(request)
-            attempt = self.attempts.answered(request, response)
+            attempt = self.attempts.answered(request, response).write(request.meta)
         assert attempt is not None
         assert (attempt.task_id, attempt.solved_at) == (self.task, SOLVED_AT)
         assert attempt.number == self.number
@@ -138,7 +138,7 @@ def test_retries_of_a_page_without_a_task_are_no_answers() -> None:
     # get_retry_request(response.request, ...) with the answer of a captcha on the page
     login = page.replace(meta={**page.meta, "retry_times": 1, "taskId": 7})
     attempts.reached_downloader(login)
-    attempt = attempts.answered(login, Response(login.url))
+    attempt = attempts.answered(login, Response(login.url)).write(login.meta)
     assert attempt is not None
     assert attempts.is_first(attempt)
 
@@ -147,7 +147,7 @@ def test_a_retry_whose_attempt_a_queue_lost_counts_against_the_report() -> None:
     attempts, _ = make_attempts()
     request = scrapy.Request("https://a.example/", meta={"taskId": 7, "retry_times": 1})
     attempts.reached_downloader(request)
-    attempt = attempts.answered(request, Response(request.url))
+    attempt = attempts.answered(request, Response(request.url)).write(request.meta)
     assert attempt is not None
     assert not attempts.is_first(attempt)
 
@@ -160,7 +160,7 @@ def test_a_retry_that_another_worker_takes_from_the_queue_is_not_the_first() -> 
     again = request.copy()
     other.scheduled(again)
     other.reached_downloader(again)
-    attempt = other.answered(again, Response(again.url))
+    attempt = other.answered(again, Response(again.url)).write(again.meta)
     assert attempt is not None
     assert attempt.number == 1000
     assert not other.is_first(attempt)
@@ -191,7 +191,7 @@ def test_an_attempt_on_which_nothing_was_sent_is_taken_back(
     attempts.failed(request, exception)
     retry = request.copy()
     attempts.reached_downloader(retry)
-    attempt = attempts.answered(retry, Response(retry.url))
+    attempt = attempts.answered(retry, Response(retry.url)).write(retry.meta)
     assert attempt is not None
     assert attempts.is_first(attempt) == is_taken_back
 
@@ -207,7 +207,7 @@ def test_a_refused_connection_behind_a_redirect_takes_nothing_back() -> None:
     attempts.reached_downloader(moved)
     attempts.failed(moved, error.ConnectionRefusedError())
     attempts.reached_downloader(again := moved.copy())
-    attempt = attempts.answered(again, Response(again.url))
+    attempt = attempts.answered(again, Response(again.url)).write(again.meta)
     assert attempt is not None
     assert not attempts.is_first(attempt)
 
@@ -228,7 +228,7 @@ def test_when_an_answer_was_sent_is_told_by_the_first_headers() -> None:
     )
     attempts.scheduled(moved)
     attempts.reached_downloader(moved)
-    attempt = attempts.answered(moved, Response(moved.url))
+    attempt = attempts.answered(moved, Response(moved.url)).write(moved.meta)
     assert attempt is not None
     assert attempt.sent_at == SOLVED_AT + 56
 
@@ -240,7 +240,7 @@ def test_when_an_answer_was_sent_is_told_by_the_response_where_no_headers_are_se
     attempts.reached_downloader(request)
     time_.advance(60)
     request.meta["download_latency"] = 50.0
-    attempt = attempts.answered(request, Response(request.url))
+    attempt = attempts.answered(request, Response(request.url)).write(request.meta)
     assert attempt.sent_at == SOLVED_AT + 10
 
 
@@ -248,12 +248,14 @@ def test_a_response_from_a_cache_is_no_attempt() -> None:
     attempts, _ = make_attempts()
     request = scrapy.Request("https://a.example/", meta={"taskId": 7})
     attempts.scheduled(request)
-    attempt = attempts.answered(request, Response(request.url, flags=["cached"]))
+    attempt = attempts.answered(request, Response(request.url, flags=["cached"])).write(
+        request.meta
+    )
     assert attempt is not None
     assert (attempt.number, attempt.verdict) == (0, CACHED)
     assert attempts.of(request) == attempt
     attempts.reached_downloader(copy := request.copy())
-    attempt = attempts.answered(copy, Response(copy.url))
+    attempt = attempts.answered(copy, Response(copy.url)).write(copy.meta)
     assert attempt is not None
     assert attempts.is_first(attempt)
 
@@ -376,7 +378,7 @@ def test_a_history_that_scrapy_did_not_write_is_none(meta: dict[str, Any]) -> No
     request = scrapy.Request("https://a.example/", meta={"taskId": 7, **meta})
     attempts.reached_downloader(request)
     response = Response(request.url)
-    attempt = attempts.answered(request, response)
+    attempt = attempts.answered(request, response).write(request.meta)
     assert attempt is not None
     assert attempts.is_first(attempt)
     assert redirected_to(request, response, attempt.begun) == []
@@ -413,7 +415,7 @@ def test_the_site_is_where_the_answer_was_posted_though_a_browser_was_led_to_ano
     request.meta["redirect_urls"] = [url]  # as scrapy-playwright does
     attempts.received(request)
     response = Response("https://shop.example/")
-    attempt = attempts.answered(request, response)
+    attempt = attempts.answered(request, response).write(request.meta)
     assert attempt.site == "accounts.example"
     assert redirected_to(request, response, attempt.begun) == [response.url]
 

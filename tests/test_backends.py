@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-import socket
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -13,18 +11,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_twisted
 from filelock import FileLock
-from scrapy.utils.reactor import is_asyncio_reactor_installed
 
-from scrapy_capmonster_report.ledger import PASSED, PENDING, Alert, read_history
+from scrapy_capmonster_report.ledger import PASSED, PENDING, Alert, Query, read_history
 from scrapy_capmonster_report.ledger.base import (
     Claimed,
     Finished,
+    Judged,
     NotSent,
-    Passed,
-    Released,
     Sent,
     Submission,
-    Withheld,
     age_class,
     hour_of,
     period_of,
@@ -42,7 +37,10 @@ if TYPE_CHECKING:
 NOW = 1_800_000_000.0
 DAY = 24 * 3600.0
 
-BACKENDS = ["sqlite", *(["redis"] if is_asyncio_reactor_installed() else [])]
+
+def sqlite_backend(path: Path, *, report_reused: bool = False) -> SQLiteBackend:
+    """A run's backend in the file *path*."""
+    return SQLiteBackend(path, report_reused=report_reused, log_extra={"spider": "a spider"})
 
 
 class Ledgers:
@@ -59,20 +57,20 @@ class Ledgers:
         self._make = make
         self._backends: list[Any] = []
 
-    async def run(self, *, report_reused: bool = False) -> Any:
-        """The backend of a run that begins; what it heard is in ``usual``."""
+    def run(self, *, report_reused: bool = False) -> Any:
+        """The backend of a run that begins."""
         backend = self._make(report_reused)
         self._backends.append(backend)
-        self.usual = await backend.open(NOW)
+        backend.read(Query(), NOW)
         return backend
 
-    async def close(self, backend: Any) -> None:
+    def close(self, backend: Any) -> None:
         self._backends.remove(backend)
-        await backend.close()
+        backend.close()
 
-    async def close_all(self) -> None:
+    def close_all(self) -> None:
         for backend in list(self._backends):
-            await self.close(backend)
+            self.close(backend)
 
     def counts(self) -> dict[tuple[Any, ...], int]:
         """What the history says: (site, type, age, rule, fate, code) → tasks."""
@@ -83,10 +81,8 @@ class Ledgers:
         return {key[4]: tasks for key, tasks in self.counts().items()}
 
 
-@pytest_twisted.async_yield_fixture(params=BACKENDS)
+@pytest_twisted.async_yield_fixture(params=["sqlite", "redis"])
 async def ledgers(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    from twisted.internet import reactor
-
     def stop() -> None:
         """Stop the server, where there is one."""
 
@@ -98,7 +94,7 @@ async def ledgers(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
 
         made = Ledgers(
             f"sqlite:{path}",
-            lambda reused: SQLiteBackend(path, reactor=reactor, report_reused=reused),
+            lambda reused: sqlite_backend(path, report_reused=reused),
             release_lock,
         )
     else:
@@ -118,7 +114,7 @@ async def ledgers(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
             expire,
         )
     yield made
-    await made.close_all()
+    made.close_all()
     stop()
 
 
@@ -127,8 +123,8 @@ def seen(task_id: int = 7, attempt: int = 1, at: float = NOW, **fields: Any) -> 
     return Submission(task_id, attempt, at=at, **{**defaults, **fields})
 
 
-def passed(*args: Any, **fields: Any) -> Passed:
-    return Passed(seen(*args, **fields))
+def passed(*args: Any, **fields: Any) -> Judged:
+    return Judged(seen(*args, **fields), "", PASSED)
 
 
 def sent(task_id: int = 7, attempt: int = 1, at: float = NOW) -> Sent:
@@ -139,8 +135,8 @@ def claim(*args: Any, expires_at: float = NOW + 300, **fields: Any) -> Claimed:
     return Claimed(seen(*args, **fields), "wrong", "token", NOW - 10, expires_at)
 
 
-def withheld(outcome: Outcome, *args: Any, **fields: Any) -> Withheld:
-    return Withheld(seen(*args, **fields), "wrong", outcome.value)
+def withheld(outcome: Outcome, *args: Any, **fields: Any) -> Judged:
+    return Judged(seen(*args, **fields), "wrong", outcome.value)
 
 
 def finish(outcome: Outcome, task_id: int = 7, code: str = "") -> Finished:
@@ -209,7 +205,7 @@ STORIES: dict[str, tuple[list[Event], list[Outcome | None], dict[str, int]]] = {
         [None, None, DUPLICATE],
         {"dropped/undelivered": 1},
     ),
-    "left to the next crawl": ([claim(), Released(7)], [None] * 2, {PENDING: 1}),
+    "left to the next crawl": ([claim(), finish(Outcome.KEPT)], [None] * 2, {PENDING: 1}),
     "several": (
         [claim(1), claim(2), passed(3), finish(Outcome.ACCEPTED, 1)],
         [None] * 4,
@@ -218,25 +214,23 @@ STORIES: dict[str, tuple[list[Event], list[Outcome | None], dict[str, int]]] = {
 }
 
 
-@pytest_twisted.ensureDeferred
 @pytest.mark.parametrize("together", [True, False], ids=["in one batch", "one by one"])
 @pytest.mark.parametrize("story", STORIES)
 async def test_each_task_has_one_status(story: str, together: bool, ledgers: Ledgers) -> None:
     entries, outcomes, statuses = STORIES[story]
-    backend = await ledgers.run()
+    backend = ledgers.run()
     if together:
-        assert await backend.write(entries) == outcomes
+        assert backend.write(entries) == outcomes
     else:
-        assert [(await backend.write([entry]))[0] for entry in entries] == outcomes
+        assert [(backend.write([entry]))[0] for entry in entries] == outcomes
     assert ledgers.statuses() == statuses
 
 
-@pytest_twisted.ensureDeferred
-async def test_an_answer_that_passed_may_be_claimed_where_the_user_asks_for_it(
+def test_an_answer_that_passed_may_be_claimed_where_the_user_asks_for_it(
     ledgers: Ledgers,
 ) -> None:
-    backend = await ledgers.run(report_reused=True)
-    assert await backend.write([passed(), claim(attempt=2), claim(attempt=3)]) == [
+    backend = ledgers.run(report_reused=True)
+    assert backend.write([passed(), claim(attempt=2), claim(attempt=3)]) == [
         None,
         None,
         DUPLICATE,
@@ -244,55 +238,42 @@ async def test_an_answer_that_passed_may_be_claimed_where_the_user_asks_for_it(
     assert ledgers.statuses() == {PENDING: 1}
 
 
-@pytest_twisted.ensureDeferred
-async def test_one_of_two_runs_gets_the_claim(ledgers: Ledgers) -> None:
-    first, second = await ledgers.run(), await ledgers.run()
-    assert await first.write([claim(1), passed(2)]) == [None, None]
-    assert await second.write([claim(1, attempt=9), claim(2, attempt=9)]) == [DUPLICATE, REUSED]
+def test_one_of_two_runs_gets_the_claim(ledgers: Ledgers) -> None:
+    first, second = ledgers.run(), ledgers.run()
+    assert first.write([claim(1), passed(2)]) == [None, None]
+    assert second.write([claim(1, attempt=9), claim(2, attempt=9)]) == [DUPLICATE, REUSED]
 
 
-@pytest_twisted.ensureDeferred
-async def test_what_a_living_run_has_claimed_is_its_own(ledgers: Ledgers) -> None:
-    first, second = await ledgers.run(), await ledgers.run()
-    await first.write([claim()])
+def test_what_a_living_run_has_claimed_is_its_own(ledgers: Ledgers) -> None:
+    first, second = ledgers.run(), ledgers.run()
+    first.write([claim()])
     for backend in (second, first):
-        assert await backend.recover(NOW) == ([], 0)
+        assert backend.recover(NOW) == []
+        assert backend.recover(NOW + 400) == []
 
 
-@pytest_twisted.ensureDeferred
-async def test_what_a_dead_run_has_claimed_is_taken_over_once(ledgers: Ledgers) -> None:
-    first, second, third = [await ledgers.run() for _ in range(3)]
+def test_what_a_dead_run_has_claimed_is_taken_over_once(ledgers: Ledgers) -> None:
+    first, second, third = [ledgers.run() for _ in range(3)]
     claims = [claim(n, at=NOW + n, type="ünïcode", site="") for n in range(1, 4)]
-    await first.write([*claims, claim(4), finish(Outcome.ACCEPTED, 4)])
+    first.write([*claims, claim(4), finish(Outcome.ACCEPTED, 4)])
     ledgers.kill(first)
-    assert await second.recover(NOW) == (claims, 0)
-    assert await second.recover(NOW) == await third.recover(NOW) == ([], 0)
+    assert second.recover(NOW) == claims
+    assert second.recover(NOW) == third.recover(NOW) == []
     ledgers.kill(second)
-    assert await third.recover(NOW) == (claims, 0)
+    assert third.recover(NOW) == claims
 
 
-@pytest_twisted.ensureDeferred
-async def test_what_a_run_leaves_is_taken_over_at_once(ledgers: Ledgers) -> None:
-    first, second = await ledgers.run(), await ledgers.run()
-    await first.write([claim(1), claim(2), Released(2), Released(99)])
-    assert await second.recover(NOW) == ([claim(2)], 0)
-    await ledgers.close(first)
-    assert await second.recover(NOW) == ([claim(1)], 0)
+def test_what_a_run_leaves_is_taken_over_at_once(ledgers: Ledgers) -> None:
+    first, second = ledgers.run(), ledgers.run()
+    first.write([claim(1), claim(2), finish(Outcome.KEPT, 2), finish(Outcome.KEPT, 99)])
+    assert second.recover(NOW) == [claim(2)]
+    ledgers.close(first)
+    assert second.recover(NOW) == [claim(1)]
 
 
-@pytest_twisted.ensureDeferred
-async def test_what_was_left_for_too_long_is_expired(ledgers: Ledgers) -> None:
-    first, second = await ledgers.run(), await ledgers.run()
-    await first.write([claim(1), claim(2, expires_at=NOW + 5)])
-    ledgers.kill(first)
-    assert await second.recover(NOW + 5) == ([claim(1)], 1)
-    assert ledgers.statuses() == {PENDING: 1, "dropped/expired": 1}
-
-
-@pytest_twisted.ensureDeferred
-async def test_the_history_tells_sites_types_ages_and_codes_apart(ledgers: Ledgers) -> None:
-    backend = await ledgers.run()
-    await backend.write(
+def test_the_history_tells_sites_types_ages_and_codes_apart(ledgers: Ledgers) -> None:
+    backend = ledgers.run()
+    backend.write(
         [
             passed(1),
             passed(2, site="other.example"),
@@ -316,10 +297,9 @@ async def test_the_history_tells_sites_types_ages_and_codes_apart(ledgers: Ledge
     }
 
 
-@pytest_twisted.ensureDeferred
-async def test_a_new_run_knows_the_usual_rate_of_a_site(ledgers: Ledgers) -> None:
-    backend = await ledgers.run()
-    await backend.write(
+def test_a_new_run_knows_the_usual_rate_of_a_site(ledgers: Ledgers) -> None:
+    backend = ledgers.run()
+    backend.write(
         [
             *(passed(n) for n in range(1, 8)),
             *(claim(n) for n in range(8, 11)),
@@ -328,31 +308,29 @@ async def test_a_new_run_knows_the_usual_rate_of_a_site(ledgers: Ledgers) -> Non
             passed(13, site="old.example", at=NOW - 8 * DAY),
         ]
     )
-    await ledgers.run()
-    assert ledgers.usual == {"shop.example": (7, 4), "other.example": (1, 0)}
+    query = Query(since=NOW - 7 * DAY, keys=("site", "status"))
+    assert ledgers.run().read(query, NOW).by_site() == {
+        "shop.example": (7, 4),
+        "other.example": (1, 0),
+    }
 
 
-@pytest_twisted.ensureDeferred
-async def test_alerts_are_kept(ledgers: Ledgers) -> None:
-    backend = await ledgers.run()
+def test_alerts_are_kept(ledgers: Ledgers) -> None:
+    backend = ledgers.run()
     alerts = [Alert(NOW, "shop.example", 0.05, 0.4, 30), Alert(NOW + 1, "é", 0.0, 1.0, 12)]
-    assert await backend.write(alerts) == [None, None]
+    assert backend.write(alerts) == [None, None]
     assert read_history(ledgers.url, now=lambda: NOW).alerts == alerts
 
 
-@pytest_twisted.ensureDeferred
-async def test_an_answer_counts_though_the_clock_of_its_worker_is_ahead(ledgers: Ledgers) -> None:
-    backend = await ledgers.run()
+def test_an_answer_counts_though_the_clock_of_its_worker_is_ahead(ledgers: Ledgers) -> None:
+    backend = ledgers.run()
     midnight = (NOW // DAY + 1) * DAY
-    await backend.write([passed(1, at=midnight + 60)])
+    backend.write([passed(1, at=midnight + 60)])
     history = read_history(ledgers.url, now=lambda: midnight - 60)
     assert [count.tasks for count in history.counts] == [1]
 
 
-@pytest_twisted.ensureDeferred
-async def test_the_locks_of_processes_that_died_are_cleared_away(tmp_path: Path) -> None:
-    from twisted.internet import reactor
-
+def test_the_locks_of_processes_that_died_are_cleared_away(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     old, new, held = (tmp_path / f"ledger.sqlite.run-{name}.lock" for name in ("a", "b", "c"))
     for lock in (old, new):
@@ -360,13 +338,12 @@ async def test_the_locks_of_processes_that_died_are_cleared_away(tmp_path: Path)
     os.utime(old, (0, 0))
     with FileLock(held):
         os.utime(held, (0, 0))
-        backend = SQLiteBackend(path, reactor=reactor, report_reused=False)
-        await backend.open(NOW)
-        await backend.close()
+        backend = sqlite_backend(path)
+        backend.recover(NOW)
+        backend.close()
         assert sorted(tmp_path.glob("*.lock")) == [new, held]
 
 
-@pytest.mark.skipif("redis" not in BACKENDS, reason="a Redis ledger needs the asyncio reactor")
 @pytest_twisted.ensureDeferred
 async def test_no_option_of_a_redis_url_switches_the_claims_off(tmp_path: Path) -> None:
     from redis_server import start_redis
@@ -377,18 +354,16 @@ async def test_no_option_of_a_redis_url_switches_the_claims_off(tmp_path: Path) 
     url = f"{server.url}?decode_responses=true&socket_timeout=100"
     first, second = (RedisBackend(RedisName.parse(url), report_reused=False) for _ in range(2))
     for backend in (first, second):
-        assert await backend.open(NOW) == {}
-    assert await first.write([claim(1)]) == [None]
-    assert await second.write([claim(1, attempt=9)]) == [DUPLICATE]
+        assert backend.recover(NOW) == []
+    assert first.write([claim(1)]) == [None]
+    assert second.write([claim(1, attempt=9)]) == [DUPLICATE]
     assert [count.status for count in read_history(url, now=lambda: NOW).counts] == [PENDING]
     for backend in (first, second):
-        await backend.close()
+        backend.close()
     server.stop()
 
 
-@pytest.mark.skipif("redis" not in BACKENDS, reason="a Redis ledger needs the asyncio reactor")
-@pytest_twisted.ensureDeferred
-async def test_claims_that_another_program_or_release_wrote_to_redis_are_left_alone(
+def test_claims_that_another_program_or_release_wrote_to_redis_are_left_alone(
     redis_server: Any,
 ) -> None:
     """They kept the claims of all others from being recovered, some without a word."""
@@ -412,70 +387,32 @@ async def test_claims_that_another_program_or_release_wrote_to_redis_are_left_al
     texts |= {0: "no JSON", 100: json.dumps(own)}
     redis_server.client.hset("{capmonster_report}:pending", mapping=texts)
     backend = RedisBackend(RedisName.parse(redis_server.url), report_reused=False)
-    await backend.open(NOW)
-    assert await backend.recover(NOW) == ([own], 0)
+    assert backend.recover(NOW) == [own]
     assert redis_server.client.hlen("{capmonster_report}:pending") == len(texts)
-    await backend.close()
+    backend.close()
 
 
-@pytest.mark.skipif("redis" not in BACKENDS, reason="a Redis ledger needs the asyncio reactor")
-@pytest_twisted.ensureDeferred
-async def test_a_lost_redis_connection_leaves_its_number_to_the_crawls_own(
-    redis_server: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Else a request of the spider fails, and the answer in it counts as used (cpython#136234)."""
-    from scrapy_capmonster_report.ledger.redis import RedisBackend
-
-    open_connection, writers = asyncio.open_connection, []
-
-    async def noted(*args: Any, **options: Any) -> Any:
-        reader, writer = await open_connection(*args, **options)
-        writers.append(writer)
-        return reader, writer
-
-    monkeypatch.setattr(asyncio, "open_connection", noted)
-    backend = RedisBackend(RedisName.parse(redis_server.url), report_reused=False)
-    await backend.open(NOW)
-    (writer,) = writers
-    number = writer.get_extra_info("socket").fileno()
-    call = backend.write([claim(1)])  # begins with the event loop's next turn …
-    writer.transport.abort()  # … in which the loss of the connection has not yet come around
-    assert await call == [None]
-    others = [end for _ in range(5) for end in socket.socketpair()]
-    again = writers[-1].get_extra_info("socket")
-    assert number in [end.fileno() for end in (*others, again)]
-    for other in others:
-        asyncio.get_running_loop().add_reader(other, other.recv, 1)
-        asyncio.get_running_loop().remove_reader(other)
-        other.close()
-    await backend.close()
-
-
-@pytest_twisted.ensureDeferred
-async def test_rows_that_are_old_are_forgotten_and_their_totals_stay(tmp_path: Path) -> None:
+def test_rows_that_are_old_are_forgotten_and_their_totals_stay(tmp_path: Path) -> None:
     """SQLite; Redis lets its keys expire by itself."""
-    from twisted.internet import reactor
-
     path = tmp_path / "ledger.sqlite"
 
-    async def run(now: float, *entries: Event) -> list[Outcome | None]:
-        backend = SQLiteBackend(path, reactor=reactor, report_reused=False)
-        await backend.open(now)
-        await backend.recover(now)
-        outcomes = await backend.write(entries)
-        await backend.close()
+    def run(now: float, *entries: Event) -> list[Outcome | None]:
+        backend = sqlite_backend(path)
+        backend.recover(now)
+        outcomes = backend.write(entries)
+        backend.close()
         return outcomes
 
-    await run(NOW, passed(1), claim(2), finish(Outcome.ACCEPTED, 2), passed(3, at=NOW + 3600))
+    run(NOW, passed(1), claim(2), finish(Outcome.ACCEPTED, 2), passed(3, at=NOW + 3600))
     later = NOW + DAY + 10
-    assert await run(later, claim(1, attempt=9), claim(2, attempt=9), claim(3, attempt=9)) == [
+    assert run(later, claim(1, attempt=9), claim(2, attempt=9), claim(3, attempt=9)) == [
         None,  # forgotten that it passed
         DUPLICATE,
         REUSED,
     ]
     statuses = {count.status: count.tasks for count in read_history(str(path)).counts}
     assert statuses == {PASSED: 1, "sent/accepted": 1, PENDING: 1}
-    await run(NOW + 100 * DAY)
+    run(NOW + 100 * DAY)
     assert read_history(str(path)).counts == []
 
 
@@ -512,35 +449,31 @@ def test_hours_begin_at_the_hour() -> None:
     assert hour_of(NOW - 0.5) == NOW - 3600
 
 
-@pytest_twisted.ensureDeferred
-async def test_rows_are_let_go_while_the_crawl_runs(tmp_path: Path) -> None:
+def test_rows_are_let_go_while_the_crawl_runs(tmp_path: Path) -> None:
     """Row 31; and periods older than two days are told apart by the hour only."""
-    from twisted.internet import reactor
-
     path = tmp_path / "ledger.sqlite"
-    backend = SQLiteBackend(path, reactor=reactor, report_reused=False)
-    await backend.open(NOW)
+    backend = sqlite_backend(path)
+    backend.recover(NOW)
     for hours in range(0, 24 * 7, 6):
         at = NOW + hours * 3600
-        await backend.write([sent(2 * hours + 1, at=at), passed(2 * hours + 2, at=at)])
-        await backend.recover(at)
+        backend.write([sent(2 * hours + 1, at=at), passed(2 * hours + 2, at=at)])
+        backend.recover(at)
     with closing(sqlite3.connect(path)) as database:
         [(rows,)] = database.execute("SELECT count(*) FROM task")
         [(periods,)] = database.execute("SELECT count(*) FROM total WHERE seconds = 300")
-    await backend.close()
+    backend.close()
     assert rows <= 2 * 5
     assert periods <= 9
     counts = read_history(str(path), now=lambda: NOW + 7 * DAY).counts
     assert sum(count.tasks for count in counts) == 28
 
 
-@pytest_twisted.ensureDeferred
-async def test_fresh_tasks_are_told_apart_by_five_minutes_and_old_ones_by_the_hour(
+def test_fresh_tasks_are_told_apart_by_five_minutes_and_old_ones_by_the_hour(
     ledgers: Ledgers,
 ) -> None:
-    backend = await ledgers.run()
+    backend = ledgers.run()
     moments = [NOW - 4 * DAY + 100, NOW - 4 * DAY + 1000, NOW - 100, NOW - 1000]
-    await backend.write([passed(n, at=at) for n, at in enumerate(moments, 1)])
+    backend.write([passed(n, at=at) for n, at in enumerate(moments, 1)])
     history = read_history(ledgers.url, now=lambda: NOW)
     found = {count.period: count.tasks for count in history.counts}
     assert found == {

@@ -59,12 +59,8 @@ class Crawl:
             self.claim_again(task_id)
 
     def claim_again(self, task_id: int) -> None:
-        claim = self.ledger.claim(self.reports[task_id])
         answers = self.claims.setdefault(task_id, [])
-        if claim is None:
-            answers.append(None)
-        else:
-            claim.addCallback(answers.append)
+        self.ledger.claim(self.reports[task_id]).addCallback(answers.append)
 
     def finish(self, task_id: int, outcome: Outcome) -> None:
         self.ledger.finished(self.reports[task_id], outcome, None)
@@ -390,6 +386,60 @@ def test_what_is_taken_over_while_this_crawl_wants_to_claim_it_is_sent_once(craw
     crawl.ledger.finished(report, Outcome.ACCEPTED, None)
     crawl.pass_time(0.1)
     assert crawl.disk.statuses() == {"sent/accepted": 1}
+
+
+def test_a_claim_that_another_crawl_got_when_the_ledger_was_lost_is_not_sent_by_both(
+    crawl: Crawl,
+) -> None:
+    """It was claimed again in the new ledger, and sent though the new ledger forbade it."""
+    crawl.open()
+    crawl.claim(1, 2)
+    crawl.pass_time(0.1)
+    other = Crawl(crawl.clock, crawl.disk)
+    other.open()
+    other.pass_time(0.1)
+    crawl.disk.database.execute("DELETE FROM task")
+    other.claim(1, attempt=2)
+    other.pass_time(0.1)
+    crawl.backend.losses += 1
+    crawl.use(3)
+    assert crawl.ledger.is_ours(crawl.reports[1])  # as far as it can know
+    crawl.pass_time(0.1)
+    assert crawl.ledger.is_ours(crawl.reports[2])
+    assert not crawl.ledger.is_ours(crawl.reports[1])
+    crawl.claim_again(1)  # as delivery does then
+    crawl.pass_time(0.1)
+    assert crawl.claims == {1: [None, Outcome.DUPLICATE], 2: [None]}
+    assert other.claims == {1: [None]}
+
+
+def test_while_lost_claims_are_written_again_reports_wait_for_it(crawl: Crawl) -> None:
+    crawl.open()
+    crawl.claim(1)
+    crawl.pass_time(0.1)
+    crawl.backend.losses += 1
+    crawl.use(2)
+    crawl.clock.advance(0.01)
+    assert not crawl.ledger.is_ours(crawl.reports[1])
+    crawl.clock.advance(0.01)
+    assert crawl.ledger.is_ours(crawl.reports[1])
+
+
+def test_what_another_crawl_left_for_too_long_is_expired(crawl: Crawl) -> None:
+    other = Crawl(crawl.clock, crawl.disk)
+    other.open()
+    other.claim(1)
+    other.pass_time(200.0)
+    other.claim(2)
+    other.pass_time(0.1)
+    other.backend.die()
+    crawl.clock.advance(150.0)
+    crawl.open()
+    crawl.pass_time(0.1)
+    [recovered] = [each for each in crawl.recovered if each.reports]
+    assert [report.task.id for report in recovered.reports] == [2]
+    assert recovered.expired == 1
+    assert crawl.disk.statuses() == {"pending": 1, "dropped/expired": 1}
 
 
 # -- closing ---------------------------------------------------------------------------------------

@@ -10,9 +10,6 @@ import gc
 import json
 import os
 import re
-import shlex
-import subprocess
-import sys
 import threading
 import time
 import warnings
@@ -34,7 +31,6 @@ from solving import LIBRARIES, Official
 from support import CLIENT_KEY, crawl, start_crawl
 from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThread
 from workbench import run as command
 
 from scrapy_capmonster_report import captcha_meta
@@ -874,20 +870,3 @@ def test_the_request_of_any_other_client_carries_the_task() -> None:
         "taskType": "TurnstileTask",
         "taskCreatedAt": 1_700_000_000.0,
     }
-
-
-@pytest_twisted.ensureDeferred
-async def test_the_stand_in_of_the_docs_starts(tmp_path: Path) -> None:
-    [command] = re.findall(r"^```sh\n(.*?)^```", DOCS, re.DOTALL | re.MULTILINE)
-    words = shlex.split(command.replace("--port 8080", "--port 0"))
-    process = subprocess.Popen(
-        [sys.executable, "-m", *words], cwd=tmp_path, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout is not None
-        url = await deferToThread(process.stdout.readline)
-        assert url.startswith("http://127.0.0.1:")
-    finally:
-        process.terminate()
-        await deferToThread(process.communicate, timeout=60)
-    assert process.returncode == 0

@@ -29,7 +29,7 @@ from scrapy_capmonster_report.rules import rule as rule_rule
 from scrapy_capmonster_report.rules.condition import MAX_SEARCHED
 from scrapy_capmonster_report.rules.page import Page
 from scrapy_capmonster_report.rules.presets import PRESETS
-from scrapy_capmonster_report.rules.presets.evidence import sight
+from scrapy_capmonster_report.rules.presets.places import sight
 
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\xff\xfe\x00<p class='bad'>wrong</p>"
 XML = b"<?xml version='1.0'?><r><Error code='7'>bad</Error></r>"

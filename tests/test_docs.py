@@ -207,7 +207,7 @@ def test_rows_of_error_codes_that_ask_for_the_same_say_the_same() -> None:
 
 
 def test_every_kind_has_its_endpoint() -> None:
-    rows = DELIVERY.sections()["The way of a report"].rows()
+    rows = DELIVERY.sections()["How a report is sent"].rows()
     assert {codes(kind)[0]: codes(endpoint)[0] for kind, endpoint, _ in rows} == {
         kind.value: endpoint for kind, endpoint in ENDPOINTS.items()
     }
@@ -222,9 +222,21 @@ def test_every_known_lifetime_has_its_row() -> None:
     assert written == known
 
 
-def test_the_rooms_use_each_other_as_the_house_is_drawn() -> None:
+def test_the_places_to_change_are_where_contributing_says() -> None:
+    for _, change, _ in document("CONTRIBUTING.md").sections()["Where to add what"].rows():
+        named = codes(change)
+        paths = [
+            next(path for path in (ROOT / PACKAGE / it, ROOT / it) if path.exists())
+            for it in named
+            if re.search(r"[/.]", it)
+        ]
+        text = "".join(path.read_text(encoding="utf-8") for path in paths if path.is_file())
+        assert [it for it in named if not re.search(r"[/.]", it) and it not in text] == []
+
+
+def test_the_modules_use_each_other_as_it_is_drawn() -> None:
     values, others = [], {}
-    for row in document("docs/internals.md").sections()["The rooms"].rows():
+    for row in document("docs/internals.md").sections()["The modules"].rows():
         if len(row) == 2:
             values += codes(row[0])
         else:
@@ -233,14 +245,14 @@ def test_the_rooms_use_each_other_as_the_house_is_drawn() -> None:
     for path, tree in SOURCES.items():
         inside = path.removesuffix(".py").split("/")
         if len(inside) > 2 or inside[1] != "__init__":
-            uses.setdefault(inside[1], set()).update(_rooms(tree, inside[:-1]))
+            uses.setdefault(inside[1], set()).update(_used(tree, inside[:-1]))
     assert uses.keys() == {*values, *others}
-    assert {room: uses[room] - {room, *values} for room in others} == others
-    assert set().union(*(uses[room] for room in values)) <= set(values)
+    assert {name: uses[name] - {name, *values} for name in others} == others
+    assert set().union(*(uses[name] for name in values)) <= set(values)
 
 
-def _rooms(tree: ast.Module, package: list[str]) -> Iterator[str]:
-    """The rooms of which a module in *package* imports something."""
+def _used(tree: ast.Module, package: list[str]) -> Iterator[str]:
+    """The modules at the top of ours of which a module in *package* imports something."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
             above = package[: len(package) - node.level + 1] if node.level else []
@@ -339,7 +351,7 @@ def test_the_api_has_everything_that_the_package_exports() -> None:
 def test_scrapys_middlewares_stand_where_it_is_said() -> None:
     orders = {path.rpartition(".")[2]: n for path, n in DOWNLOADER_MIDDLEWARES_BASE.items()}
     orders["CapMonsterReportMiddleware"] = MIDDLEWARE_ORDER
-    rows = document("docs/where-it-stands.md").rows()
+    rows = document("docs/middleware-order.md").rows()
     written = [int(order.strip("*")) for order, *_ in rows]
     assert written == sorted(written, reverse=True)
     assert written == [orders[codes(name)[0]] for _, name, _ in rows]

@@ -17,7 +17,6 @@ import pytest_twisted
 from crawl_in_child import Submits
 from redis_worker import TO_SUBMIT
 from scrapy.utils.defer import maybe_deferred_to_future
-from scrapy.utils.reactor import is_asyncio_reactor_installed
 from support import accepted, crawl, refused, report_stats, start_crawl
 from twisted.internet.defer import Deferred
 from twisted.web.server import NOT_DONE_YET
@@ -28,13 +27,10 @@ from scrapy_capmonster_report.ledger import PENDING, dry_run_ledger, read_histor
 if TYPE_CHECKING:
     from pathlib import Path
 
-# The Redis ledger needs the asyncio reactor and says so; see the last tests.
-LEDGERS = ["sqlite", *(["redis"] if is_asyncio_reactor_installed() else [])]
-
 RULES = {"CAPMONSTER_REPORT_RULES": [{"name": "wrong", "text": "Wrong"}]}
 
 
-@pytest.fixture(params=LEDGERS)
+@pytest.fixture(params=["sqlite", "redis"])
 def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The value of ``CAPMONSTER_REPORT_LEDGER`` for each backend that outlives a crawl."""
     if request.param == "sqlite":

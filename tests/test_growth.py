@@ -29,6 +29,7 @@ from scrapy_capmonster_report import CapMonsterReportMiddleware
 from scrapy_capmonster_report.commands.pages import PageReader, Source
 from scrapy_capmonster_report.rules import compile_rules
 from scrapy_capmonster_report.rules.presets import PRESETS
+from scrapy_capmonster_report.rules.presets.answers import sayings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -198,6 +199,32 @@ def test_a_page_that_is_made_to_be_slow_is_not(body: str) -> None:
     began = time.process_time()
     rules.match(response, scrapy.Request(URL, method="POST"), on_error=lambda *_: None)
     assert time.process_time() - began < 2
+
+
+def test_json_with_many_members_that_may_hold_errors_is_not_read_to_its_end() -> None:
+    members: dict[str, Any] = {}
+    for _ in range(3):
+        members = {f"error{number}": members for number in range(38)}
+    assert cost(compile_rules(["json-captcha-error"]), json.dumps(members)) < 500_000
+
+
+def test_a_member_that_may_name_a_field_is_not_written_out_as_a_text_of_its_size() -> None:
+    document: dict[str, Any] = {"path": [[0.5] * 10] * 20_000}
+    for _ in range(10):
+        document = {"path": document, "error": "Wrong captcha"}
+    assert peak(sayings, document) < 200_000
+
+
+@pytest.mark.parametrize(
+    "build", ['<p class="{} error">Wrong captcha', '{{"{}error": "Wrong captcha"}}']
+)
+def test_only_the_beginning_of_a_name_is_looked_at(build: str) -> None:
+    rules = compile_rules(["token-captcha-again", "json-captcha-error"])
+    request = scrapy.Request(URL, method="POST")
+    for length, expected in ((1000, True), (20_000, False)):
+        response = HtmlResponse(URL, body=build.format("x" * length).encode(), encoding="utf-8")
+        rule = rules.match(response, request, on_error=lambda *_: None)
+        assert (rule is not None) is expected
 
 
 @pytest.mark.parametrize("is_durable", [False, True], ids=["memory", "sqlite"])

@@ -13,7 +13,6 @@ import pytest
 import pytest_twisted
 from crawl_in_child import Submits
 from redis_server import start_redis
-from scrapy.utils.reactor import is_asyncio_reactor_installed
 from support import accepted, crawl, start_crawl
 from twisted.internet.defer import Deferred
 from wired import until
@@ -21,9 +20,6 @@ from wired import until
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-ASYNCIO = is_asyncio_reactor_installed()
-needs_asyncio = pytest.mark.skipif(not ASYNCIO, reason="a Redis ledger needs the asyncio reactor")
 
 RULES = {"CAPMONSTER_REPORT_RULES": [{"name": "wrong", "text": "Wrong"}]}
 
@@ -217,7 +213,6 @@ async def test_a_disk_that_is_full(
 # -- Redis -----------------------------------------------------------------------------------------
 
 
-@needs_asyncio
 @pytest_twisted.ensureDeferred
 async def test_a_redis_that_is_down(serve: Any, api: Any, caplog: pytest.LogCaptureFixture) -> None:
     cloud = api()
@@ -226,7 +221,6 @@ async def test_a_redis_that_is_down(serve: Any, api: Any, caplog: pytest.LogCapt
     assert "pass-word" not in caplog.text
 
 
-@needs_asyncio
 @pytest_twisted.ensureDeferred
 async def test_a_redis_that_wants_another_password(
     serve: Any, api: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -239,7 +233,6 @@ async def test_a_redis_that_wants_another_password(
     assert "pass-word" not in caplog.text
 
 
-@needs_asyncio
 @pytest_twisted.ensureDeferred
 async def test_a_redis_that_never_answers(
     serve: Any,
@@ -248,13 +241,12 @@ async def test_a_redis_that_never_answers(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("scrapy_capmonster_report.ledger.redis.RedisBackend.patience", 0.1)
+    monkeypatch.setattr("scrapy_capmonster_report.ledger.redis.ANSWER_SECONDS", 0.1)
     silent, cloud = misbehave(deaf=True), api()
     stats = await crawl_with(f"redis://127.0.0.1:{silent.port}/0", serve, cloud)
     assert_went_on_in_memory(stats, cloud, caplog, "TimeoutError")
 
 
-@needs_asyncio
 @pytest_twisted.ensureDeferred
 async def test_a_short_crawl_whose_redis_never_answers_still_has_time_to_send(
     serve: Any, api: Any, misbehave: Any, caplog: pytest.LogCaptureFixture
@@ -267,7 +259,6 @@ async def test_a_short_crawl_whose_redis_never_answers_still_has_time_to_send(
     assert "Sending the last 30 reports to CapMonster Cloud, for 4 seconds at most" in caplog.text
 
 
-@needs_asyncio
 @pytest_twisted.ensureDeferred
 async def test_the_log_says_that_closing_waits_for_the_ledger(
     serve: Any, misbehave: Any, caplog: pytest.LogCaptureFixture
@@ -279,7 +270,6 @@ async def test_the_log_says_that_closing_waits_for_the_ledger(
     assert f"Looking for reports of earlier crawls in ledger {shown}" in caplog.text
 
 
-@needs_asyncio
 @pytest_twisted.ensureDeferred
 @pytest.mark.parametrize("problem", ["OOM", "READONLY"])
 async def test_a_redis_that_takes_no_writes_is_left_with_no_connection_open(
@@ -296,7 +286,6 @@ async def test_a_redis_that_takes_no_writes_is_left_with_no_connection_open(
     assert_went_on_in_memory(stats, cloud, caplog)
 
 
-@needs_asyncio
 @pytest_twisted.ensureDeferred
 async def test_a_redis_that_goes_away_while_crawling(
     serve: Any, api: Any, redis_server: Any, caplog: pytest.LogCaptureFixture
@@ -312,18 +301,20 @@ async def test_a_redis_that_goes_away_while_crawling(
 
 
 @pytest_twisted.ensureDeferred
-async def test_on_another_reactor_a_redis_ledger_is_an_error_that_says_what_to_do(
-    child_crawl: Any,
+async def test_a_redis_ledger_works_on_another_reactor(
+    serve: Any, api: Any, child_crawl: Any, redis_server: Any
 ) -> None:
+    cloud = api()
     settings = {
-        "CAPMONSTER_REPORT_LEDGER": "redis://127.0.0.1:9/0",
+        "CAPMONSTER_API_URL": cloud.url,
+        "CAPMONSTER_REPORT_LEDGER": redis_server.url,
         "TWISTED_REACTOR": "twisted.internet.selectreactor.SelectReactor",
     }
-    child = child_crawl("http://127.0.0.1:9", [], settings)
-    await until(lambda: child.process.poll() is not None)
-    (error,) = (line for line in child.log.splitlines() if line.startswith("ValueError"))
-    assert "CAPMONSTER_REPORT_LEDGER" in error
-    assert "set TWISTED_REACTOR to" in error
+    for accepted_reports in (30, 0):
+        stats = await child_crawl(serve(refuses).url, range(1, 31), settings).stats()
+        assert stats["rejected"] == 30
+        assert stats.get("sent/accepted", 0) == accepted_reports
+    assert sorted(task_id for _, task_id in cloud.reports) == [*range(1, 31)]
 
 
 @pytest_twisted.ensureDeferred

@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_twisted
+import redis
 from crawl_in_child import Submits
 from support import accepted, crawl
-from test_backends import DAY, NOW, claim, passed
-from test_ledger_faults import RULES, crawl_with, needs_asyncio, refuses, warnings_of
+from test_backends import DAY, NOW, claim, passed, sqlite_backend
+from test_ledger_faults import RULES, crawl_with, refuses, warnings_of
 from test_outages import Crawl, ids, rejects, statuses
-from test_run_locks import backend
 from twisted.internet.defer import succeed
 from twisted.web.server import NOT_DONE_YET
 from wired import until
 
 from scrapy_capmonster_report.ledger import PENDING, sql
+from scrapy_capmonster_report.ledger.names import RedisName
+from scrapy_capmonster_report.ledger.redis import RedisBackend
 from scrapy_capmonster_report.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -103,7 +105,8 @@ async def stopped_crawl(ledger: str, serve: Any, api: Any, spoil: Callable[[], A
     await until(lambda: len(pages) == REJECTIONS and len(silent.reports) > ANSWERED)
     await until(lambda: statuses(ledger)[PENDING] == REJECTIONS - ANSWERED)
     await spoil()
-    return await going.end(), ids(silent)[:ANSWERED]
+    answered = [task_id for _, task_id in silent.reports[:ANSWERED]]
+    return await going.end(), answered
 
 
 async def next_crawl(ledger: str, serve: Any, cloud: Any) -> dict[str, Any]:
@@ -136,6 +139,8 @@ async def test_a_file_that_is_removed_or_replaced_is_made_anew_with_all_that_is_
     assert stats["kept"] == REJECTIONS - ANSWERED
     (warning,) = warnings_of(caplog)
     assert f"Ledger {ledger} was removed or replaced by another program" in warning
+    [spider] = (it.__dict__.get("spider") for it in caplog.records if it.getMessage() == warning)
+    assert spider.name == "steady"
     assert statuses(ledger)[PENDING] == REJECTIONS - ANSWERED
     stats = await next_crawl(ledger, serve, cloud)
     assert stats["resumed/sent/accepted"] == REJECTIONS - ANSWERED
@@ -165,9 +170,8 @@ async def test_of_a_file_that_is_truncated_nothing_counts_as_kept(
     assert "kept" not in stats
 
 
-@pytest_twisted.ensureDeferred
 @pytest.mark.parametrize("spoil", [remove, remove_with_its_log, remove_the_log])
-async def test_what_is_removed_while_it_is_written_is_missed_afterwards(
+def test_what_is_removed_while_it_is_written_is_missed_afterwards(
     spoil: Callable[[Path], None], path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = sql.write
@@ -177,88 +181,84 @@ async def test_what_is_removed_while_it_is_written_is_missed_afterwards(
         spoil(path)
         return outcomes
 
-    crawl = backend(path)
-    await crawl.open(NOW)
+    crawl = sqlite_backend(path)
+    crawl.recover(NOW)
     with monkeypatch.context() as during:
         during.setattr("scrapy_capmonster_report.ledger.sqlite.sql.write", write)
-        await crawl.write([claim(1)])
-    assert await crawl.write([claim(2)]) == [None]
+        crawl.write([claim(1)])
+    assert crawl.write([claim(2)]) == [None]
     assert crawl.losses == 1
-    await crawl.close()
+    crawl.close()
     assert statuses(f"sqlite:{path}")[PENDING] >= 1
 
 
-@pytest_twisted.ensureDeferred
-async def test_a_backup_or_a_vacuum_by_another_program_is_no_loss(path: Path) -> None:
+def test_a_backup_or_a_vacuum_by_another_program_is_no_loss(path: Path) -> None:
     """Both shrink parts of the ledger."""
-    crawl = backend(path)
-    await crawl.open(NOW)
-    await crawl.write([passed(number) for number in range(1000)])
-    await crawl.recover(NOW + 2 * DAY)
+    crawl = sqlite_backend(path)
+    crawl.recover(NOW)
+    crawl.write([passed(number) for number in range(1000)])
+    crawl.recover(NOW + 2 * DAY)
     log = path.with_name("ledger.sqlite-wal")
     with closing(sqlite3.connect(path)) as other:
         for pragma in ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):
             sizes = path.stat().st_size, log.stat().st_size
             other.execute(pragma)
-            await crawl.write([claim(2000)])
+            crawl.write([claim(2000)])
     assert log.stat().st_size < sizes[1]
     assert crawl.losses == 0
-    await crawl.close()
+    crawl.close()
 
 
-@pytest_twisted.ensureDeferred
 @pytest.mark.parametrize(
     "spoil", [remove, remove_with_its_log, remove_the_folder, replace_by_an_older_one]
 )
-async def test_two_crawls_in_one_process_find_each_other_in_the_new_file(
+def test_two_crawls_in_one_process_find_each_other_in_the_new_file(
     spoil: Callable[[Path], None], path: Path
 ) -> None:
-    first, second = backend(path), backend(path)
+    first, second = sqlite_backend(path), sqlite_backend(path)
     for number, each in enumerate((first, second)):
-        await each.open(NOW)
-        await each.write([claim(number)])
+        each.recover(NOW)
+        each.write([claim(number)])
     spoil(path)
-    assert await first.write([claim(3)]) == [None]
-    assert await second.write([claim(3), claim(4)]) == [Outcome.DUPLICATE, None]
-    assert await first.write([claim(4), claim(5)]) == [Outcome.DUPLICATE, None]
+    assert first.write([claim(3)]) == [None]
+    assert second.write([claim(3), claim(4)]) == [Outcome.DUPLICATE, None]
+    assert first.write([claim(4), claim(5)]) == [Outcome.DUPLICATE, None]
     assert (first.losses, second.losses) == (1, 1)
-    assert await first.recover(NOW) == ([], 0)
+    assert first.recover(NOW) == []
     for each in (first, second):
-        await each.close()
+        each.close()
     assert statuses(f"sqlite:{path}") == {PENDING: 3}
 
 
-@pytest_twisted.ensureDeferred
-async def test_a_file_that_is_removed_while_it_is_locked_is_noticed_afterwards(
+def test_a_file_that_is_removed_while_it_is_locked_is_noticed_afterwards(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("scrapy_capmonster_report.ledger.sqlite.LOCK_SECONDS", 0.1)
-    crawl = backend(path)
-    await crawl.open(NOW)
-    await crawl.write([claim(1)])
+    crawl = sqlite_backend(path)
+    crawl.recover(NOW)
+    crawl.write([claim(1)])
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(sqlite3.OperationalError):
-            await crawl.write([claim(2)])
+            crawl.write([claim(2)])
         path.unlink()
-    await crawl.write([claim(2)])
+    crawl.write([claim(2)])
     assert crawl.losses == 1
-    await crawl.close()
+    crawl.close()
 
 
-@pytest_twisted.ensureDeferred
-async def test_a_crawl_that_changes_its_folder_keeps_its_ledger(
+def test_a_crawl_that_changes_its_folder_keeps_its_ledger(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(path.parent)
-    crawl = backend(Path(path.name))
-    await crawl.open(NOW)
-    await crawl.write([claim(1)])
+    crawl = sqlite_backend(Path(path.name))
+    crawl.recover(NOW)
+    crawl.write([claim(1)])
     monkeypatch.chdir(path.parent.parent)
-    await crawl.write([claim(2)])
+    crawl.write([claim(2)])
     assert crawl.name == "sqlite:ledger.sqlite"
     assert crawl.losses == 0
-    await crawl.close()
+    crawl.close()
     assert statuses(f"sqlite:{path}") == {PENDING: 2}
 
 
@@ -280,7 +280,6 @@ async def test_a_file_system_that_numbers_files_anew_is_no_loss_without_end(
     assert len(warnings_of(caplog)) <= 10
 
 
-@needs_asyncio
 @pytest_twisted.ensureDeferred
 @pytest.mark.parametrize("how", ["restarted", "emptied"])
 async def test_a_redis_that_forgets_is_told_again_all_that_is_kept(
@@ -304,3 +303,26 @@ async def test_a_redis_that_forgets_is_told_again_all_that_is_kept(
     assert stats["resumed/sent/accepted"] == REJECTIONS - ANSWERED
     assert sorted([*sent, *ids(cloud)]) == [*range(101, 101 + REJECTIONS)]
     assert warnings_of(caplog) == []
+
+
+def test_a_redis_that_forgot_is_noticed_though_its_first_answer_was_lost(
+    redis_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That answer alone said so, and what the crawl had claimed was lost for good."""
+    crawl = RedisBackend(RedisName.parse(redis_server.url), report_reused=False)
+    crawl.write([claim(1)])
+    redis_server.client.flushall()
+    answer = redis.Connection.read_response
+
+    def is_lost(*args: Any, **options: Any) -> Any:
+        answer(*args, **options)
+        raise redis.ConnectionError("reset by peer")
+
+    with monkeypatch.context() as cut:
+        cut.setattr(redis.Connection, "read_response", is_lost)
+        with pytest.raises(redis.ConnectionError, match="reset by peer"):
+            crawl.write([claim(2)])
+    assert crawl.losses == 0
+    assert crawl.write([claim(2)]) == [None]
+    assert crawl.losses == 1
+    crawl.close()

@@ -18,7 +18,6 @@ import scrapy
 from misbehaving import says
 from redis_server import RedisServer, start_redis
 from scrapy.utils.defer import maybe_deferred_to_future
-from scrapy.utils.reactor import is_asyncio_reactor_installed
 from support import crawl, report_stats, start_crawl
 from tcp_proxy import TcpProxy
 from twisted.internet.defer import Deferred, succeed
@@ -29,9 +28,6 @@ from scrapy_capmonster_report.ledger import read_history
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-ASYNCIO = is_asyncio_reactor_installed()
-needs_asyncio = pytest.mark.skipif(not ASYNCIO, reason="a Redis ledger needs the asyncio reactor")
 
 OUTAGE_SECONDS = float(os.environ.get("OUTAGE_SECONDS", "3"))
 """Longer than what is not worth a word; the figures in docs/delivery.md are from ten."""
@@ -237,7 +233,6 @@ async def test_a_file_that_is_locked_while_the_crawl_closes(
     print(f"\nlongest turn of the reactor: {watch.longest * 1000:.0f} ms")
 
 
-@needs_asyncio
 @pytest_twisted.ensureDeferred
 async def test_a_redis_that_is_stopped_for_seconds(
     tmp_path: Path, serve: Any, api: Any, caplog: pytest.LogCaptureFixture
@@ -261,7 +256,6 @@ async def test_a_redis_that_is_stopped_for_seconds(
     again.stop()
 
 
-@needs_asyncio
 @pytest_twisted.ensureDeferred
 @pytest.mark.parametrize(
     "trouble",
@@ -315,7 +309,6 @@ async def test_two_workers_whose_redis_is_in_trouble_report_each_task_once(
     server.stop()
 
 
-@needs_asyncio
 @pytest_twisted.ensureDeferred
 @pytest.mark.parametrize("step", ["while it writes", "once all is written"])
 async def test_a_redis_that_falls_silent_at_the_end_leaves_no_connection_and_no_traceback(
@@ -344,7 +337,7 @@ async def test_a_redis_that_falls_silent_at_the_end_leaves_no_connection_and_no_
 # -- a crawl that stands still ---------------------------------------------------------------------
 
 
-@pytest.fixture(params=["", "sqlite", *(["redis"] if ASYNCIO else [])])
+@pytest.fixture(params=["", "sqlite", "redis"])
 def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The value of ``CAPMONSTER_REPORT_LEDGER`` for each kind of ledger."""
     if request.param == "redis":
@@ -373,7 +366,7 @@ async def test_a_callback_that_blocks_costs_no_report_and_no_ledger(
 ) -> None:
     """Row 28; the timeouts are shorter than the standstill, as with 10 and 30 seconds."""
     if ledger.startswith("redis:"):
-        monkeypatch.setattr("scrapy_capmonster_report.ledger.redis.RedisBackend.patience", 0.3)
+        monkeypatch.setattr("scrapy_capmonster_report.ledger.redis.ANSWER_SECONDS", 0.3)
     cloud = misbehave(says())
     settings = {
         "CAPMONSTER_API_URL": cloud.url,
@@ -393,7 +386,6 @@ async def test_a_callback_that_blocks_costs_no_report_and_no_ledger(
     assert lines(caplog, logging.WARNING) == []
 
 
-@needs_asyncio
 @pytest_twisted.ensureDeferred
 async def test_a_worker_that_was_stopped_asks_before_it_sends(
     redis_server: Any, serve: Any, misbehave: Any, child_crawl: Any

@@ -18,9 +18,8 @@ from scrapy.http import HtmlResponse
 from workbench import run, run_scrapy
 
 from scrapy_capmonster_report.commands.pages import PageReader, is_page
-from scrapy_capmonster_report.rules import SETTING, compile_rules
+from scrapy_capmonster_report.rules import SETTING, compile_rules, presets
 from scrapy_capmonster_report.rules.presets import PRESETS
-from scrapy_capmonster_report.rules.presets.marks import MARKS
 from scrapy_capmonster_report.rules.presets.messages import MAX_LENGTH, phrases
 from scrapy_capmonster_report.rules.presets.places import MAX_ERRORS, MAX_MARKED
 from scrapy_capmonster_report.task import Kind
@@ -30,11 +29,11 @@ if TYPE_CHECKING:
 
     from scrapy_capmonster_report.commands.pages import SavedPage
     from scrapy_capmonster_report.rules import Rules
-    from scrapy_capmonster_report.rules.condition import Condition
 
 PAGES: Final = Path(__file__).with_name("pages")
 DOCS: Final = Path(__file__).parents[1] / "docs"
 TABLE: Final = DOCS / "presets.md"
+CATALOGUE: Final = Path(presets.__file__).with_name("catalogue.json")
 WANTED: Final = {
     *("recaptcha", "recaptcha-enterprise", "turnstile", "hcaptcha", "geetest"),
     *("cloudflare-challenge", "django-simple-captcha", "django-recaptcha", "rails-recaptcha"),
@@ -69,99 +68,85 @@ def said() -> ConfigParser:
     return texts
 
 
-def rests_on(name: str) -> str:
-    """The marks and conditions of each rule of a preset: names of marks that many look for."""
-    names = {mark: f"`{name}`" for name, mark in MARKS.items()}
-    rules = []
-    for rule in compile_rules([name]):
-        marks = [
-            names.get(item) or (item.value if item.key == "mark" else _in_words(item))
-            for item in rule.conditions
-        ]
-        rules.append("; ".join(marks))
-    return " **or** ".join(dict.fromkeys(rules))
-
-
-def _in_words(condition: Condition) -> str:
-    return f"{condition.key} `{condition.value}`".replace("|", "\\|")
+KINDS: Final = {
+    "services": ("Captcha services", "passes on what a captcha service answered"),
+    "software": ("Software", "runs this software"),
+    "sites": ("Sites", "is one of these, or redirects to the same URLs"),
+    "general": ("Any site", "shows or returns an error in its own words"),
+}
+"""The kinds of presets in the catalogue: a heading, and what *your site* does."""
 
 
 def documentation() -> str:
     """What stands in ``docs/presets.md``."""
     texts = said()
+    catalogue = json.loads(CATALOGUE.read_text(encoding="utf-8"))
+    table = "\n".join(
+        f"| {what} | {', '.join(f'[`{name}`](#{name})' for name in catalogue[kind])} |"
+        for kind, (_, what) in KINDS.items()
+    )
+    sections = "\n".join(
+        f"## {title}\n\n" + "\n".join(_of_one(name, texts[name]) for name in catalogue[kind])
+        for kind, (title, _) in KINDS.items()
+    )
+    return f"""# Presets
+
+Ready rules for widespread captchas and software. Use them by name, alone or beside your own; the
+first rule that matches wins:
+
+```python
+{SETTING} = ["turnstile", "django-recaptcha", {{"text": "Wrong code"}}]
+```
+
+| your site | presets |
+| --- | --- |
+{table}
+
+`scrapy capmonster check PAGE --preset NAME` tries one on a saved page or a URL, and shows what it
+looked for and what it found. `scrapy capmonster suggest` names those that fit your saved pages.
+
+A preset only matches errors about the answer itself. An expired, missing or reused answer, a wrong
+key or a blocked address is not the answer's fault. If a message may mean either, its preset says so
+below, and [fairness](fairness.md) decides: only a fresh answer on its first use is reported.
+
+## What counts as an error
+
+Most presets know errors by their place and their words, in {len(languages())}
+[languages](#languages):
+
+- *On a page*, an error is a visible text in an element that is marked as one (by class, id or role,
+  or in red), of at most {MAX_LENGTH} characters. Quotations, labels and scripts do not count.
+  A page with more than {MAX_ERRORS} errors, or {MAX_MARKED:,} elements marked as errors, says
+  nothing about an answer.
+- *In JSON*, an error is the value of a member for errors (`error`, `message`, `msg`, `detail`,
+  `code`, `errors.FIELD`, `errors[].message` …), not of one for data.
+- It is *about the captcha* if it says so; if it says *code*, *picture* or the like next to a
+  captcha; or by its place: the element or the member is named like the captcha's field, or is in a
+  group with no other field.
+- It *rejects the answer* if it says that the answer was wrong or that the verification failed, and
+  nothing else: not that the answer is missing, expired or used before, that there were too many
+  attempts, that another field or another code is wrong, or that the site itself failed.
+
+{sections}
+## Languages
+
+The words are in `rules/presets/words.ini`. English counts everywhere; the others are
+{", ".join(code for code in languages() if code != "en")}.
+"""
+
+
+def _of_one(name: str, texts: Mapping[str, str]) -> str:
     lines = [
-        "# Presets",
-        "",
-        "Ready rules, used by name, alone or beside your own; the first rule that matches wins:",
-        "",
-        "```python",
-        f'{SETTING} = ["turnstile", "django-recaptcha", {{"text": "Wrong code"}}]',
-        "```",
-        "",
-        "`scrapy capmonster check --preset NAME` with a page or a URL tries one, and shows the",
-        "marks that it looked for, what it found, and what was absent.",
-        "",
-        "A preset only reports errors about the answer itself. An expired, missing or reused",
-        "answer, a wrong key or a blocked address is not the answer's fault. If a mark may mean",
-        "either, the preset says so. Only a fresh answer on its first use is reported.",
-        "",
-        "## What they rest on",
-        "",
-        "People see sentences, and sites say them in their own language and markup. So a preset",
-        "rests on a *place* and on *kinds of words*:",
-        "",
-        "- An error of a page is a text in an element that is marked as one (by class, id or role,",
-        "  or in red) and that is shown: not hidden, no template, no script. It is not a",
-        f"  quotation, label or article (at most {MAX_LENGTH} characters). A page with more than",
-        f"  {MAX_ERRORS} of them, or {MAX_MARKED:,} elements marked as one, is a list, and says",
-        "  nothing about an answer.",
-        "- An error of a JSON answer is the value of a member for errors (`error`, `message`,",
-        "  `msg`, `detail`, `code`, `errors.FIELD`, `errors[].message` …), not of one for data.",
-        "- It is about the captcha if it says so; if it says *code*, *picture* or the like next",
-        "  to a captcha; or by its place: the element or the member is named like the captcha's",
-        "  field, or is in a group with no other field.",
-        "- It says that the answer was *wrong*, or that the verification *failed*, and nothing",
-        "  that gives it another meaning: that no answer was sent, that it expired or was used",
-        "  before, that there were too many, that another field or another code is wrong, or",
-        "  that the fault is the site's own.",
-        "",
-        f"*Words* are those of {len(languages())} [languages](#languages). *Codes* do not depend",
-        "on the language of the page.",
-        "",
-        "Many presets look for the same marks, so each has a name here and in",
-        "`rules/presets/catalogue.json`, where the rules of every preset are:",
-        "",
-        *(f"- `{name}`: {mark.value}" for name, mark in MARKS.items()),
-        "",
-        "## The presets",
-        "",
-        "The numbers count the pages in `tests/pages/` that each is tested with: those that it",
-        "must report, and look-alikes that it must not. Hundreds more are in the suite",
-        "(`tests/refusals.py`, `tests/look_alikes.py`), and Django, REST framework and Flask run",
-        "there for real in 20 languages.",
-        *(line for name in PRESETS for line in _of_one(name, texts[name])),
-        "",
-        "## Languages",
-        "",
-        "The words are in `rules/presets/words.ini`. English counts everywhere; the others are",
-        f"{', '.join(code for code in languages() if code != 'en')}.",
+        f"- {label}: {' '.join(texts[key].split()).removesuffix('.')}."
+        for key, label in (
+            ("matches", "Matches"),
+            ("leaves_out", "Leaves out"),
+            ("source", "Source"),
+        )
+        if key in texts
     ]
-    return "\n".join(lines) + "\n"
-
-
-def _of_one(name: str, texts: Mapping[str, str]) -> list[str]:
     counts = f"{len(files(name, 'refused'))} must match, {len(files(name, 'accepted'))} must not"
-    folded = {key: " ".join(text.split()).rstrip(".") for key, text in texts.items()}
-    return [
-        "",
-        f"### {name}",
-        "",
-        f"- Reports: {folded['reports']}.",
-        f"- Languages: {folded['languages']}.",
-        f"- Leaves out: {folded['leaves_out']}.",
-        f"- Rests on: {rests_on(name)}.",
-        f"- Source: {folded['source']}. Pages: {counts}.",
-    ]
+    return "\n".join((f"### {name}\n", *lines)) + f" Tested with pages: {counts}.\n"
 
 
 def languages() -> list[str]:
@@ -274,7 +259,9 @@ def test_the_kind_of_captcha_is_known_where_the_software_has_but_one() -> None:
 def test_the_documentation_says_what_the_code_does() -> None:
     assert TABLE.read_text(encoding="utf-8") == documentation(), "run: python tests/test_presets.py"
     for name, texts in said().items():
-        assert name == "DEFAULT" or texts.keys() == {"reports", "languages", "leaves_out", "source"}
+        assert name == "DEFAULT" or texts.keys() | {"leaves_out"} == {
+            *("matches", "leaves_out", "source")
+        }
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from scrapy.http import HtmlResponse
 from scrapy_capmonster_report.rules import compile_rules
 from scrapy_capmonster_report.rules.page import Page
 from scrapy_capmonster_report.rules.presets import PRESETS
-from scrapy_capmonster_report.rules.presets.evidence import sight
+from scrapy_capmonster_report.rules.presets.places import sight
 
 if TYPE_CHECKING:
     from refusals import Case

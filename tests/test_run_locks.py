@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_twisted
 from filelock import FileLock
-from test_backends import NOW, claim
+from test_backends import NOW, claim, sqlite_backend
 
 from scrapy_capmonster_report.ledger.locks import RunLocks
-from scrapy_capmonster_report.ledger.sqlite import SQLiteBackend
 
 
 @pytest.fixture
@@ -25,47 +23,38 @@ def path(tmp_path: Path) -> Path:
     return folder / "ledger.sqlite"
 
 
-def backend(path: Path) -> Any:
-    from twisted.internet import reactor
-
-    return SQLiteBackend(path, reactor=reactor, report_reused=False)
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_run_whose_lock_was_deleted_keeps_its_claims(path: Path) -> None:
+def test_a_run_whose_lock_was_deleted_keeps_its_claims(path: Path) -> None:
     """Row 42: by a program that clears away what looks old."""
-    first, second = backend(path), backend(path)
-    await first.open(NOW)
-    await first.write([claim(1, expires_at=NOW + 5)])
+    first, second = sqlite_backend(path), sqlite_backend(path)
+    expiring = claim(1, expires_at=NOW + 5)
+    first.write([expiring])
     for lock in path.parent.glob("*.lock"):
         lock.unlink()
-    await second.open(NOW)
-    assert await second.recover(NOW) == ([], 0)
-    assert await first.recover(NOW) == ([], 0)
+    second.recover(NOW)
+    assert second.recover(NOW) == []
+    assert first.recover(NOW) == []
     # Nobody can tell whether it is alive, but its report is too old either way.
-    assert await second.recover(NOW + 6) == ([], 1)
+    assert second.recover(NOW + 6) == [expiring]
     for each in (first, second):
-        await each.close()
+        each.close()
 
 
-@pytest_twisted.ensureDeferred
-async def test_a_folder_may_be_renamed(path: Path) -> None:
+def test_a_folder_may_be_renamed(path: Path) -> None:
     """Row 42."""
-    first = backend(path)
-    await first.open(NOW)
-    await first.write([claim(1)])
+    first = sqlite_backend(path)
+    first.recover(NOW)
+    first.write([claim(1)])
     moved = path.parent.rename(path.parent.with_name("moved")) / path.name
-    second = backend(moved)
-    await second.open(NOW)
-    assert await second.recover(NOW) == ([], 0)
-    await first.write([claim(2)])
-    assert await first.recover(NOW) == ([], 0)
+    second = sqlite_backend(moved)
+    second.recover(NOW)
+    assert second.recover(NOW) == []
+    first.write([claim(2)])
+    assert first.recover(NOW) == []
     for each in (second, first):
-        await each.close()
+        each.close()
 
 
-@pytest_twisted.ensureDeferred
-async def test_where_locks_have_no_effect_nothing_is_taken_over(
+def test_where_locks_have_no_effect_nothing_is_taken_over(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Row 42: as on some network file systems."""
@@ -75,35 +64,35 @@ async def test_where_locks_have_no_effect_nothing_is_taken_over(
     monkeypatch.setattr(
         FileLock, "_release", lambda self: setattr(self._context, "lock_file_fd", None)
     )
-    first, second = backend(path), backend(path)
-    await first.open(NOW)
-    await first.write([claim(1)])
-    await second.open(NOW)
-    assert await second.recover(NOW) == ([], 0)
-    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    first, second = sqlite_backend(path), sqlite_backend(path)
+    first.recover(NOW)
+    first.write([claim(1)])
+    second.recover(NOW)
+    assert second.recover(NOW) == []
+    warnings = [record for record in caplog.records if record.levelname == "WARNING"]
     assert len(warnings) == 2  # one a run
-    assert "File locks have no effect" in warnings[0]
+    assert "File locks have no effect" in warnings[0].getMessage()
+    assert [record.__dict__.get("spider") for record in warnings] == ["a spider"] * 2
     for each in (first, second):
         with contextlib.suppress(OSError):
-            await each.close()
+            each.close()
 
 
-@pytest_twisted.ensureDeferred
-async def test_a_second_crawl_in_this_process_leaves_the_first_its_locks(
+def test_a_second_crawl_in_this_process_leaves_the_first_its_locks(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Where a process closes a file, it loses all locks on it that it holds elsewhere, too.
 
     Then the next program that closes the ledger takes itself for the last, and removes its log.
     """
-    first, second = backend(path), backend(path)
-    await first.open(NOW)
-    await second.open(NOW)
+    first, second = sqlite_backend(path), sqlite_backend(path)
+    first.recover(NOW)
+    second.recover(NOW)
     program = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('SELECT * FROM task')"
     subprocess.run([sys.executable, "-c", program, path], check=True)
     assert path.with_name("ledger.sqlite-wal").exists()
     for each in (first, second):
-        await each.close()
+        each.close()
 
 
 def test_a_run_may_end_while_another_one_begins(
@@ -121,5 +110,5 @@ def test_a_run_may_end_while_another_one_begins(
 
     with monkeypatch.context() as patched:
         patched.setattr(Path, "stat", vanishes)
-        RunLocks(path).find_old([])
+        RunLocks(path, {}).find_old([])
     assert not ending.exists()

@@ -18,7 +18,6 @@ import pytest
 import pytest_twisted
 import scrapy
 from scrapy.settings import Settings
-from scrapy.utils.reactor import is_asyncio_reactor_installed
 from support import Reply, accepted, crawl, refused
 from test_growth import calls
 from workbench import run as run_command
@@ -27,14 +26,12 @@ from scrapy_capmonster_report.commands import Command
 from scrapy_capmonster_report.commands.summary import since_when
 from scrapy_capmonster_report.insight.figures import Figures
 from scrapy_capmonster_report.insight.rates import interval, percent
-from scrapy_capmonster_report.ledger import Count, read_history, sql
-from scrapy_capmonster_report.ledger.base import Passed, Submission, Withheld
+from scrapy_capmonster_report.ledger import PASSED, Count, read_history, sql
+from scrapy_capmonster_report.ledger.base import Judged, Submission
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-# The Redis ledger needs the asyncio reactor.
-LEDGERS = ["sqlite", *(["redis"] if is_asyncio_reactor_installed() else [])]
 
 RULES = {"CAPMONSTER_REPORT_RULES": [{"name": "wrong", "text": "Wrong"}]}
 TURNSTILE, IMAGE = "TurnstileTask", "ImageToTextTask"
@@ -42,7 +39,7 @@ NOT_KNOWN = 999
 """A task that the service says it does not know."""
 
 
-@pytest.fixture(params=LEDGERS)
+@pytest.fixture(params=["sqlite", "redis"])
 def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:{tmp_path / 'ledger.sqlite'}"
@@ -310,9 +307,12 @@ def filled(tmp_path: Path) -> Callable[..., Path]:
         for n, site in enumerate(sites):
             seen = Submission(n, 1, site, "customer", TURNSTILE, 0, time.time())
             events += [
-                *(Passed(seen._replace(task_id=n * 10_000 + k)) for k in range(1, 4001)),
                 *(
-                    Withheld(seen._replace(task_id=n * 10_000 + k), "wrong", "withheld/stale")
+                    Judged(seen._replace(task_id=n * 10_000 + k), "", PASSED)
+                    for k in range(1, 4001)
+                ),
+                *(
+                    Judged(seen._replace(task_id=n * 10_000 + k), "wrong", "withheld/stale")
                     for k in range(4001, 5235)
                 ),
             ]
@@ -361,8 +361,7 @@ def test_the_line_below_a_site_says_what_became_of_each_report(
     seen = Submission(0, 1, "shop.example", "customer", IMAGE, 0, time.time())
     outcomes = ["withheld/stale", "withheld/reused", "withheld/stale", "dropped/expired", "kept"]
     events = [
-        Withheld(seen._replace(task_id=n), "login", outcome)
-        for n, outcome in enumerate(outcomes, 1)
+        Judged(seen._replace(task_id=n), "login", outcome) for n, outcome in enumerate(outcomes, 1)
     ]
     with closing(sqlite3.connect(ledger, isolation_level=None)) as database:
         sql.prepare(database)
@@ -381,7 +380,7 @@ def test_the_table_of_many_sites_takes_little_longer_than_reading_the_ledger(
     seen = Submission(0, 1, "", "customer", TURNSTILE, 0, time.time())
     tasks = [seen._replace(task_id=n, site=f"shop-{n % 200}.example") for n in range(1, 401)]
     tasks += [task._replace(task_id=task.task_id + 400, type=IMAGE) for task in tasks]
-    events = [Withheld(task, "wrong", "withheld/stale") for task in tasks]
+    events = [Judged(task, "wrong", "withheld/stale") for task in tasks]
     with closing(sqlite3.connect(ledger, isolation_level=None)) as database:
         sql.prepare(database)
         sql.write(database, events, "run", False)

@@ -78,7 +78,7 @@ class CapMonster:
 
 
 async def download(crawler: Crawler, request: Request) -> Response:
-    """The response to *request*, past the downloader middlewares only, not the spider's."""
+    """The response to *request*, which passes the downloader middlewares, but not the spider's."""
     engine = crawler.engine
     assert engine is not None
     if hasattr(engine, "download_async"):  # since Scrapy 2.14

@@ -29,18 +29,18 @@ COMMANDS: Final = {
 }
 """Every command, and what it does."""
 
-_INTERRUPTED = 128 + 2
-_NOBODY_READS = 128 + 13
-"""The exit codes that a shell shows for programs ended by SIGINT and by SIGPIPE."""
+_ENDED_BY_SIGINT = 128 + 2
+_ENDED_BY_SIGPIPE = 128 + 13
+"""The exit codes that a shell shows for such programs."""
 
 
 def subcommand(name: str) -> Any:
-    """The module of a command, imported when it is used: Scrapy loads this for its own ones, too.
+    """The module of a command. Imported late, because Scrapy imports this one for any command.
 
-    It has ``add_arguments(parser)``, and ``run(command, args)`` that returns the exit code: 0 for
-    success, 1 if the result of a check is "no". On wrong usage that raises
+    It has ``add_arguments(parser)``, and ``run(command, args)``, which returns the exit code: 0 for
+    success, 1 if the result of a check is "no". On wrong usage ``run`` raises
     :exc:`scrapy.exceptions.UsageError` with one line of text, on an unreadable file the
-    :exc:`OSError`, and the exit code is 2. The project's settings are in ``command.settings``.
+    :exc:`OSError`; the exit code is then 2. The project's settings are in ``command.settings``.
     """
     return import_module(f".{name}", __name__)
 
@@ -49,7 +49,7 @@ class Command(ScrapyCommand):
     """``scrapy capmonster``, found through the ``scrapy.commands`` entry point."""
 
     requires_project = False
-    requires_crawler_process = False  # older Scrapy makes a process all the same
+    requires_crawler_process = False  # older Scrapy ignores this
     default_settings: ClassVar[dict[str, Any]] = {"LOG_ENABLED": False}
 
     def syntax(self) -> str:
@@ -60,7 +60,7 @@ class Command(ScrapyCommand):
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         """Give each command its own options, and Scrapy's global ones."""
-        # The parser is Scrapy's, which says more than a line.
+        # This parser is Scrapy's, whose error message is longer than a line.
         parser.prog = _PROG
         parser.error = partial(_complain, parser)  # type: ignore[method-assign]
         commands = parser.add_subparsers(
@@ -92,7 +92,7 @@ class Command(ScrapyCommand):
             self.exitcode = subcommand(opts.subcommand).run(self, opts)
             print(end="", flush=True)  # not sys.stdout.flush(): it may be None
         except KeyboardInterrupt:
-            self.exitcode = _INTERRUPTED
+            self.exitcode = _ENDED_BY_SIGINT
         except UsageError as error:
             self._fail(opts, str(error))
         except OSError as error:
@@ -103,7 +103,7 @@ class Command(ScrapyCommand):
             # once more, and would fail again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             if isinstance(error, BrokenPipeError):
-                self.exitcode = _NOBODY_READS
+                self.exitcode = _ENDED_BY_SIGPIPE
             else:
                 self._fail(opts, str(error))
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from scrapy.settings import Settings
 
-    from ..rules import Explanation, Finding
+    from ..rules.rule import Explanation, Finding
     from . import Command
     from .pages import SavedPage
     from .screen import Cell, Screen

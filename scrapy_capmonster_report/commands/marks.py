@@ -44,9 +44,9 @@ def marks_of(page: Page) -> dict[str, int]:
 
 def _of_answer(page: Page) -> Iterator[Ranked]:
     if "status" not in page.unknown:
-        yield 3, {"status": page.status}
-        if page.status >= 400:
-            yield 4, {"status": f"{page.status // 100}xx"}
+        yield 3, {"status": page.response.status}
+        if page.response.status >= 400:
+            yield 4, {"status": f"{page.response.status // 100}xx"}
     for url in page.redirects:
         for name, _ in parse_qsl(url.partition("?")[2], keep_blank_values=True):
             if re.fullmatch(_WORD, name):

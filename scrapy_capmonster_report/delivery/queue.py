@@ -102,12 +102,8 @@ class Delivery:
             self._enqueue(report)
 
     def _claim(self, report: Report) -> None:
-        claim = self._ledger.claim(report)
-        if claim is None:
-            self._enqueue(report)
-        else:
-            self._claiming += 1
-            claim.addCallback(self._claimed, report)
+        self._claiming += 1
+        self._ledger.claim(report).addCallback(self._claimed, report)
 
     def _claimed(self, forbidden: Outcome | None, report: Report) -> None:
         self._claiming -= 1
@@ -198,9 +194,9 @@ class Delivery:
         self._dispatch()
 
     def _try_again(self, report: Report, answer: ReportAnswer, now: float) -> None:
-        """Let *report* back off, if there can be another attempt."""
+        """Let *report* back off, if it can be tried again."""
         logger.debug(
-            "Report of task %d not delivered (%s), attempt %d",
+            "Report of task %d not delivered (%s), try %d",
             report.task.id,
             answer.reason,
             report.tries,

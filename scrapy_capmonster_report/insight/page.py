@@ -51,7 +51,7 @@ def page(history: History, *, now: float, ledger: str = "", filters: Iterable[st
     unrated = {name for name, site in sites.items() if site.rejection_rate is None}
     rated = [count for count in history.counts if count.site not in unrated]
     # The latest alert of each site. Older ones need no action.
-    since = now - base.RECENT_DAYS * base.DAY_SECONDS
+    since = now - base.RECENT_SECONDS
     recent = {alert.site: alert for alert in history.alerts if alert.at > since}
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True

@@ -25,13 +25,13 @@ WINDOWS: Final = (12, 20, 30, 42, 56, 80, 112)
 """The lengths of the windows, in answers."""
 
 THRESHOLD: Final = 9.0
-"""The log-likelihood ratio that chance hardly reaches; chosen with ``benchmarks/alerts.py``."""
+"""A log-likelihood ratio that chance rarely reaches; chosen with ``benchmarks/alerts.py``."""
 
 MIN_BEFORE: Final = 30
 """The number of answers before a window that are needed to know the usual rate."""
 
 MAX_BEFORE: Final = 2000
-"""The usual rate is based on about so many answers at most. Older ones lose weight, so that the
+"""The usual rate is based on about this many answers at most. Older ones lose weight, so that the
 usual rate follows a slow drift."""
 
 STREAK: Final = 30

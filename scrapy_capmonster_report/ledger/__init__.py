@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from .base import AGES, PASSED, PENDING, Alert, Count, Recovered
-from .choose import ledger_name, open_ledger
-from .history import History, Query, read_history
+from .choose import ledger_name, open_ledger, read_history
+from .history import History, Query
 from .memory import Ledger
 from .names import JOBDIR_FILE, RedisName, dry_run_ledger, is_redis, sqlite_path
 

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from twisted.internet.defer import Deferred
-
     from ..outcome import Outcome, Report
+    from .history import History, Query
 
 PASSED: Final = "passed"
 """The status of a task whose answer the site accepted."""
@@ -31,7 +30,7 @@ KEEP_PERIODS_SECONDS: Final = 2 * DAY_SECONDS
 KEEP_TOTALS_DAYS: Final = 90
 """How long the totals of an hour, and alerts, are kept."""
 
-RECENT_DAYS: Final = 7
+RECENT_SECONDS: Final = 7 * DAY_SECONDS
 """How far back a new crawl looks for the usual rate of a site."""
 
 AGES: Final = (0, 10, 20, 30, 45, 60, 90, 120, 180, 240, 300, 600)
@@ -75,18 +74,18 @@ class NotSent(NamedTuple):
     attempt: int
 
 
-class Passed(NamedTuple):
-    """The site accepted the answer."""
+class Judged(NamedTuple):
+    """The site accepted the answer, or rejected it and no report is claimed.
 
-    submission: Submission
-
-
-class Withheld(NamedTuple):
-    """The site rejected the answer, and the report is withheld for the reason in ``outcome``."""
+    Args:
+        submission: what was judged.
+        rule: the name of the rule that matched, ``""`` if none did.
+        status: :data:`PASSED`, or the value of the ``Outcome`` that says why.
+    """
 
     submission: Submission
     rule: str
-    outcome: str
+    status: str
 
 
 class Claimed(NamedTuple):
@@ -100,18 +99,15 @@ class Claimed(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """A claimed report has its outcome (the value of an ``Outcome``)."""
+    """A claimed report has its outcome (the value of an ``Outcome``).
+
+    With ``Outcome.KEPT`` it is left for a later crawl, or for another worker.
+    """
 
     task_id: int
     outcome: str
     code: str
     at: float
-
-
-class Released(NamedTuple):
-    """A claimed report is left for a later crawl, or for another worker."""
-
-    task_id: int
 
 
 class Alert(NamedTuple):
@@ -132,7 +128,7 @@ class Alert(NamedTuple):
     answers: int
 
 
-Event: TypeAlias = Sent | NotSent | Passed | Withheld | Claimed | Finished | Released | Alert
+Event: TypeAlias = Sent | NotSent | Judged | Claimed | Finished | Alert
 
 
 class Count(NamedTuple):
@@ -151,15 +147,15 @@ class Count(NamedTuple):
         tasks: how many.
     """
 
-    period: int
-    site: str
-    spider: str
-    type: str
-    age: int
-    rule: str
-    status: str
-    code: str
-    tasks: int
+    period: int = 0
+    site: str = ""
+    spider: str = ""
+    type: str = ""
+    age: int = 0
+    rule: str = ""
+    status: str = ""
+    code: str = ""
+    tasks: int = 0
 
 
 class Recovered(NamedTuple):
@@ -176,26 +172,16 @@ class Recovered(NamedTuple):
     sites: Mapping[str, tuple[int, int]] = MappingProxyType({})
 
 
-class Orphans(NamedTuple):
-    """The claims of ended crawls: the fresh ones, now ours, and the number of expired ones."""
-
-    claims: Sequence[Claimed] = ()
-    expired: int = 0
-
-
 class LedgerBackend(Protocol):
-    """Keeps the events of a ledger in a file or on a server. Its Deferreds may fail.
+    """Keeps the events of a ledger in a file or on a server.
 
-    There is one call at a time. A failed call is repeated, even if it may have had its effect.
+    A thread makes one call at a time. A call may block and raise anything. One that raised is
+    repeated, even if it may have had its effect.
     """
 
     @property
     def name(self) -> str:
         """As ``Ledger.name``."""
-
-    @property
-    def patience(self) -> float:
-        """Seconds after which a call is cancelled, more after failures; ``inf`` if it cannot be."""
 
     @property
     def lease(self) -> float:
@@ -204,15 +190,12 @@ class LedgerBackend(Protocol):
 
     @property
     def losses(self) -> int:
-        """How often a call has found that what this run had written was lost."""
+        """How often a call has found that claims, of this run or of another, may be lost."""
 
-    def open(self, now: float) -> Deferred[Mapping[str, tuple[int, int]]]:
-        """Open it (*now* is wall-clock time).
+    def read(self, query: Query, now: float) -> History:
+        """What *query* asks for (*now* is wall-clock time)."""
 
-        Returns how many answers each site accepted and rejected lately.
-        """
-
-    def write(self, events: Sequence[Event]) -> Deferred[list[Outcome | None]]:
+    def write(self, events: Sequence[Event]) -> list[Outcome | None]:
         """Write *events*, all or none of them.
 
         Returns for each event the outcome that forbids it, or ``None``. A :class:`Claimed` is
@@ -220,11 +203,11 @@ class LedgerBackend(Protocol):
         Writing the same claim again is not forbidden.
         """
 
-    def recover(self, now: float) -> Deferred[Orphans]:
-        """Claim what ended crawls left, and delete what is old."""
+    def recover(self, now: float) -> list[Claimed]:
+        """Take over the claims that ended runs left, and delete what is old."""
 
-    def close(self) -> Deferred[None]:
-        """Close it, after the current call if there is one."""
+    def close(self) -> None:
+        """Close it."""
 
 
 def age_class(age: float) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from .base import Claimed, Finished, Released
+from .base import Claimed, Finished
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,13 +36,9 @@ class EventBuffer:
     def __len__(self) -> int:
         return len(self._batch) + len(self._claims) + len(self._others)
 
-    @property
-    def has_claims(self) -> bool:
-        return bool(self._claims)
-
     def add(self, event: Event) -> Event | None:
         """Add *event*, and return the one that is dropped for it, if any."""
-        is_claim = isinstance(event, (Claimed, Finished, Released))
+        is_claim = isinstance(event, (Claimed, Finished))
         (self._claims if is_claim else self._others).append(event)
         if len(self._claims) + len(self._others) <= MAX_BUFFERED:
             return None
@@ -59,7 +55,7 @@ class EventBuffer:
         return [*self._batch]
 
     def written(self, seconds: float) -> list[Event]:
-        """Remove and return the events that were written, which took so many *seconds*."""
+        """Remove and return the events that were written. Writing them took *seconds*."""
         if seconds < BATCH_SECONDS:
             self._batch_size = min(self._batch_size * 2, MAX_BATCH)
         elif seconds > 2 * BATCH_SECONDS:

@@ -11,9 +11,10 @@ from twisted.internet.task import LoopingCall
 
 from ..deadline import Deadline
 from ..outcome import Outcome
-from .base import Claimed, Finished, NotSent, Passed, Recovered, Released, Sent, Withheld
+from .base import PASSED, RECENT_SECONDS, Claimed, Finished, Judged, NotSent, Recovered, Sent
 from .buffer import EventBuffer
 from .contact import Contact
+from .history import Query
 from .memory import Ledger
 from .translator import Translator, storable
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CLAIM_SECONDS: Final = 30
-"""If the backend completes nothing for so long, reports do not wait for their claims any longer."""
+"""How long reports wait for their claims while the backend completes nothing."""
 
 RECOVER_SECONDS: Final = 5
 """How often to look for the claims of crawls that ended."""
@@ -59,13 +60,12 @@ class BufferedLedger(Ledger):
         self._buffer = EventBuffer()
         self._lost_events = 0
         self._losses = 0
-        # By task and attempt, until it is known whose the claim is.
+        # By task and attempt, until the claim is decided.
         self._claims: dict[tuple[int, int], tuple[Report, Deferred[Outcome | None]]] = {}
-        self._held: dict[int, Report] = {}  # by task, until it is written what became of them
+        self._held: dict[int, Report] = {}  # by task, until their outcomes are written
 
-        self._is_started = self._is_open = self._is_closing = self._has_ended = False
+        self._is_started = self._has_baseline = self._is_closing = self._has_ended = False
         self._is_to_recover = True
-        self._has_just_written = False
         self._on_recovered: Callable[[Recovered], None] = lambda recovered: None
         self._max_silence = CLAIM_SECONDS
         self._ticking = LoopingCall(self._tick)
@@ -93,21 +93,22 @@ class BufferedLedger(Ledger):
         self._add(NotSent(task_id, attempt))
 
     def passed(self, task_id: int, attempt: int, site: str, task_type: str, age: float) -> None:
-        self._add(Passed(self._translator.submission(task_id, attempt, site, task_type, age)))
+        seen = self._translator.submission(task_id, attempt, site, task_type, age)
+        self._add(Judged(seen, "", PASSED))
 
     def withheld(self, report: Report, outcome: Outcome) -> None:
         super().withheld(report, outcome)
         # Neither says anything new: the site was not asked, or the task is in the history already.
         if outcome not in (Outcome.CACHED, Outcome.DUPLICATE):
-            self._add(Withheld(*self._translator.rejected(report), outcome.value))
+            self._add(Judged(*self._translator.rejected(report), outcome.value))
 
     def alert(self, alert: Alert) -> None:
         self._add(alert._replace(site=storable(alert.site)))
 
-    def claim(self, report: Report) -> Deferred[Outcome | None] | None:
-        super().claim(report)
+    def claim(self, report: Report) -> Deferred[Outcome | None]:
+        from_memory = super().claim(report)
         if self._has_ended:
-            return None
+            return from_memory
         answer: Deferred[Outcome | None] = Deferred()
         self._claims[report.task.id, report.attempt] = report, answer
         self._add(self._translator.claimed(report))
@@ -123,18 +124,18 @@ class BufferedLedger(Ledger):
         _fire(self._looked)
 
     def is_ours(self, report: Report) -> bool:
-        return self._has_ended or self._contact.is_sure_since(report.claimed_at)
+        if self._has_ended or not self._contact.is_available:
+            return True  # as far as memory knows
+        waiting, _ = self._claims.get((report.task.id, report.attempt), (None, None))
+        is_held = self._held.get(report.task.id) is report and waiting is not report
+        return is_held and self._contact.is_in_touch
 
     def finished(self, report: Report, outcome: Outcome, code: str | None) -> None:
         task_id = report.task.id
-        if self._held.get(task_id) is not report:
-            if outcome.group != "withheld":  # it was dropped before it could be claimed
-                self.withheld(report, outcome)
-        elif outcome is Outcome.KEPT:
-            self._add(Released(task_id))
-        else:
-            at = self._clock.wall()
-            self._add(Finished(task_id, outcome.value, code or "", at))
+        if self._held.get(task_id) is report:
+            self._add(Finished(task_id, outcome.value, code or "", self._clock.wall()))
+        elif outcome.group != "withheld":  # it was dropped before it could be claimed
+            self.withheld(report, outcome)
 
     # -- the buffer ------------------------------------------------------------------------------
 
@@ -148,16 +149,16 @@ class BufferedLedger(Ledger):
 
     def _lose(self, event: Event) -> None:
         self._lost_events += 1
-        self._settle(event, None, self._clock.now())
+        self._settle(event, None)
 
-    def _settle(self, event: Event, outcome: Outcome | None, claimed_at: float) -> None:
+    def _settle(self, event: Event, outcome: Outcome | None) -> None:
         """Let go of an *event* that is written, or never will be."""
-        if isinstance(event, (Finished, Released)):
+        if isinstance(event, Finished):
             self._held.pop(event.task_id, None)
         elif isinstance(event, Claimed):
-            self._decide(event.submission[:2], outcome, claimed_at)
+            self._decide(event.submission[:2], outcome)
 
-    def _decide(self, key: tuple[int, int], outcome: Outcome | None, claimed_at: float) -> None:
+    def _decide(self, key: tuple[int, int], outcome: Outcome | None) -> None:
         """Answer a claim. If it was answered from memory, *outcome* may prove that wrong."""
         task_id, attempt = key
         held = self._held.get(task_id)
@@ -168,7 +169,6 @@ class BufferedLedger(Ledger):
             return
         if outcome is None and self._held.setdefault(task_id, report) is not report:
             outcome = Outcome.DUPLICATE  # an earlier crawl's report of the same attempt
-        report.claimed_at = claimed_at
         answer.callback(outcome)
 
     def _answer_from_memory(self) -> None:
@@ -176,12 +176,12 @@ class BufferedLedger(Ledger):
         if self._claims:
             self._contact.set_unavailable("claims were not written in time")
         for key in [*self._claims]:
-            self._decide(key, None, self._clock.now())
+            self._decide(key, None)
 
     # -- one call at a time ----------------------------------------------------------------------
 
     def _work(self) -> None:
-        """Have the backend do what there is to be done, unless it is at it."""
+        """Put the backend to work, unless it is working."""
         if self._is_started and self._idle.called and self._next_step() is not None:
             self._idle = Deferred()
             Deferred.fromCoroutine(self._work_until_done())
@@ -200,50 +200,58 @@ class BufferedLedger(Ledger):
     def _next_step(self) -> Callable[[], Awaitable[None]] | None:
         if self._has_ended:
             return None
-        if not self._is_open:
-            return self._open
-        if self._is_to_recover and (self._has_just_written or not self._buffer.has_claims):
+        if not self._has_baseline:
+            return self._load_baseline
+        if self._is_to_recover:
             return self._recover
         return self._write if self._buffer else None
 
-    async def _open(self) -> None:
-        sites = await self._contact.ask(self._backend.open(self._clock.wall()))
-        self._is_open = True
-        self._on_recovered(Recovered(sites=sites))
+    async def _load_baseline(self) -> None:
+        now = self._clock.wall()
+        query = Query(since=now - RECENT_SECONDS, keys=("site", "status"))
+        history = await self._contact.ask(self._backend.read, query, now)
+        self._has_baseline = True
+        self._on_recovered(Recovered(sites=history.by_site()))
 
     async def _recover(self) -> None:
-        orphans = await self._contact.ask(self._backend.recover(self._clock.wall()))
+        claims = await self._contact.ask(self._backend.recover, self._clock.wall())
+        self._is_to_recover = False
         self._write_lost_claims_again()
-        self._is_to_recover = self._has_just_written = False
-        claims = [c for c in orphans.claims if c.submission.task_id not in self._held]
-        reports = [*map(self._translator.report, claims)]
+        new = [claim for claim in claims if claim.submission.task_id not in self._held]
+        reports = [*map(self._translator.report, new)]
         for report in reports:
             super().claim(report)
             self._held[report.task.id] = report
-        if reports or orphans.expired:
-            self._on_recovered(Recovered(reports, orphans.expired))
+        now = self._clock.now()
+        expired = [report for report in reports if report.expires_at <= now]
+        for report in expired:
+            self.finished(report, Outcome.EXPIRED, None)
+        if reports:
+            fresh = [report for report in reports if report.expires_at > now]
+            self._on_recovered(Recovered(fresh, len(expired)))
         _fire(self._looked)
 
     async def _write(self) -> None:
-        self._has_just_written = True
         began = self._clock.now()
-        outcomes = await self._contact.ask(self._backend.write(self._buffer.take()))
+        outcomes = await self._contact.ask(self._backend.write, self._buffer.take())
         if self._write_lost_claims_again():
             return  # and write these events again, after the claims that they may be about
         written = self._buffer.written(self._clock.now() - began)
         for event, outcome in zip(written, outcomes, strict=True):
-            self._settle(event, outcome, began)
+            self._settle(event, outcome)
 
     def _write_lost_claims_again(self) -> bool:
-        """If the backend has lost our claims, write them again, and return True."""
+        """If the backend may have lost our claims, claim all again, and return True."""
         if self._backend.losses == self._losses:
             return False
         self._losses = self._backend.losses
+        for report in self._held.values():
+            self._claims.setdefault((report.task.id, report.attempt), (report, Deferred()))
         self._buffer.put_first(map(self._translator.claimed, self._held.values()))
         return True
 
     def _tick(self) -> None:
-        """Each second in which the reactor runs."""
+        """Called each second, if the reactor is not blocked."""
         self._ticks += 1
         if self._ticks % RECOVER_SECONDS == 0:
             self._is_to_recover = True
@@ -278,7 +286,7 @@ class BufferedLedger(Ledger):
         await self._idle
         self._end()
         with suppress(Exception):  # nothing is left to be done about it
-            await self._contact.ask(self._backend.close())
+            await self._contact.close()
         deadline.cancel()
         _fire(self._closed)
 

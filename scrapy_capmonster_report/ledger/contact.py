@@ -1,19 +1,24 @@
-"""Calls to a ledger's backend: timeouts, retries, and log messages about outages."""
+"""Calls to a ledger's backend: its thread, retries, and log messages about outages."""
 
 from __future__ import annotations
 
 import logging
 import math
 from contextlib import suppress
+from functools import partial
+from threading import Thread
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.threadpool import ThreadPool
 
-from ..deadline import with_deadline
 from ..stats import LEDGER_FALLBACK
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..context import CrawlContext
     from .base import LedgerBackend
 
@@ -24,43 +29,52 @@ MAX_RETRY_SECONDS: Final = 5.0
 """Pauses between calls while the backend is unavailable. The first retry is immediate."""
 
 QUIET_SECONDS: Final = 60.0
-"""After a warning, no other is logged for so long, in case the backend comes and goes."""
+"""How long no other warning is logged after one, in case the backend comes and goes."""
 
 
 class Contact:
-    """Waits for calls to the *backend*, and pauses after a failure."""
+    """Calls the *backend* in a thread, and pauses after a failure."""
 
     def __init__(self, backend: LedgerBackend, context: CrawlContext) -> None:
         self._backend = backend
         self._context = context
         self._now = context.clock.now
+        self._thread = ThreadPool(0, 1, "capmonster-ledger")
+        # A process that ends does not wait for it.
+        self._thread.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
+        self._thread.start()
         self._call: Deferred[Any] = succeed(None)
         self._pause: Deferred[None] = succeed(None)
         self._failures = 0
-        self._is_warned = self._is_given_up = False
-        self._quiet_until = -math.inf
-        self._last = -math.inf
-        self._unsure_before = -math.inf
+        self._is_warned = False
+        self._quiet_until = self._last = -math.inf
         self.is_available = True
         self.silent_for = 0
         """Counted by the owner, from one success to the next."""
 
-    async def ask(self, call: Deferred[Any]) -> Any:
-        """The result of a *call* to the backend; raises if it fails."""
+    @property
+    def is_in_touch(self) -> bool:
+        """Whether no other run can have taken our claims for those of an ended one."""
+        return self._now() - self._last <= self._backend.lease
+
+    async def ask(self, work: Callable[..., Any], *args: Any) -> Any:
+        """Have the thread do *work*, a method of the backend; raises what that raises."""
         began = self._now()
-        patience = self._backend.patience * (1 + self._failures)
-        if patience < math.inf:
-            call = with_deadline(call, patience, self._context.reactor, self._now)
-        self._call = call
-        if self._is_given_up:
-            call.cancel()
-        result = await call
-        if began - self._last > self._backend.lease:
-            self._unsure_before = began
+        self._call = self._in_thread(work, *args)
+        result = await self._call
         self._last = began
         self._failures = self.silent_for = 0
         self._set_available()
         return result
+
+    def close(self) -> Deferred[Any]:
+        """Close the backend after the current call, and then end the thread."""
+        closed = self._in_thread(self._backend.close)
+        self._thread.adjustPoolsize(0, 0)
+        return closed
+
+    def _in_thread(self, work: Callable[..., Any], *args: Any) -> Deferred[Any]:
+        return deferToThreadPool(self._context.reactor, self._thread, work, *args)
 
     async def pause_after(self, failure: Exception) -> None:
         """Note that the backend failed, and wait until the next retry."""
@@ -73,22 +87,12 @@ class Contact:
         with suppress(CancelledError):
             await self._pause
 
-    def is_sure_since(self, claimed_at: float) -> bool:
-        """Whether a claim that was confirmed then is certainly still ours.
-
-        If we did not call the backend for longer than its lease, others may have recovered it.
-        """
-        now, lease = self._now(), self._backend.lease
-        in_touch = claimed_at >= self._unsure_before and now - self._last < lease
-        return in_touch or now - claimed_at < lease
-
     def retry_now(self) -> None:
         """End the pause, if there is one."""
         self._pause.cancel()
 
     def give_up(self) -> None:
-        """Cancel the current call, all later ones, and the pause."""
-        self._is_given_up = True
+        """Wait neither for the current call nor for the next retry."""
         self._pause.cancel()
         self._call.cancel()
 

@@ -1,21 +1,17 @@
-"""Reads a ledger from outside a crawl, for the summary."""
+"""What a ledger knows of all crawls, and how to ask for a part of it."""
 
 from __future__ import annotations
 
-import time
+from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from .base import Alert, Count, hour_of
-from .names import RedisName, is_redis, sqlite_path
+from .base import PASSED, Alert, Count, hour_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
 _KEYS: Final = Count._fields[:-1]
-_BLANK: Final[dict[str, Any]] = {"period": 0, "age": 0}
-"""The values in a ``Count`` of keys that the query does not name; others are ``""``."""
 
 
 class History(NamedTuple):
@@ -23,6 +19,14 @@ class History(NamedTuple):
 
     counts: list[Count]
     alerts: list[Alert]
+
+    def by_site(self) -> dict[str, tuple[int, int]]:
+        """How many answers each site accepted and rejected."""
+        passed: Counter[str] = Counter()
+        others: Counter[str] = Counter()
+        for count in self.counts:
+            (passed if count.status == PASSED else others)[count.site] += count.tasks
+        return {site: (passed[site], others[site]) for site in passed | others}
 
 
 @dataclass(frozen=True)
@@ -51,50 +55,16 @@ class Query:
         return [key for key in _KEYS if key in self.keys]
 
     def count(self, values: Iterable[Any], tasks: int) -> Count:
-        """The count of so many *tasks* with these *values* of :attr:`ordered_keys`."""
-        found = dict(zip(self.ordered_keys, values, strict=True))
-        return Count._make([*(found.get(key, _BLANK.get(key, "")) for key in _KEYS), tasks])
+        """The count of *tasks* with these *values* of :attr:`ordered_keys`."""
+        return Count(**dict(zip(self.ordered_keys, values, strict=True)), tasks=tasks)
 
-    def history(self, counts: list[Count], alerts: Iterable[Alert]) -> History:
-        """*counts*, with the *alerts* that are wanted beside them."""
-        sites = {count.site for count in counts} if self.spider is not None else None
-        return History(
-            counts,
-            [
-                alert
-                for alert in alerts
-                if alert.at >= (self.since or 0)
-                and self.site in (None, alert.site)
-                and (sites is None or alert.site in sites)
-            ],
-        )
-
-
-def read_history(
-    ledger: str, query: Query | None = None, *, now: Callable[[], float] = time.time
-) -> History:
-    """Read the history in a ledger. Blocks, so it must not be called in a crawl.
-
-    Args:
-        ledger: as ``CAPMONSTER_REPORT_LEDGER`` names it: ``sqlite:PATH``, ``redis://…``,
-            ``rediss://…``; or the path of a SQLite file.
-        query: which part of it; all of it by default.
-        now: seconds since the epoch.
-
-    Raises:
-        ValueError: it is not a ledger or cannot be read. The message is one line that says why.
-    """
-    query = query or Query()
-    if not is_redis(ledger):
-        from . import sqlite
-
-        path = sqlite_path(ledger) or Path(ledger).expanduser()
-        return query.history(*sqlite.read(path, query, now()))
-    name = RedisName.parse(ledger)
-    try:
-        from . import redis
-    except ImportError as error:
-        raise ValueError(
-            'a Redis ledger needs redis-py: pip install "scrapy-capmonster-report[redis]"'
-        ) from error
-    return query.history(*redis.read(name, query, now()))
+    def alerts_beside(self, history: History) -> list[Alert]:
+        """Those alerts of *history* that are wanted beside its counts."""
+        sites = {count.site for count in history.counts}
+        return [
+            alert
+            for alert in history.alerts
+            if alert.at >= (self.since or 0)
+            and self.site in (None, alert.site)
+            and (self.spider is None or alert.site in sites)
+        ]

@@ -7,7 +7,7 @@ import logging
 import secrets
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from filelock import FileLock, Timeout
 
@@ -25,13 +25,14 @@ class RunLocks:
 
     Args:
         ledger: the ledger file; the lock files lie beside it.
+        log_extra: what log records carry.
     """
 
-    def __init__(self, ledger: Path) -> None:
+    def __init__(self, ledger: Path, log_extra: dict[str, Any]) -> None:
         self.run_id = secrets.token_hex(8)
         self._ledger = ledger
-        self._own = self._lock_of(self.run_id)
-        self._removed: list[FileLock] = []
+        self._log_extra = log_extra
+        self._own: list[FileLock] = []
         self._ended: dict[str, FileLock] = {}
         self._have_effect = True
 
@@ -41,16 +42,13 @@ class RunLocks:
         Raises:
             OSError: the folder cannot be written.
         """
-        if not self._have_effect:
+        if not self._have_effect or (self._own and Path(self._own[-1].lock_file).exists()):
             return
-        if self._own.is_locked:
-            if Path(self._own.lock_file).exists():
-                return
-            # Still held, because it may have been moved, together with the ledger.
-            self._removed.append(self._own)
-            self._own = self._lock_of(self.run_id)
+        # An earlier one is still held: it may have been moved, together with the ledger.
+        lock = self._lock_of(self.run_id)
         try:
-            self._own.acquire(blocking=False)
+            lock.acquire(blocking=False)
+            self._own.append(lock)
             self._lock_of(self.run_id).acquire(blocking=False)
         except Timeout:
             return
@@ -61,6 +59,7 @@ class RunLocks:
             "File locks have no effect in %s. Reports that a killed crawl leaves there are not "
             "sent by the next one. Keep the ledger on a local disk.",
             self._ledger.parent,
+            extra=self._log_extra,
         )
 
     def has_ended(self, run_id: str) -> bool | None:
@@ -68,9 +67,11 @@ class RunLocks:
 
         We hold the lock of an ended run until :meth:`forget_ended`, so only one run recovers it.
         """
+        if run_id in self._ended:
+            return True
         lock = self._lock_of(run_id)
         # A run removes its lock only if it left nothing: another program has removed this one.
-        if run_id == self.run_id or not self._have_effect or not Path(lock.lock_file).exists():
+        if not self._have_effect or not Path(lock.lock_file).exists():
             return None
         try:
             lock.acquire(blocking=False)
@@ -81,11 +82,10 @@ class RunLocks:
         self._ended[run_id] = lock
         return True
 
-    def forget_ended(self, *, remove: bool) -> None:
-        """Release the locks of ended runs, and *remove* the files if the runs left nothing."""
-        ended, self._ended = self._ended, {}
-        for lock in ended.values():
-            _let_go(lock, remove=remove)
+    def forget_ended(self) -> None:
+        """Remove the locks of ended runs: what they left is recovered."""
+        while self._ended:
+            _let_go(self._ended.popitem()[1], remove=True)
 
     def find_old(self, pending: Collection[str | None]) -> None:
         """Remove the locks of runs that were killed after they had left nothing.
@@ -104,9 +104,10 @@ class RunLocks:
 
     def release(self, *, remove: bool) -> None:
         """End this run, and *remove* its lock if it has left nothing."""
-        _let_go(self._own, remove=remove)
-        for lock in self._removed:
-            lock.release()
+        for lock in self._own:
+            _let_go(lock, remove=remove)
+        for lock in self._ended.values():
+            _let_go(lock, remove=False)
 
     def _lock_of(self, run_id: str) -> FileLock:
         return FileLock(f"{self._ledger}.run-{run_id}.lock", thread_local=False)

@@ -66,18 +66,18 @@ class Ledger:
         if outcome is Outcome.DRY_RUN:  # the next rejection is a duplicate, as in a real run
             self._claimed.set(report.task.id, True)
 
-    def claim(self, report: Report) -> Deferred[Outcome | None] | None:
+    def claim(self, report: Report) -> Deferred[Outcome | None]:
         """Claim the task for *report*, and keep the report until it is finished.
 
         May be called again for the same report.
 
         Returns:
-            ``None`` if no other process can claim it. Otherwise a Deferred of the outcome that
-            forbids sending it (another process reports it, or sent the answer before), or of
-            ``None``. It fires before :meth:`close` is done, at the latest.
+            A Deferred of the outcome that forbids sending it (another process reports it, or sent
+            the answer before), or of ``None``. It fires before :meth:`close` is done, at the
+            latest.
         """
         self._claimed.set(report.task.id, True)
-        return None
+        return succeed(None)
 
     def hurry(self, seconds: float) -> None:
         """Let neither opening nor a claim take longer than *seconds* from now: the crawl ends."""

@@ -7,7 +7,7 @@
 --              "finished"), counted (what the totals say of the task)
 -- pending      hash: ID -> the claim as JSON
 -- owners       hash: ID -> the run that holds the claim; none: it was released
--- alive:RUN    there as long as the run is heard of
+-- alive:RUN    there as long as the run is heard of: the number of its call that made it
 -- periods:DAY, hours:DAY    hashes: the members of a Count as JSON -> how many tasks
 -- alerts       list: each as JSON
 
@@ -56,7 +56,8 @@ end
 
 -- The first verdict on a task is final, except that reject() may overrule "passed" of the same
 -- attempt, and that a claim may follow on a report that was withheld.
-function events.Withheld(_, seen, rule, status)
+function events.Judged(text, seen, rule, status)
+    if status == 'passed' then events.Sent(text, seen[1], seen[2]) end
     local task = prefix .. 'task:' .. seen[1]
     local old = redis.call('HGET', task, 'status')
     local is_same = redis.call('HGET', task, 'attempt') == seen[2]
@@ -64,11 +65,6 @@ function events.Withheld(_, seen, rule, status)
         redis.call('HSET', task, 'attempt', seen[2])
         set_status(task, seen, rule, status, '')
     end
-end
-
-function events.Passed(text, seen)
-    events.Sent(text, seen[1], seen[2])
-    events.Withheld(text, seen, '', 'passed')
 end
 
 function events.Claimed(text, seen, rule)
@@ -92,8 +88,9 @@ end
 function events.Finished(_, id, status, code)
     local task = prefix .. 'task:' .. id
     if redis.call('HGET', owners, id) ~= run then return end
-    redis.call('HDEL', pending, id)
     redis.call('HDEL', owners, id)
+    if status == 'kept' then return end
+    redis.call('HDEL', pending, id)
     redis.call('HSET', task, 'state', 'finished')
     redis.call('EXPIRE', task, keep.tasks)
     local counted = redis.call('HGET', task, 'counted')
@@ -101,10 +98,6 @@ function events.Finished(_, id, status, code)
         local old = cjson.decode(counted)
         set_status(task, old[1], old[2], status, code)
     end
-end
-
-function events.Released(_, id)
-    if redis.call('HGET', owners, id) == run then redis.call('HDEL', owners, id) end
 end
 
 function events.Alert(text)
@@ -115,16 +108,17 @@ end
 
 local functions = {}
 
--- Returns whether the run was known to be alive.
+-- Returns which call of the run began to say so without a gap. Even if the answer to that call is
+-- lost, the next one shows that there was a gap.
 local function say_alive()
     local alive = prefix .. 'alive:' .. run
-    local was_alive = redis.call('EXISTS', alive)
-    redis.call('SET', alive, 1, 'EX', keep.alive)
-    return was_alive
+    redis.call('SET', alive, arguments.call, 'NX')
+    redis.call('EXPIRE', alive, keep.alive)
+    return redis.call('GET', alive)
 end
 
 function functions.write()
-    local was_alive, replies = say_alive(), {}
+    local alive_since, replies = say_alive(), {}
     for n, event in ipairs(arguments.events) do
         local done, reply = pcall(events[event[1]], unpack(event, 2))
         if not done then -- another program has spoilt the key
@@ -134,13 +128,12 @@ function functions.write()
         end
         replies[n] = done and reply or ''
     end
-    return {was_alive, replies}
+    return {alive_since, replies}
 end
 
 function functions.recover()
-    local was_alive = say_alive()
-    local claims, is_alive = redis.call('HGETALL', pending), {}
-    local taken, expired = {}, 0
+    local alive_since = say_alive()
+    local claims, is_alive, taken = redis.call('HGETALL', pending), {}, {}
     for i = 1, #claims, 2 do
         local id, text = claims[i], claims[i + 1]
         local owner = redis.call('HGET', owners, id)
@@ -153,15 +146,10 @@ function functions.recover()
         if owner == run then may_take = arguments.mine_too end
         if may_take and is_claim then -- else another program's
             redis.call('HSET', owners, id, run)
-            if claim[5] > arguments.now then
-                table.insert(taken, text)
-            else
-                events.Finished(text, id, 'dropped/expired', '')
-                expired = expired + 1
-            end
+            table.insert(taken, text)
         end
     end
-    return {was_alive, expired, taken}
+    return {alive_since, taken}
 end
 
 functions['end'] = function()

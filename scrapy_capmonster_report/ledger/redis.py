@@ -1,33 +1,27 @@
-"""A ledger in Redis, for workers on several machines. Needs the asyncio reactor."""
+"""A ledger in Redis, for workers on several machines."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import secrets
 from collections import Counter
-from contextlib import suppress
-from functools import wraps
+from contextlib import closing, suppress
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
-import redis
-from redis.asyncio import Connection, Redis
-from redis.asyncio.retry import Retry
+from redis import Redis, RedisError
 from redis.backoff import NoBackoff
-from scrapy.utils.reactor import is_asyncio_reactor_installed
-from twisted.internet.defer import CancelledError, Deferred
+from redis.retry import Retry
 
 from ..outcome import Outcome
 from ..task import Kind
 from . import base
-from .history import Query
+from .history import History
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from twisted.python.failure import Failure
-
+    from .history import Query
     from .names import RedisName
 
 KEEP_SECONDS: Final = base.DAY_SECONDS
@@ -36,13 +30,13 @@ KEEP_SECONDS: Final = base.DAY_SECONDS
 MAX_ALERTS: Final = 1000
 
 ALIVE_SECONDS: Final = 30
-"""A worker that was silent for so long counts as dead."""
+"""How long a worker may be silent before it counts as dead."""
 
 CONNECT_SECONDS: Final = 5.0
 """How long a connection may take."""
 
-READ_SECONDS: Final = 10.0
-"""How long the summary waits for an answer."""
+ANSWER_SECONDS: Final = 20.0
+"""How long the server may take for an answer."""
 
 _KEEP: Final = {
     "tasks": KEEP_SECONDS,
@@ -61,40 +55,6 @@ _CLAIM_TYPES: Final[tuple[Any, ...]] = (
     *(str, str, _MOMENT, _MOMENT),
 )
 
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
-
-
-def _in_asyncio(work: Callable[_P, Coroutine[Any, Any, _T]]) -> Callable[_P, Deferred[_T]]:
-    """A method that runs the coroutine *work* as a task, for redis-py, and returns a Deferred."""
-
-    @wraps(work)
-    def start(*args: _P.args, **kwargs: _P.kwargs) -> Deferred[_T]:
-        call = Deferred.fromFuture(asyncio.ensure_future(work(*args, **kwargs)))
-        return call.addErrback(_cancelled)
-
-    return start
-
-
-def _cancelled(failure: Failure) -> Failure:
-    """*failure*, or Twisted's ``CancelledError`` for asyncio's, which is not an ``Exception``."""
-    if failure.check(asyncio.CancelledError):
-        raise CancelledError
-    return failure
-
-
-class _Connection(Connection):
-    """One that connects again if it is lost just before a command.
-
-    Otherwise redis-py writes to it, and before Python 3.13.6 that leaves the file descriptor in the
-    event loop. A connection of the crawl that gets the same number then fails (cpython#136234).
-    """
-
-    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
-        if self._writer is not None and self._writer.is_closing():
-            await self.disconnect(nowait=True)
-        await super().send_packed_command(command, check_health)
-
 
 class RedisBackend:
     """A ledger that workers on several machines share. The first claim of a task is final.
@@ -104,164 +64,117 @@ class RedisBackend:
         report_reused: whether an answer that was used before may be claimed.
 
     Raises:
-        ValueError: another reactor is installed.
+        ValueError: an option in the URL is wrong.
     """
 
-    patience = 20.0
     lease = ALIVE_SECONDS - 5.0
 
     def __init__(self, name: RedisName, *, report_reused: bool) -> None:
-        if not is_asyncio_reactor_installed():
-            raise ValueError(
-                "A Redis ledger needs the asyncio reactor: set TWISTED_REACTOR to "
-                "'twisted.internet.asyncioreactor.AsyncioSelectorReactor' (Scrapy's default)."
-            )
         self.name = name.shown
         self._report_reused = report_reused
         self._run_id = secrets.token_hex(8)
-        self._prefix = _prefix(name)
-        # The caller retries, and has a deadline that knows if the reactor was blocked.
-        options = {"retry": Retry(NoBackoff(), 0), "connection_class": _Connection}  # type: ignore[no-untyped-call,unused-ignore]
-        self._redis: Any = _connect(Redis, name, None, **options)
+        # One hash tag: on a cluster all keys live in one slot, which the script needs.
+        self._prefix = "{capmonster_report}:" + ("dry-run:" if name.is_dry_run else "")
+        # A connection of protocol 3 begins with one or two exchanges more. The caller retries.
+        retry = Retry(NoBackoff(), 0)  # type: ignore[no-untyped-call,unused-ignore]
+        self._redis: Any = Redis.from_url(name.url, protocol=2, retry=retry)
+        self._redis.connection_pool.connection_kwargs.update(  # even if the URL says otherwise
+            decode_responses=False,
+            socket_timeout=ANSWER_SECONDS,
+            socket_connect_timeout=CONNECT_SECONDS,
+        )
         self._may_have_taken = False
-        self._has_written = False
+        self._calls = 0
+        self._alive_since: bytes | None = None
         self.losses = 0
 
-    def _notice_loss(self, was_alive: int) -> None:
-        """Count a loss if our sign of life is gone: our claims may be gone, or another worker's."""
-        self.losses += self._has_written and not was_alive
-        self._has_written = True
-
-    async def _call(self, function: str, **arguments: Any) -> Any:
-        return await self._redis.eval(
-            *_script(self._prefix, function, run=self._run_id, keep=_KEEP, **arguments)
-        )
-
-    @_in_asyncio
-    async def open(self, now: float) -> Mapping[str, tuple[int, int]]:
-        passed: Counter[str] = Counter()
-        others: Counter[str] = Counter()
-        query = Query(keys=("site", "status"))
+    def read(self, query: Query, now: float) -> History:
         pipeline = self._redis.pipeline(transaction=False)  # all at once, however slow it is
-        for day in _days(now, base.RECENT_DAYS):
-            pipeline.eval(*_script(self._prefix, "sums", **_asked(query, f"hours:{day}")))
-        for sums in await pipeline.execute():
-            for count in _counts(query, sums):
-                (passed if count.status == base.PASSED else others)[count.site] += count.tasks
-        return {site: (passed[site], others[site]) for site in passed | others}
+        for arguments in _totals(query, now):
+            pipeline.eval(*self._script("sums", **arguments))
+        pipeline.lrange(f"{self._prefix}alerts", 0, -1)
+        replies = pipeline.execute(raise_on_error=False)  # else it would quote the script
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+        *sums, alerts = replies
+        return History(_counts(query, sums), [base.Alert(*json.loads(text)) for text in alerts])
 
-    @_in_asyncio
-    async def write(self, events: Sequence[base.Event]) -> list[Outcome | None]:
-        was_alive, replies = await self._call(
+    def write(self, events: Sequence[base.Event]) -> list[Outcome | None]:
+        replies = self._call(
             "write",
             report_reused=self._report_reused,
             events=[[type(e).__name__, json.dumps(e), *_texts(e)] for e in events],
         )
-        self._notice_loss(was_alive)
         return [Outcome(reply.decode()) if reply else None for reply in replies]
 
-    @_in_asyncio
-    async def recover(self, now: float) -> base.Orphans:
+    def recover(self, now: float) -> list[base.Claimed]:
         # If the answer to an earlier call was lost, its claims are already ours.
         mine_too, self._may_have_taken = self._may_have_taken, True
-        was_alive, expired, taken = await self._call("recover", now=now, mine_too=mine_too)
+        claims = self._call("recover", mine_too=mine_too)
         self._may_have_taken = False
-        self._notice_loss(was_alive)
-        return base.Orphans(_claims(taken), expired)
+        return _claims(claims)
 
-    def close(self) -> Deferred[None]:
-        # Disconnects even if it is cancelled at once, or fails.
-        return self._end().addBoth(lambda result: self._disconnect().addCallback(lambda _: result))
+    def close(self) -> None:
+        with closing(self._redis):
+            self._redis.eval(*self._script("end"))
 
-    @_in_asyncio
-    async def _end(self) -> None:
-        await self._call("end")
+    def _call(self, function: str, **arguments: Any) -> Any:
+        self._calls += 1
+        script = self._script(function, call=self._calls, keep=_KEEP, **arguments)
+        alive_since, result = self._redis.eval(*script)
+        # If it has changed, our claims may be gone, or another worker's.
+        self.losses += self._alive_since not in (None, alive_since)
+        self._alive_since = alive_since
+        return result
 
-    @_in_asyncio
-    async def _disconnect(self) -> None:
-        await self._redis.aclose()
+    def _script(self, function: str, **arguments: Any) -> tuple[Any, ...]:
+        """The arguments of ``EVAL``. Not of ``EVALSHA``: SCRIPT FLUSH would forget the script."""
+        return _SCRIPT, 1, self._prefix, function, json.dumps({"run": self._run_id, **arguments})
 
 
-def read(name: RedisName, query: Query, now: float) -> tuple[list[base.Count], list[base.Alert]]:
-    """The counts and alerts in the ledger *name* that *query* asks for.
+def read(name: RedisName, query: Query, now: float) -> History:
+    """What *query* asks for in the ledger *name*.
 
     Raises:
         ValueError: it cannot be read.
     """
-    hours, periods = {"before": _EVER}, {}
-    if "period" in query.keys:
-        fresh = base.hour_of(now - base.KEEP_PERIODS_SECONDS)
-        hours, periods = {"before": fresh}, {"first": max(fresh, query.first_hour)}
-    asked = [_asked(query, f"hours:{day}", **hours) for day in _days(now, base.KEEP_TOTALS_DAYS)]
-    if periods:
-        days = _days(now, base.KEEP_PERIODS_SECONDS // base.DAY_SECONDS + 1)
-        asked += [_asked(query, f"periods:{day}", **periods) for day in days]
-    counts: Counter[base.Count] = Counter()
-    prefix = _prefix(name)
     try:
-        with _connect(redis.Redis, name, READ_SECONDS) as server:
-            for arguments in asked:
-                sums = server.eval(*_script(prefix, "sums", **arguments))
-                for count in _counts(query, sums):
-                    counts[count._replace(tasks=0)] += count.tasks
-            alerts = [
-                base.Alert(*json.loads(text)) for text in server.lrange(f"{prefix}alerts", 0, -1)
-            ]
-    except (redis.RedisError, ValueError, TypeError) as error:  # an unknown option: TypeError
+        backend = RedisBackend(name, report_reused=False)
+        with closing(backend._redis):
+            return backend.read(query, now)
+    except (RedisError, ValueError, TypeError) as error:  # an unknown option: TypeError
         raise ValueError(f"{name.shown} cannot be read: {error}") from error
-    return [count._replace(tasks=tasks) for count, tasks in sorted(counts.items())], alerts
 
 
-def _connect(client: Any, name: RedisName, timeout: float | None, **options: Any) -> Any:
-    """A client of redis-py's class *client*, without options in the URL that would break it."""
-    # A connection of protocol 3 begins with one or two exchanges more.
-    connected = client.from_url(name.url, protocol=2, **options)
-    connected.connection_pool.connection_kwargs.update(
-        decode_responses=False, socket_timeout=timeout, socket_connect_timeout=CONNECT_SECONDS
-    )
-    return connected
-
-
-def _script(prefix: str, function: str, **arguments: Any) -> tuple[Any, ...]:
-    """The arguments of ``EVAL``. Not of ``EVALSHA``: SCRIPT FLUSH would forget the script."""
-    return _SCRIPT, 1, prefix, function, json.dumps(arguments)
-
-
-def _prefix(name: RedisName) -> str:
-    # One hash tag: on a cluster all keys live in one slot, which the script needs.
-    return "{capmonster_report}:" + ("dry-run:" if name.is_dry_run else "")
-
-
-def _days(now: float, days: int) -> list[int]:
-    """The numbers of the last *days* days, the oldest first, and of the next one.
-
-    The clock of another worker may be ahead.
-    """
-    today = int(now // base.DAY_SECONDS)
-    return [*range(today - days + 1, today + 2)]
-
-
-def _asked(query: Query, totals: str, **bounds: Any) -> dict[str, Any]:
-    """The arguments of ``sums``: the tasks in these *totals* that *query* asks for."""
+def _totals(query: Query, now: float) -> Iterator[dict[str, Any]]:
+    """The arguments of ``sums`` for each day of the totals that *query* asks for."""
+    fresh = base.hour_of(now - base.KEEP_PERIODS_SECONDS) if "period" in query.keys else _EVER
+    kinds = {"hours": (query.first_hour, fresh), "periods": (max(fresh, query.first_hour), _EVER)}
+    oldest = now - base.KEEP_TOTALS_DAYS * base.DAY_SECONDS
+    tomorrow = now + base.DAY_SECONDS  # the clock of another worker may be ahead
     positions = [n for n, key in enumerate(base.Count._fields, 1) if key in query.ordered_keys]
-    return {
-        "totals": totals,
-        "first": query.first_hour,
-        "before": _EVER,
-        "site": query.site,
-        "spider": query.spider,
-        "positions": positions,
-        **bounds,
-    }
+    for kind, (first, before) in kinds.items():
+        days = [int(at // base.DAY_SECONDS) for at in (max(first, oldest), min(before, tomorrow))]
+        for day in range(days[0], days[1] + 1):
+            yield {
+                "totals": f"{kind}:{day}",
+                "first": first,
+                "before": before,
+                "site": query.site,
+                "spider": query.spider,
+                "positions": positions,
+            }
 
 
-def _counts(query: Query, sums: Sequence[Any]) -> list[base.Count]:
-    """The counts in the result of ``sums``."""
-    counts = [
-        query.count(json.loads(values), tasks)
-        for values, tasks in zip(sums[::2], sums[1::2], strict=True)
-    ]
-    return [count._replace(period=int(count.period), age=int(count.age)) for count in counts]
+def _counts(query: Query, days: Iterable[Sequence[Any]]) -> list[base.Count]:
+    """The counts in the results of ``sums``."""
+    found: Counter[bytes] = Counter()
+    for sums in days:
+        for values, tasks in zip(sums[::2], sums[1::2], strict=True):
+            found[values] += tasks
+    counts = [query.count(json.loads(values), tasks) for values, tasks in found.items()]
+    return sorted(count._replace(period=int(count.period), age=int(count.age)) for count in counts)
 
 
 def _texts(value: Any) -> Any:
@@ -269,7 +182,7 @@ def _texts(value: Any) -> Any:
     return [*map(_texts, value)] if isinstance(value, tuple) else str(value)
 
 
-def _claims(texts: Sequence[bytes]) -> list[base.Claimed]:
+def _claims(texts: Iterable[bytes]) -> list[base.Claimed]:
     """The claims in *texts*, but not what another program, or another release, has written."""
     claims = []
     for text in texts:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
 from ..outcome import Outcome
 from . import base
+from .history import History
 
 if TYPE_CHECKING:
     import sqlite3
@@ -32,17 +34,6 @@ _SQL: Final[Mapping[str, str]] = dict(
     _SECTION.findall(files(__package__).joinpath("sqlite.sql").read_text(encoding="utf-8"))
 )
 
-_READS: Final[Mapping[str, tuple[type, ...]]] = {
-    "not_sent": (base.NotSent,),
-    "sent": (base.Sent, base.Passed, base.Claimed),
-    "forbidden": (base.Claimed,),
-    "verdicts": (base.Passed, base.Withheld, base.Claimed),
-    "finished": (base.Finished,),
-    "released": (base.Released,),
-    "alerts": (base.Alert,),
-}
-"""The events that each statement reads."""
-
 
 def prepare(database: sqlite3.Connection) -> None:
     """Create the tables if there are none.
@@ -55,18 +46,12 @@ def prepare(database: sqlite3.Connection) -> None:
             database.execute(statement)
 
 
-def sites(database: sqlite3.Connection, now: float) -> dict[str, tuple[int, int]]:
-    """How many answers each site accepted and rejected lately."""
-    since = now - base.RECENT_DAYS * base.DAY_SECONDS
-    rows = database.execute(_SQL["sites"], {"since": since})
-    return {site: (passed, rejected) for site, passed, rejected in rows}
-
-
 def write(
     database: sqlite3.Connection, events: Sequence[base.Event], run_id: str, report_reused: bool
 ) -> list[Outcome | None]:
     """Write *events*, and return the outcome that forbids each of them."""
     rows = [_row(event) for event in events]
+    names = {row[0] for row in rows}
     arguments = {
         "events": json.dumps(rows),
         "run": run_id,
@@ -78,7 +63,7 @@ def write(
     def execute(*statements: str) -> None:
         for statement in statements:
             # Beside a busy crawl even one that finds nothing takes 10 ms.
-            if any(isinstance(event, _READS[statement]) for event in events):
+            if any(f"'{name}'" in _SQL[statement] for name in names):
                 found.extend(database.execute(_SQL[statement], arguments))
 
     found: list[tuple[int, str]] = []
@@ -89,7 +74,7 @@ def write(
     if found:
         allowed = [row for row, outcome in zip(rows, outcomes, strict=True) if outcome is None]
         arguments["events"] = json.dumps(allowed)
-    execute("verdicts", "finished", "released", "alerts")
+    execute("verdicts", "finished", "alerts")
     return outcomes
 
 
@@ -104,15 +89,13 @@ def owners(database: sqlite3.Connection) -> list[str | None]:
     return [owner for (owner,) in database.execute(_SQL["owners"])]
 
 
-def expire(database: sqlite3.Connection, owner: str | None, now: float) -> int:
-    """Finish the claims of *owner* that have expired, and return their number."""
-    return database.execute(_SQL["expire"], {"owner": owner, "now": now}).rowcount
-
-
-def take_over(database: sqlite3.Connection, owner: str | None, run_id: str) -> list[base.Claimed]:
-    """Give the claims of *owner* to the run *run_id*."""
-    rows = database.execute(_SQL["left"], {"owner": owner}).fetchall()
-    database.execute(_SQL["take_over"], {"owner": owner, "run": run_id})
+def take_over(
+    database: sqlite3.Connection, owner: str | None, run_id: str, expired_at: float = math.inf
+) -> list[base.Claimed]:
+    """Give the claims of *owner*, or those that have *expired*, to the run *run_id*."""
+    arguments = {"owner": owner, "run": run_id, "expired_at": expired_at}
+    rows = database.execute(_SQL["left"], arguments).fetchall()
+    database.execute(_SQL["take_over"], arguments)
     return [base.Claimed(base.Submission._make(row[:7]), *row[7:]) for row in rows]
 
 
@@ -126,10 +109,8 @@ def forget(database: sqlite3.Connection, now: float) -> None:
     database.execute(_SQL["forget_alerts"], {"before": oldest})
 
 
-def read(
-    database: sqlite3.Connection, query: Query, now: float
-) -> tuple[list[base.Count], list[base.Alert]]:
-    """The counts and alerts that *query* selects.
+def read(database: sqlite3.Connection, query: Query, now: float) -> History:
+    """What *query* asks for.
 
     Raises:
         ValueError: the tables are those of another release.
@@ -151,7 +132,7 @@ def read(
     )
     counts = [query.count(values, tasks) for *values, tasks in rows]
     alerts = database.execute("SELECT at, site, before, after, answers FROM alert ORDER BY at")
-    return counts, [*map(base.Alert._make, alerts)]
+    return History(counts, [*map(base.Alert._make, alerts)])
 
 
 def _version(database: sqlite3.Connection) -> int:

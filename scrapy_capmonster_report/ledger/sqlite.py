@@ -9,22 +9,16 @@ import sqlite3
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from twisted.internet.threads import deferToThreadPool
-from twisted.python.threadpool import ThreadPool
-
 from . import sql
-from .base import Orphans
 from .locks import RunLocks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from twisted.internet.defer import Deferred
-
     from ..outcome import Outcome
-    from .base import Alert, Claimed, Count, Event
-    from .history import Query
+    from .base import Claimed, Event
+    from .history import History, Query
 
 _T = TypeVar("_T")
 
@@ -34,7 +28,7 @@ LOCK_SECONDS: Final = 1.0
 """How long to wait for another process that writes, before that counts as a failure."""
 
 MAX_LOSSES: Final = 10
-"""After so many, no more losses are noticed: not every file system has stable inode numbers."""
+"""How many losses are noticed at most: not every file system has stable inode numbers."""
 
 
 class SQLiteBackend:
@@ -42,88 +36,59 @@ class SQLiteBackend:
 
     Args:
         path: the file. It is created if it does not exist, with its folders.
-        reactor: runs the thread.
         report_reused: whether an answer that was used before may be claimed.
+        log_extra: what log records carry.
     """
 
-    patience = math.inf
     lease = math.inf
 
-    def __init__(self, path: Path, *, reactor: Any, report_reused: bool) -> None:
+    def __init__(self, path: Path, *, report_reused: bool, log_extra: dict[str, Any]) -> None:
         self.name = f"sqlite:{path}"
         self._path = path.absolute()  # a spider may change the current folder
-        self._reactor = reactor
         self._report_reused = report_reused
-        self._locks = RunLocks(self._path)
+        self._log_extra = log_extra
+        self._locks = RunLocks(self._path, log_extra)
         # The write-ahead log and its index are parts of the ledger.
         self._parts = [self._path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm")]
         self._seen: list[tuple[int, int] | None] = []  # when we connected
         self._is_lost = False
         self.losses = 0
         self._database: sqlite3.Connection | None = None
-        self._thread = ThreadPool(0, 1, "capmonster-ledger")
-        self._at_shutdown: Any = None
 
-    def open(self, now: float) -> Deferred[Mapping[str, tuple[int, int]]]:
-        return self._in_thread(self._transaction, self._open, now)
+    def read(self, query: Query, now: float) -> History:
+        return self._transaction(sql.read, query, now)
 
-    def write(self, events: Sequence[Event]) -> Deferred[list[Outcome | None]]:
-        reused = self._report_reused
-        return self._in_thread(self._transaction, sql.write, events, self._locks.run_id, reused)
+    def write(self, events: Sequence[Event]) -> list[Outcome | None]:
+        return self._transaction(sql.write, events, self._locks.run_id, self._report_reused)
 
-    def recover(self, now: float) -> Deferred[Orphans]:
-        return self._in_thread(self._recover, now)
+    def recover(self, now: float) -> list[Claimed]:
+        claims = self._transaction(self._take_over, now)
+        self._locks.forget_ended()
+        return claims
 
-    def close(self) -> Deferred[None]:
-        closed: Deferred[None] = self._in_thread(self._let_go)
-        return closed.addBoth(self._stop_thread)
-
-    def _in_thread(self, work: Callable[..., _T], *args: Any) -> Deferred[_T]:
-        if self._at_shutdown is None:
-            # If it were started earlier, a script that fails before would never end.
-            self._reactor.callWhenRunning(self._thread.start)
-            self._at_shutdown = self._reactor.addSystemEventTrigger(
-                "during", "shutdown", self._thread.stop
-            )
-        return deferToThreadPool(self._reactor, self._thread, work, *args)
-
-    def _stop_thread(self, result: Any) -> Deferred[Any]:
-        """Stop the thread, and wait for it in another one."""
-        self._reactor.removeSystemEventTrigger(self._at_shutdown)
-        stopped: Deferred[Any] = deferToThreadPool(
-            self._reactor, self._reactor.getThreadPool(), self._thread.stop
-        )
-        return stopped.addCallback(lambda _: result)
-
-    # -- in the thread ---------------------------------------------------------------------------
-
-    def _open(self, database: sqlite3.Connection, now: float) -> Mapping[str, tuple[int, int]]:
-        self._locks.find_old(sql.owners(database))
-        self._locks.forget_ended(remove=True)
-        return sql.sites(database, now)
-
-    def _recover(self, now: float) -> Orphans:
+    def close(self) -> None:
+        has_left_nothing = False
         try:
-            orphans = self._transaction(self._take_over, now)
-        except BaseException:
-            self._locks.forget_ended(remove=False)
-            raise
-        self._locks.forget_ended(remove=True)
-        return orphans
+            if self._database is not None:
+                has_left_nothing = self._locks.run_id not in sql.owners(self._database)
+        finally:
+            self._disconnect()
+            self._locks.release(remove=has_left_nothing)
 
-    def _take_over(self, database: sqlite3.Connection, now: float) -> Orphans:
+    def _take_over(self, database: sqlite3.Connection, now: float) -> list[Claimed]:
         claims: list[Claimed] = []
-        expired = 0
-        for owner in sql.owners(database):
+        owners = sql.owners(database)
+        for owner in owners:
             if owner == self._locks.run_id:
                 continue
             has_ended = owner is None or self._locks.has_ended(owner)
-            if has_ended is not False:
-                expired += sql.expire(database, owner, now)
             if has_ended:
                 claims += sql.take_over(database, owner, self._locks.run_id)
+            elif has_ended is None:  # but its expired claims are of no use to it
+                claims += sql.take_over(database, owner, self._locks.run_id, expired_at=now)
+        self._locks.find_old(owners)
         sql.forget(database, now)
-        return Orphans(claims, expired)
+        return claims
 
     def _transaction(self, work: Callable[..., _T], *args: Any) -> _T:
         self._notice_loss()
@@ -143,6 +108,7 @@ class SQLiteBackend:
                 "Ledger %s was removed or replaced by another program. Reports that are not sent "
                 "yet are written to the file that is there now.",
                 self.name,
+                extra=self._log_extra,
             )
         return result
 
@@ -158,7 +124,7 @@ class SQLiteBackend:
         self._disconnect()
         self._is_lost = True
         if now[0] != before[0]:
-            # SQLite would take the log of the old file for that of the new one.
+            # SQLite would use the log of the old file for the new one.
             for part, was, is_now in zip(self._parts[1:], before[1:], now[1:], strict=False):
                 if was == is_now:
                     part.unlink(missing_ok=True)
@@ -194,7 +160,7 @@ class SQLiteBackend:
         except BaseException:
             database.close()
             raise
-        # Not after later transactions: a part that was removed during one would never be missed.
+        # Not after later transactions: the loss of a part during one would never be noticed.
         self._seen = self._identify_parts()
         return database
 
@@ -204,16 +170,6 @@ class SQLiteBackend:
             del self._seen[1:]  # which SQLite may remove now
             database.close()
 
-    def _let_go(self) -> None:
-        has_left_nothing = False
-        try:
-            if self._database is not None:
-                has_left_nothing = self._locks.run_id not in sql.owners(self._database)
-        finally:
-            self._disconnect()
-            # Else the next run finds the lock, and sends what is left.
-            self._locks.release(remove=has_left_nothing)
-
 
 def _stat(path: Path) -> os.stat_result | None:
     with suppress(OSError):
@@ -221,8 +177,8 @@ def _stat(path: Path) -> os.stat_result | None:
     return None
 
 
-def read(path: Path, query: Query, now: float) -> tuple[list[Count], list[Alert]]:
-    """The counts and alerts in the file *path* that *query* asks for.
+def read(path: Path, query: Query, now: float) -> History:
+    """What *query* asks for in the file *path*.
 
     Raises:
         ValueError: it cannot be read.

@@ -7,7 +7,8 @@
 -- task.state: NULL, never claimed; 'pending', claimed by the run in owner (NULL: by none);
 -- 'finished'. A batch of events is one JSON text (:events): beside a busy crawl a thread
 -- has to wait for the interpreter after each statement. An event is its name and its members, those
--- of a submission (id, attempt, site, spider, type, age, at) among them.
+-- of a submission (id, attempt, site, spider, type, age, at) among them. A statement is executed
+-- only if the batch has an event that it names.
 
 -- name: schema
 CREATE TABLE task (
@@ -61,11 +62,13 @@ UPDATE task SET first_attempt = NULL WHERE (id, first_attempt) IN (
 WITH event AS (
     SELECT json_extract(value, '$[0]') AS name, json_extract(value, '$[1]') AS id,
         json_extract(value, '$[2]') AS attempt,
-        coalesce(json_extract(value, '$[7]'), json_extract(value, '$[3]')) AS at
+        coalesce(json_extract(value, '$[7]'), json_extract(value, '$[3]')) AS at,
+        json_extract(value, '$[9]') AS status
     FROM json_each(:events)
 )
 INSERT INTO task (id, first_attempt, keep_until)
-SELECT id, attempt, at + :keep_sent FROM event WHERE name IN ('Sent', 'Passed', 'Claimed')
+SELECT id, attempt, at + :keep_sent FROM event
+WHERE (name IN ('Sent', 'Claimed') OR (name = 'Judged' AND status = 'passed'))
 AND (id, attempt) NOT IN (SELECT id, attempt FROM event WHERE name = 'NotSent')
 ON CONFLICT DO UPDATE SET first_attempt = coalesce(first_attempt, excluded.first_attempt),
     keep_until = max(keep_until, excluded.keep_until)
@@ -94,8 +97,8 @@ WITH event AS (
         json_extract(value, '$[2]') AS attempt, json_extract(value, '$[3]') AS site,
         json_extract(value, '$[4]') AS spider, json_extract(value, '$[5]') AS type,
         json_extract(value, '$[6]') AS age, json_extract(value, '$[7]') AS at,
-        coalesce(json_extract(value, '$[8]'), '') AS rule,
-        json_extract(value, '$[9]') AS outcome_or_kind,
+        json_extract(value, '$[8]') AS rule,
+        json_extract(value, '$[9]') AS status_or_kind,
         json_extract(value, '$[10]') AS solved_at, json_extract(value, '$[11]') AS expires_at
     FROM json_each(:events)
 )
@@ -104,12 +107,12 @@ INSERT INTO task (
     expires_at, code, owner
 )
 SELECT id, attempt, site, spider, type, age, at, rule,
-    CASE name WHEN 'Passed' THEN 'passed' WHEN 'Withheld' THEN outcome_or_kind ELSE 'pending' END,
-    at + CASE name WHEN 'Passed' THEN :keep_sent ELSE :keep_rejected END,
+    CASE name WHEN 'Judged' THEN status_or_kind ELSE 'pending' END,
+    at + CASE status_or_kind WHEN 'passed' THEN :keep_sent ELSE :keep_rejected END,
     CASE name WHEN 'Claimed' THEN 'pending' END,
-    CASE name WHEN 'Claimed' THEN outcome_or_kind END,
+    CASE name WHEN 'Claimed' THEN status_or_kind END,
     solved_at, expires_at, '', :run
-FROM event WHERE name IN ('Passed', 'Withheld', 'Claimed')
+FROM event WHERE name IN ('Judged', 'Claimed')
 ON CONFLICT DO UPDATE SET attempt = excluded.attempt, site = excluded.site,
     spider = excluded.spider, type = excluded.type, age = excluded.age, at = excluded.at,
     rule = excluded.rule, status = excluded.status, keep_until = excluded.keep_until,
@@ -120,19 +123,16 @@ WHERE excluded.state IS NOT NULL OR status IS NULL OR (
 )
 
 -- name: finished
-INSERT INTO task (id, status, code, keep_until)
-SELECT task.id, json_extract(value, '$[2]'), json_extract(value, '$[3]'),
-    json_extract(value, '$[4]') + :keep_rejected
-FROM json_each(:events) JOIN task ON task.id = json_extract(value, '$[1]')
-WHERE json_extract(value, '$[0]') = 'Finished' AND state = 'pending' AND owner = :run
-ON CONFLICT DO UPDATE SET state = 'finished', owner = NULL, status = excluded.status,
+INSERT INTO task (id, state, status, code, keep_until)
+SELECT id, CASE outcome WHEN 'kept' THEN state ELSE 'finished' END,
+    CASE outcome WHEN 'kept' THEN status ELSE outcome END, event.code, finished_at + :keep_rejected
+FROM (
+    SELECT json_extract(value, '$[1]') AS id, json_extract(value, '$[2]') AS outcome,
+        json_extract(value, '$[3]') AS code, json_extract(value, '$[4]') AS finished_at
+    FROM json_each(:events) WHERE json_extract(value, '$[0]') = 'Finished'
+) AS event JOIN task USING (id) WHERE state = 'pending' AND owner = :run
+ON CONFLICT DO UPDATE SET state = excluded.state, owner = NULL, status = excluded.status,
     code = excluded.code, keep_until = excluded.keep_until
-
--- name: released
-UPDATE task SET owner = NULL WHERE state = 'pending' AND owner = :run AND id IN (
-    SELECT json_extract(value, '$[1]') FROM json_each(:events)
-    WHERE json_extract(value, '$[0]') = 'Released'
-)
 
 -- name: alerts
 INSERT INTO alert SELECT json_extract(value, '$[1]'), json_extract(value, '$[2]'),
@@ -142,16 +142,13 @@ FROM json_each(:events) WHERE json_extract(value, '$[0]') = 'Alert'
 -- name: owners
 SELECT DISTINCT owner FROM task WHERE state = 'pending'
 
--- name: expire
-UPDATE task SET state = 'finished', owner = NULL, status = 'dropped/expired'
-WHERE state = 'pending' AND owner IS :owner AND expires_at <= :now
-
 -- name: left
 SELECT id, attempt, site, spider, type, age, at, rule, kind, solved_at, expires_at
-FROM task WHERE state = 'pending' AND owner IS :owner ORDER BY at
+FROM task WHERE state = 'pending' AND owner IS :owner AND expires_at <= :expired_at ORDER BY at
 
 -- name: take_over
-UPDATE task SET owner = :run WHERE state = 'pending' AND owner IS :owner
+UPDATE task SET owner = :run
+WHERE state = 'pending' AND owner IS :owner AND expires_at <= :expired_at
 
 -- name: forget_tasks
 DELETE FROM task WHERE id IN
@@ -162,8 +159,3 @@ DELETE FROM total WHERE seconds = :seconds AND start < :before
 
 -- name: forget_alerts
 DELETE FROM alert WHERE at < :before
-
--- name: sites
-SELECT site, sum(CASE status WHEN 'passed' THEN tasks ELSE 0 END),
-    sum(CASE status WHEN 'passed' THEN 0 ELSE tasks END)
-FROM total WHERE seconds = 3600 AND start >= :since GROUP BY site

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ..context import CrawlContext
 
 MAX_NAME_LENGTH: Final = 253
-"""How many characters of a name are kept: a host may have so many."""
+"""The most characters of a name that are kept. A host has no more."""
 
 
 class Translator:
@@ -63,7 +63,6 @@ class Translator:
             rule=claim.rule,
             site=seen.site,
             recovered=True,
-            claimed_at=self._clock.now(),
         )
 
 

@@ -4,19 +4,6 @@ from __future__ import annotations
 
 from .compile import SETTING, compile_rules, read_rules
 from .errors import RuleError
-from .page import is_same_page, is_web, location_of
-from .rule import Explanation, Finding, Rule, Rules
+from .rule import Rule, Rules
 
-__all__ = [
-    "SETTING",
-    "Explanation",
-    "Finding",
-    "Rule",
-    "RuleError",
-    "Rules",
-    "compile_rules",
-    "is_same_page",
-    "is_web",
-    "location_of",
-    "read_rules",
-]
+__all__ = ["SETTING", "Rule", "RuleError", "Rules", "compile_rules", "read_rules"]

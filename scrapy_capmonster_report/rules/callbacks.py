@@ -21,7 +21,7 @@ class Callback(Options):
     """A function of the user returns something true. Its exceptions are passed on."""
 
     key = "callback"
-    needs = frozenset({"url", "status"})  # what most functions look at, beside the body
+    needs = ("url", "status")  # what most functions look at, beside the body
     allowed = (
         "the name of a spider's method, a path such as 'package.module.function', or a callable; "
         "it is called as callback(response, request)"

@@ -8,24 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..task import Kind
 from ..text import closest_match, truncate
-from .callbacks import Callback
-from .condition import (
-    Condition,
-    Domains,
-    Headers,
-    Method,
-    Options,
-    Redirect,
-    Status,
-    Text,
-    Url,
-    Words,
-    all_true,
-    mapping,
-)
+from . import callbacks, condition, selectors
+from .condition import Condition, Options, all_true, mapping
 from .errors import RuleError, error_context, show, unique_keys
 from .rule import Rule, Rules
-from .selectors import Css, JmesPath, XPath
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -57,8 +43,8 @@ class Unless(Options):
         return frozenset().union(*(item.missing(page) for item in undecided))
 
     def found(self, page: Page) -> str | None:
-        there = (condition.found(page) for condition in self._group(page) or ())
-        return truncate("; ".join(filter(None, there))) or None
+        there = (item.found(page) for item in self._group(page) or ())
+        return "; ".join(filter(None, there)) or None
 
     def _group(self, page: Page) -> Sequence[Condition] | None:
         """The first group that holds as a whole."""
@@ -66,11 +52,20 @@ class Unless(Options):
         return next(holding, None)
 
 
-_OF_REQUEST_AND_HEAD: Final = (Domains, Method, Status, Url, Redirect, Headers)
-_OF_BODY: Final = (Text, JmesPath, Css, XPath, Words)
+_OF_REQUEST_AND_HEAD: Final = (
+    *(condition.Domains, condition.Method, condition.Status, condition.Url, condition.Redirect),
+    condition.Headers,
+)
+_OF_BODY: Final = (
+    condition.Text,
+    selectors.JmesPath,
+    selectors.Css,
+    selectors.XPath,
+    condition.Words,
+)
 
 CONDITIONS: Final[Mapping[str, type[Condition]]] = {
-    condition.key: condition for condition in (*_OF_REQUEST_AND_HEAD, *_OF_BODY, Unless, Callback)
+    kind.key: kind for kind in (*_OF_REQUEST_AND_HEAD, *_OF_BODY, Unless, callbacks.Callback)
 }
 """Every condition by its key, in the order in which a rule checks them: the cheapest first."""
 
@@ -226,10 +221,10 @@ def compile_conditions(
                 meant = closest_match(key, allowed)
                 raise RuleError("there is no such key here", ", ".join(allowed), meant)
     conditions = []
-    for key, condition in known.items():
+    for key, kind in known.items():
         if key in written:
             with error_context(key):
-                conditions.append(condition(written[key], spider))
+                conditions.append(kind(written[key], spider))
     if not conditions:
         problem = "it has no condition and would match every page"
         raise RuleError(problem, f"at least one of {', '.join(known)}")

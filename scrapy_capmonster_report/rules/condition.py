@@ -7,12 +7,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
-from ..text import closest_match, excerpt, truncate
+from ..text import closest_match, excerpt
 from . import hosts
 from .errors import RuleError, error_context, show
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from scrapy import Spider
 
@@ -41,7 +41,7 @@ class Condition(ABC):
     """
 
     key: ClassVar[str]
-    needs: frozenset[str] = frozenset()
+    needs: Collection[str] = ()
     """What it needs to know of a page that may be unknown (see :class:`~.page.Page`)."""
 
     def __init__(self, value: object, spider: Spider | None = None) -> None:
@@ -54,7 +54,7 @@ class Condition(ABC):
 
     def missing(self, page: Page) -> frozenset[str]:
         """What must be known of *page* to tell whether the condition holds, and is not."""
-        return self.needs & page.unknown
+        return page.unknown.intersection(self.needs)
 
     def verdict(self, page: Page) -> bool | None:
         """Whether it holds for *page*; ``None`` if that cannot be told from what is known."""
@@ -62,7 +62,10 @@ class Condition(ABC):
 
     @abstractmethod
     def found(self, page: Page) -> str | None:
-        """What it found on *page*, or what the page has instead; ``None`` for nothing."""
+        """What it found on *page*, or what the page has instead; ``None`` for nothing.
+
+        Of any length.
+        """
 
 
 class Options(Condition):
@@ -102,7 +105,7 @@ class Domains(Options):
     """The response's host is one of the domains or a subdomain."""
 
     key = "domains"
-    needs = frozenset({"url"})
+    needs = ("url",)
     allowed = "a host name such as 'shop.example', which covers its subdomains, or a list of them"
 
     def parse(self, value: object) -> str:
@@ -116,14 +119,14 @@ class Domains(Options):
         return any(domain in self.options for domain in hosts.parents_of(page.host))
 
     def found(self, page: Page) -> str | None:
-        return truncate(page.host) or None
+        return page.host or None
 
 
 class Method(Options):
     """The request's method."""
 
     key = "method"
-    needs = frozenset({"method"})
+    needs = ("method",)
     allowed = "an HTTP method such as 'POST', or a list of them"
 
     def parse(self, value: object) -> str:
@@ -143,7 +146,7 @@ class Status(Options):
     """The response's status."""
 
     key = "status"
-    needs = frozenset({"status"})
+    needs = ("status",)
     allowed = "an int from 100 to 999, a class such as '4xx', or a list of them"
 
     def parse(self, value: object) -> Sequence[int]:
@@ -166,16 +169,17 @@ class Status(Options):
         return any(status in statuses for statuses in self.options)
 
     def holds(self, page: Page) -> bool:
-        return self.allows(page.status)
+        return self.allows(page.response.status)
 
     def found(self, page: Page) -> str | None:
-        return str(page.status)
+        return str(page.response.status)
 
 
 class _Regexes(Options):
     """One of the regexes is found in one of some texts."""
 
     allowed = "a Python regex as a str, or a list of them"
+    options: tuple[Search, ...]
     may_be_empty: ClassVar[bool] = False
 
     def parse(self, value: object) -> Search:
@@ -197,11 +201,19 @@ class _Regexes(Options):
     def _texts(self, page: Page) -> Sequence[str]:
         """The texts to search."""
 
+    def _search(self, page: Page) -> re.Match[str] | None:
+        texts = self._texts(page)
+        for search in self.options:
+            for text in texts:
+                if match := search(text):
+                    return match
+        return None
+
     def holds(self, page: Page) -> bool:
-        return _first_match(self.options, self._texts(page)) is not None
+        return self._search(page) is not None
 
     def found(self, page: Page) -> str | None:
-        match = _first_match(self.options, self._texts(page))
+        match = self._search(page)
         return match and excerpt(match)
 
 
@@ -209,17 +221,17 @@ class Url(_Regexes):
     """A regex is found in the response's URL."""
 
     key = "url"
-    needs = frozenset({"url"})
+    needs = ("url",)
 
     def _texts(self, page: Page) -> Sequence[str]:
-        return (page.url,)
+        return (page.response.url,)
 
 
 class Redirect(_Regexes):
     """A regex is found in a URL that the site redirected the request to."""
 
     key = "redirect"
-    needs = frozenset({"redirects"})
+    needs = ("redirects",)
 
     def _texts(self, page: Page) -> Sequence[str]:
         return page.redirects
@@ -262,7 +274,7 @@ class Headers(Condition):
     """Each of the headers is there and has a value in which one of its regexes is found."""
 
     key = "headers"
-    needs = frozenset({"headers"})
+    needs = ("headers",)
     allowed = (
         "a dict of header name to regex or list of them; the regex '' means that the header exists"
     )
@@ -285,7 +297,7 @@ class Headers(Condition):
     def found(self, page: Page) -> str | None:
         names = [header.name for header in self._headers]
         there = [f"{name}: {value}" for name in names for value in page.header(name)]
-        return truncate("; ".join(there)) or None
+        return "; ".join(there) or None
 
 
 def mapping(value: object, allowed: str) -> Mapping[Any, object]:
@@ -310,11 +322,3 @@ def all_true(verdicts: Iterable[bool | None]) -> bool | None:
             return False
         unknown |= verdict is None
     return None if unknown else True
-
-
-def _first_match(regexes: Iterable[Search], texts: Sequence[str]) -> re.Match[str] | None:
-    for search in regexes:
-        for text in texts:
-            if match := search(text):
-                return match
-    return None

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
-import re
+from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 from urllib.parse import urljoin, urlsplit
 
+from lxml import etree
 from parsel import Selector
 from scrapy.http import HtmlResponse, JsonResponse, XmlResponse
 from scrapy.utils.response import get_meta_refresh
 from w3lib.url import canonicalize_url, safe_url_string
 
 from .hosts import host_and_port, host_of
-from .visible import words_of
+from .names import SETS, is_like, regex
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from urllib.parse import SplitResult
 
     from scrapy import Request
     from scrapy.http import Response
@@ -34,22 +34,10 @@ _MAX_REFRESH_DELAY: Final = 100
 MAX_BODY: Final = 10_000_000
 """The largest body in bytes. If it is larger, only status, URL and headers are judged."""
 
-_BEFORE_JSON = re.compile(
-    r"[\s\ufeff]*(?:(?:\)\]\}'?,?|for\s?\(;;\);|while\s?\((?:1|true)\);)\s*(?=[\[{\"])|(?=[\[{]))"
-)
-"""Nothing, or a prefix that stops other sites from reading JSON as a script."""
-
-_SURROGATE = re.compile(
-    r"&#(?:x0*d[89a-f][0-9a-f]{2}|0*5(?:529[6-9]|5[3-9]\d\d|[67]\d{3}));", re.IGNORECASE
-)
-"""References to halves of characters, as some software writes emoji in XML."""
-
-_CALL = re.compile(
-    r"\s*(?:/\*.{0,99}?\*/\s*)?(?:typeof [\w$.]+ === '\w+' && )?"
-    r"[\w$.\[\]\"]{1,99}\s?\(\s*(?=[\[{\"])"
-)
-_CALL_END = re.compile(r"\)\s*;?\s*\Z")
 _MAX_CALL_END: Final = 20
+
+_INVISIBLE: Final = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
+"""Characters that only say where a line may break."""
 
 
 class view(Generic[T]):  # noqa: N801  (a decorator, as property is)
@@ -77,6 +65,7 @@ class view(Generic[T]):  # noqa: N801  (a decorator, as property is)
         return cast("T", made[self.name]) if self.name in made else self.__get__(page, Page)
 
 
+@dataclass(eq=False)
 class Page:
     """A response and the request it answers.
 
@@ -91,38 +80,28 @@ class Page:
         clock: returns seconds.
     """
 
+    response: Response
+    request: Request
+    followed: Sequence[str] = ()
+    unknown: frozenset[str] = frozenset()
+    clock: Callable[[], float] = perf_counter
+
     preparing = 0.0
     """Seconds that its views took to make."""
 
     is_too_large = False
     """Whether a condition needed its body, but the body is too large."""
 
-    def __init__(
-        self,
-        response: Response,
-        request: Request,
-        followed: Sequence[str] = (),
-        unknown: frozenset[str] = frozenset(),
-        clock: Callable[[], float] = perf_counter,
-    ) -> None:
-        self.response = response
-        self.request = request
-        self.url = response.url
-        self.status = response.status
-        self.unknown = unknown
-        self.clock = clock
-        self._followed = followed
-
     @view
     def host(self) -> str:
         """The host of the response's URL, as :func:`~.hosts.host_of` gives it."""
-        return host_of(self.url)
+        return host_of(self.response.url)
 
     @view
     def redirects(self) -> Sequence[str]:
         """Every URL that the site redirected this request to, including that of this response."""
         target = location_of(self.response) or _refresh_of(self.response)
-        return self._followed if target is None else [*self._followed, target]
+        return self.followed if target is None else [*self.followed, target]
 
     def parse(self, text: str) -> Selector:
         """Its *text*, parsed: a response's own selector is there for the spider, too."""
@@ -152,7 +131,7 @@ class Page:
     def json(self) -> Any:
         """The body as JSON, or :data:`NOT_JSON`.
 
-        The body decides, for many sites send JSON as ``text/html``; a bare ``7`` or ``"no"``
+        The body decides, because many sites send JSON as ``text/html``; a bare ``7`` or ``"no"``
         counts as JSON only where the site says so. A guard such as ``)]}'`` or ``for(;;);`` before
         it, and a function that is called with it (JSONP), are left out.
         """
@@ -167,7 +146,7 @@ class Page:
     @property
     def is_jsonp(self) -> bool:
         """Whether its JSON is the argument of a function call (JSONP)."""
-        return self.json is not NOT_JSON and _CALL.match(self.text or "") is not None
+        return self.json is not NOT_JSON and regex("json.call").match(self.text or "") is not None
 
     @view
     def selector(self) -> Selector | None:
@@ -178,21 +157,24 @@ class Page:
         if isinstance(self.response, JsonResponse):
             return None
         try:
-            if isinstance(self.response, XmlResponse) and _SURROGATE.search(text):
+            if isinstance(self.response, XmlResponse) and regex("xml.surrogate").search(text):
                 # libxml2 reads such references, and lxml cannot decode what they stand for.
-                return Selector(_SURROGATE.sub("\ufffd", text), "xml")
+                return Selector(regex("xml.surrogate").sub("\ufffd", text), "xml")
             return self.parse(text)
         except Exception:  # lxml may raise anything for a hostile page
             return None
 
     @view
+    def root(self) -> Any:
+        """The outermost element of the parsed page; an empty one if it has no nodes."""
+        return etree.Element("html") if self.selector is None else self.selector.root
+
+    @view
     def words(self) -> str:
         """The words that the page shows, or all of XML; ``""`` if it has no nodes."""
-        if self.selector is None:
-            return ""
-        if self.selector.type == "xml":
-            return " ".join(" ".join(self.selector.root.xpath("//text()")).split())
-        return words_of(self.selector.root)
+        if self.selector is not None and self.selector.type == "xml":
+            return " ".join(" ".join(self.root.xpath("//text()")).split())
+        return words_of(self.root)
 
 
 def parse_json(text: str) -> Any:
@@ -205,10 +187,10 @@ def parse_json(text: str) -> Any:
 
 def _unwrapped(text: str) -> str | None:
     """What may be JSON in *text*, behind a guard or in a call; ``None`` if there is nothing."""
-    if before := _BEFORE_JSON.match(text):
+    if before := regex("json.before").match(text):
         return text[before.end() :]
-    call = _CALL.match(text)
-    end = _CALL_END.search(text, max(len(text) - _MAX_CALL_END, 0)) if call else None
+    call = regex("json.call").match(text)
+    end = regex("json.call end").search(text, max(len(text) - _MAX_CALL_END, 0)) if call else None
     return text[call.end() : end.start()] if call and end else None
 
 
@@ -250,13 +232,13 @@ def is_same_page(url: str, other: str) -> bool:
     return url == other or _canonical(url) == _canonical(other)
 
 
-def _canonical(url: str) -> SplitResult | None:
+def _canonical(url: str) -> str:
     """One form for all URLs of a page: browsers leave out users and default ports."""
     try:
         parts = urlsplit(canonicalize_url(url))
     except ValueError:
-        return None
-    return parts._replace(netloc=host_and_port(parts.scheme, parts.netloc))
+        return url
+    return parts._replace(netloc=host_and_port(parts.scheme, parts.netloc)).geturl()
 
 
 def _decode(value: bytes) -> str:
@@ -264,3 +246,51 @@ def _decode(value: bytes) -> str:
         return value.decode()
     except UnicodeDecodeError:
         return value.decode("latin-1")
+
+
+def is_unseen(element: Any) -> bool:
+    """Whether *element* and its content are hidden."""
+    if element.tag in SETS["unseen"]:
+        return True
+    for name, value in element.items():
+        if name == "class":
+            hides = is_like(value, "unseen.class")
+            if hides and not is_like(value, "unseen.shown class"):
+                return True
+        elif name == "style":
+            if is_like(value, "unseen.style"):
+                return True
+        elif name in SETS["unseen attributes"]:
+            return True
+        elif name in SETS["script attributes"] and "ng-" not in element.get("class", ""):
+            return True  # Angular adds a class when it shows an element
+    if element.tag == "dialog":
+        return element.get("open") is None
+    return element.tag != "summary" and is_closed(element.getparent())
+
+
+def is_closed(element: Any) -> bool:
+    """Whether *element* is one that shows nothing but its summary."""
+    return element is not None and element.tag == "details" and element.get("open") is None
+
+
+def words_of(root: Any) -> str:
+    """The visible words of a page, with white space folded. A block ends a word, ``<b>`` does not.
+
+    One pass for a page of any depth and length.
+    """
+    parts: list[str] = []
+    blocks = SETS["blocks"]
+    walker = etree.iterwalk(root, events=("start", "end", "comment", "pi"))
+    unseen = None
+    for event, element in walker:
+        if event == "start" and is_unseen(element):
+            unseen = element
+            walker.skip_subtree()  # the next event is its end
+            continue
+        if element.tag in blocks and element is not unseen:
+            parts.append(" ")
+        text = element.text if event == "start" else element.tail
+        if text and not is_closed(element if event == "start" else element.getparent()):
+            parts.append(text)
+    return " ".join("".join(parts).translate(_INVISIBLE).split())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,10 +29,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _REMEMBERED: Final = 1024
-"""Hosts with a status whose rules are remembered."""
+"""For how many hosts with a status to remember which rules may match."""
 
 _SLOW: Final = 0.05
-"""Seconds of a rule, without those of parsing, that a crawl feels: it stands still for as long."""
+"""A rule that takes more seconds, without those for parsing, blocks the crawl for too long."""
+
+_CERTAINLY_SLOW: Final = 1.0
+"""A rule that takes more seconds is slow, even if other processes are using the processor."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -118,8 +122,9 @@ class Rules:
         judges: whether responses are judged at all; ``False`` for the rule set ``"callbacks"``.
         spider: for the log.
         clock: returns seconds.
-        processor_clock: returns the seconds of the processor. On a busy machine others take time,
-            too; but it costs more to ask.
+        processor_clock: returns the processor time of this thread. It replaces *clock* once a rule
+            looks slow, because other processes may have taken that time. Not from the start,
+            because it costs a system call.
     """
 
     def __init__(
@@ -174,10 +179,10 @@ class Rules:
             of_redirects: whether only ``redirect`` rules count.
         """
         page = Page(response, request, redirects, clock=self._clock)
-        rules = self._candidates(authority_of(page.url), page.status)
+        rules = self._candidates(authority_of(page.response.url), page.response.status)
         if of_redirects:
             rules = tuple(rule for rule in rules if rule.sees_redirects)
-        clock, busy = self._clock, self._processor_clock()
+        clock = self._clock
         began = clock()
         for rule in rules:
             matches = False
@@ -191,8 +196,7 @@ class Rules:
                 on_error(rule, error)
             began, before = clock() - page.preparing, began
             if began - before > _SLOW:
-                busy, was_busy = self._processor_clock() - page.preparing, busy
-                self._say_if_slow(rule, page, min(began - before, busy - was_busy))
+                self._is_slow(rule, page, began - before)
             if matches:
                 return rule
         if page.is_too_large:
@@ -237,17 +241,18 @@ class Rules:
             explanations.append(Explanation(rule.name, matched, findings))
         return explanations
 
-    def _say_if_slow(self, rule: Rule, page: Page, seconds: float) -> None:
-        if seconds > _SLOW:
-            self._say_once(
-                f"rule {rule.name}",
-                "The rule %r took %d ms on %s, and blocked the crawl for as long. See "
-                '"What makes a rule slow" in the documentation of rules (logged once for each '
-                "rule)",
-                rule.name,
-                round(seconds * 1000),
-                page.response,
-            )
+    def _is_slow(self, rule: Rule, page: Page, seconds: float) -> None:
+        if self._clock is not self._processor_clock and seconds < _CERTAINLY_SLOW:
+            self._clock = self._processor_clock  # which leaves out other processes, the next time
+            return
+        self._say_once(
+            f"rule {rule.name}",
+            "The rule %r took %d ms on %s, and blocked the crawl for as long. See "
+            '"What makes a rule slow" in the documentation of rules (logged once for each rule)',
+            rule.name,
+            round(seconds * 1000),
+            page.response,
+        )
 
     def _say_once(self, what: str, message: str, *args: object) -> None:
         if what not in self._logged:
@@ -262,15 +267,14 @@ class Rules:
 
 def plain(value: object) -> Any:
     """A condition's value in types that JSON has: a callable becomes its name."""
+    return json.loads(json.dumps(value, default=_plain))
+
+
+def _plain(value: object) -> object:
     if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if callable(value):
-        if name := getattr(value, "__qualname__", None):
-            return ".".join(filter(None, (getattr(value, "__module__", None), name)))
-        return repr(value)
-    return value
+        return {**value}
+    name = getattr(value, "__qualname__", "")
+    return ".".join(filter(None, (getattr(value, "__module__", ""), name))) if name else repr(value)
 
 
 def _finding(condition: Condition, page: Page) -> Finding:
@@ -282,5 +286,5 @@ def _finding(condition: Condition, page: Page) -> Finding:
         else:
             found = condition.found(page)
     except Exception as error:  # as in matching: what raises does not hold
-        found = truncate(f"{type(error).__name__}: {error}")
-    return Finding(condition.key, plain(condition.value), holds, found)
+        found = f"{type(error).__name__}: {error}"
+    return Finding(condition.key, plain(condition.value), holds, found and truncate(found))

@@ -6,7 +6,7 @@ import json
 import re
 from abc import abstractmethod
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import jmespath
 from cssselect import SelectorError
@@ -16,9 +16,10 @@ from lxml import etree
 from parsel import Selector
 from parsel.csstranslator import GenericTranslator, HTMLTranslator
 
-from ..text import closest_match, truncate
+from ..text import closest_match
 from .condition import Options
 from .errors import RuleError, show
+from .names import SETS
 from .page import NOT_JSON
 
 if TYPE_CHECKING:
@@ -26,15 +27,6 @@ if TYPE_CHECKING:
 
     from .page import Page
 
-# The functions of XPath 1.0, and those of parsel.
-_FUNCTIONS: Final = (
-    *("boolean", "ceiling", "comment", "concat", "contains", "count", "false", "floor", "id"),
-    *("lang", "last", "local-name", "name", "namespace-uri", "node", "normalize-space", "not"),
-    *("number", "position", "processing-instruction", "round", "starts-with", "string"),
-    *("string-length", "substring", "substring-after", "substring-before", "sum", "text"),
-    *("translate", "true", "has-class", "re:match", "re:replace", "re:test", "set:difference"),
-    *("set:distinct", "set:has-same-node", "set:intersection", "set:leading", "set:trailing"),
-)
 _TOKEN = re.compile(
     r"""'[^']*'|"[^"]*"
     | (?P<open> (?P<name> \w[\w.:-]* | ) \s* \( ) | (?P<close> \) )
@@ -51,18 +43,17 @@ class _Nodes(Options):
     def parse(self, value: object) -> Mapping[str, str]:
         """The XPath for pages of HTML and of XML, where names are case-sensitive."""
 
+    def _selecting(self, page: Page) -> Iterator[tuple[Selector, str]]:
+        """The nodes of *page* with each XPath that selects one, or is true as an expression."""
+        if (nodes := page.selector) is not None:
+            xpaths = (option[nodes.type] for option in self.options)
+            yield from ((nodes, xpath) for xpath in xpaths if _selects(xpath, nodes))
+
     def holds(self, page: Page) -> bool:
-        return page.selector is not None and any(
-            _selects(option[page.selector.type], page.selector) for option in self.options
-        )
+        return any(self._selecting(page))
 
     def found(self, page: Page) -> str | None:
-        if page.selector is None:
-            return None
-        xpaths = (option[page.selector.type] for option in self.options)
-        selecting = (xpath for xpath in xpaths if _selects(xpath, page.selector))
-        node = next((page.selector.xpath(xpath).get() for xpath in selecting), None)
-        return None if node is None else truncate(node)
+        return next((nodes.xpath(xpath).get() for nodes, xpath in self._selecting(page)), None)
 
 
 class Css(_Nodes):
@@ -144,8 +135,8 @@ def _parts(xpath: str) -> Iterator[str]:
 
 def _suggestion(part: str) -> str | None:
     """The function that was probably meant by an unknown one."""
-    called = part.partition("(")[0].strip()
-    return None if called in _FUNCTIONS else closest_match(called, _FUNCTIONS)
+    called, known = part.partition("(")[0].strip(), SETS["xpath functions"]
+    return None if called in known else closest_match(called, known)
 
 
 class JmesPath(Options):
@@ -162,7 +153,8 @@ class JmesPath(Options):
                 if name not in Functions.FUNCTION_TABLE:
                     meant = closest_match(name, Functions.FUNCTION_TABLE)
                 # jmespath looks functions up only when it evaluates them.
-                _try_jmespath(f"{name}({', '.join('@' * count)})")
+                with suppress(JMESPathTypeError):  # the function exists, and does not take null
+                    jmespath.search(f"{name}({', '.join('@' * count)})", None)
         except (JMESPathError, RecursionError) as error:
             reason = str(error).partition("\n")[0].rstrip(":")
             raise self.mistake(text, f"is a bad JMESPath expression: {reason}", meant) from None
@@ -181,7 +173,7 @@ class JmesPath(Options):
         if not results:
             return None
         result = next(filter(None, results), results[0])
-        return truncate(json.dumps(result, ensure_ascii=False, default=str))
+        return json.dumps(result, ensure_ascii=False, default=str)
 
 
 def _result(expression: Any, document: Any) -> Any:
@@ -198,8 +190,3 @@ def _calls(node: Any) -> Iterator[tuple[str, int]]:
             yield node["value"], len(node["children"])
         for child in node["children"]:
             yield from _calls(child)
-
-
-def _try_jmespath(call: str) -> None:
-    with suppress(JMESPathTypeError):  # the function exists, and does not take null
-        jmespath.search(call, None)

@@ -6,11 +6,15 @@ import re
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from ..errors import show
+from ..names import MAX_NAME, SETS, is_like
+from ..page import NOT_JSON, parse_json, view
 from .messages import About, matters, mentions, rejects
-from .places import CAPTCHA_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from ..page import Page
 
 _MAX_DEPTH: Final = 14
 """Levels of dicts and lists."""
@@ -22,46 +26,14 @@ _MAX_ITEMS: Final = 20
 """A list with more items is data."""
 
 _MAX_SAYINGS: Final = 200
+_MAX_LOOKED_AT: Final = 5000
+"""A document of which more members may hold errors is data, too."""
 
-_ERROR = re.compile(
-    "err|fail|invalid|violation|message|msg|detail|description|reason|alert|flash|notice|warning"
-    "|feedback|validation|fields$|^code$|code$|^status|title$|^name$|^text$|^info|^data$|^result$"
-    "|^response$|^content$|^html$|^body$|^note$|hint$|^captcha_?key$|^d$|^desc$|^tips?$"
-)
-"""Members that hold errors, in lower case."""
-
-_SIDE = re.compile("^(?:desc|description|name|title|text|tips?|info|reason|hint)$")
-_MAIN = re.compile("err|code|status|success|^ok$|message|msg|result|fail|^state$|^flag$")
-"""Members that mark an error. Without one of them, :data:`_SIDE` may mean anything."""
-
-_ERRORS = re.compile("errors?$|fields$|violations$|^messages?$|validation|^detail")
-"""Members whose members are fields."""
-
-_DATA = re.compile(
-    "i18n|locale|lang|translat|string|label|schema|definition|propert|example|doc|changelog|post"
-    "|comment|article|^items$|log|histor|quer|allmessage|hits|entries|thread|path|component"
-    "|parameter|catalog|dictionar|template|faq|help|search|result_?s$|texts$|config|setting|news"
-    "|^(?:en|de|es|fr|it|ja|ko|pl|pt|ru|tr|zh)(?:[_-]|$)"
-)
-"""Members that hold data about messages. Those called like a language hold translations."""
-
-_IF_EMPTY = re.compile("required|missing|empty|blank")
-_IF_WRONG = re.compile("invalid|incorrect|wrong|mismatch")
-
-_NOT_A_FIELD = re.compile("requir|need|url|src|show|enabl|expire|miss|valid$|status|count|html")
-_ERROR_OF_A_FIELD = re.compile("captcha_?error$")
-_NAMES_A_FIELD: Final = ("field", "param", "property", "path", "attribute", "source", "key", "loc")
+MAX_SCRIPT: Final = 100_000
+"""How many characters of a script are read as JSON, or searched for an ``alert()``."""
 
 _ADDRESS = re.compile("(?:https?:|data:|/)")
 _CODE = re.compile("[!-~]{1,80}")
-_CODE_OF_A_CAPTCHA = re.compile("captcha|turnstile")
-_CODE_WRONG = re.compile("invalid|incorrect|wrong|fail|error|mismatch|bad|reject|notvalid|notmatch")
-_CODE_OF_ANOTHER_MATTER = re.compile(
-    "requir|missing|need|empty|blank|expire|time|duplicate|used|already|seen|secret|sitekey|config"
-    "|avail|limit|many|sms|mail|otp|phone|internal|network|server|service|score|reach|connect|load"
-    "|lock|disabl|noerror|found|absent|rate|attempt|session|csrf|provider|null|none|support|unknown"
-    "|generat|creat|refresh|init"
-)
 
 
 class Saying(NamedTuple):
@@ -85,7 +57,7 @@ class Saying(NamedTuple):
         """Whether it says that a captcha answer was wrong."""
         if _ADDRESS.match(self.text):
             return False
-        if _CODE.fullmatch(self.text) and _CODE_OF_A_CAPTCHA.search(self.text.lower()):
+        if _CODE.fullmatch(self.text) and is_like(self.text.lower(), "code.captcha"):
             return rejects_as_code(self.text)
         return rejects(self.text, About.ITS_PLACE if self.is_placed else About.ITS_ANSWER)
 
@@ -100,35 +72,40 @@ class Saying(NamedTuple):
 
 def rejects_as_code(text: str) -> bool:
     """Whether a code such as ``CAPTCHA_INVALID`` says that a captcha answer was wrong."""
-    code = re.sub("[^a-z]", "", text.lower())
+    code = re.sub("[^a-z]", "", text[:MAX_NAME].lower())
     return bool(
-        _CODE_OF_A_CAPTCHA.search(code)
-        and _CODE_WRONG.search(code)
-        and not _CODE_OF_ANOTHER_MATTER.search(code)
+        is_like(code, "code.captcha")
+        and is_like(code, "code.wrong")
+        and not is_like(code, "code.another matter")
     )
 
 
 def sayings(document: Any) -> list[Saying]:
     """The error messages of *document*. A document with many of them is data."""
-    found = list(islice(_walk(document, (), False, 0), _MAX_SAYINGS + 1))
-    return found if len(found) <= _MAX_SAYINGS else []
+    seen = list(islice(_walk(document, (), False, 0), _MAX_LOOKED_AT + 1))
+    found = list(filter(None, seen))
+    return found if len(seen) <= _MAX_LOOKED_AT and len(found) <= _MAX_SAYINGS else []
 
 
 def succeeded(document: Any) -> bool:
     """Whether the root of a JSON answer says that the request succeeded."""
     if not isinstance(document, dict):
         return False
-    status = str(document.get("status")).lower()
     flags = [document.get(name) for name in ("success", "ok", "valid", "succeeded")]
-    return any(flag is True for flag in flags) or status in ("ok", "success", "mail_sent", "sent")
+    status = document.get("status")
+    is_good = isinstance(status, str) and status.lower() in ("ok", "success", "mail_sent", "sent")
+    return is_good or any(flag is True for flag in flags)
 
 
 def names_errors(name: str) -> bool:
     """Whether a member is called like one for errors."""
-    return bool(_ERROR.search(name.lower()))
+    return is_like(name.lower(), "member.error")
 
 
-def _walk(value: Any, path: tuple[str, ...], is_placed: bool, depth: int) -> Iterator[Saying]:
+def _walk(
+    value: Any, path: tuple[str, ...], is_placed: bool, depth: int
+) -> Iterator[Saying | None]:
+    """The error messages in *value*, and ``None`` for each member."""
     if isinstance(value, str):
         yield Saying(path, value, is_placed)
     elif depth > _MAX_DEPTH:
@@ -138,16 +115,20 @@ def _walk(value: Any, path: tuple[str, ...], is_placed: bool, depth: int) -> Ite
             for item in value:
                 yield from _walk(item, path, is_placed, depth + 1)
     elif isinstance(value, dict) and len(value) <= _MAX_MEMBERS and not _is_catalogue(value):
-        fields = [str(value.get(name, "")).lower() for name in _NAMES_A_FIELD]
-        is_placed = is_placed or any(map(_is_field, fields))
+        fields = (value[name] for name in SETS["names of fields"] if name in value)
+        names = (field if isinstance(field, str) else show(field) for field in fields)
+        is_placed = is_placed or any(_is_field(name.lower()) for name in names)
         captioned = [key for key, item in value.items() if _is_caption(key, item)]
         for key, item in value.items():
+            yield None
             name = key.lower()
-            if _DATA.search(name) or (len(captioned) > 1 and key in captioned):
+            if is_like(name, "member.data") or (len(captioned) > 1 and key in captioned):
                 continue
-            if _SIDE.search(name) and not any(_MAIN.search(other.lower()) for other in value):
+            if is_like(name, "member.side") and not any(
+                is_like(other.lower(), "member.main") for other in value
+            ):
                 continue
-            below_errors = bool(path) and bool(_ERRORS.search(path[-1].lower()))
+            below_errors = bool(path) and is_like(path[-1].lower(), "member.of fields")
             is_field = _is_field(name)
             # A member of any name may wrap the answer.
             is_wrapper = isinstance(item, dict) and len(path) < 2
@@ -158,7 +139,7 @@ def _walk(value: Any, path: tuple[str, ...], is_placed: bool, depth: int) -> Ite
 def _is_catalogue(members: dict[str, Any]) -> bool:
     """Whether *members* say what is shown in different cases: an answer is not empty and wrong."""
     names = " ".join(key.lower() for key, item in members.items() if isinstance(item, str))
-    return bool(_IF_EMPTY.search(names) and _IF_WRONG.search(names))
+    return is_like(names, "member.if empty") and is_like(names, "member.if wrong")
 
 
 def _is_caption(key: str, item: Any) -> bool:
@@ -168,5 +149,29 @@ def _is_caption(key: str, item: Any) -> bool:
 
 def _is_field(name: str) -> bool:
     """Whether a member is called like a captcha's field."""
-    is_code = rejects_as_code(name) and not _ERROR_OF_A_FIELD.search(name)
-    return bool(CAPTCHA_NAME.search(name)) and not (_NOT_A_FIELD.search(name) or is_code)
+    is_code = rejects_as_code(name) and not is_like(name, "member.error of a field")
+    return is_like(name, "captcha.field") and not (is_like(name, "member.not a field") or is_code)
+
+
+@view
+def json_messages(page: Page) -> list[Saying]:
+    """The error messages in the JSON of an answer: in its body, or in ``pre`` in a browser."""
+    alone = "/html/body[not(*[position() > 1]/node())]/pre/text()"
+    answer = page.json
+    if answer is NOT_JSON:
+        answer = parsed("".join(page.root.xpath(alone)))
+    return [] if succeeded(answer) else sayings(answer)
+
+
+def parsed(text: str | None) -> Any:
+    """A text of a page as JSON, or :data:`NOT_JSON`."""
+    if not text or len(text) > MAX_SCRIPT or text.lstrip()[:1] not in ("{", "["):
+        return NOT_JSON
+    return parse_json(text)
+
+
+def rejection_in(messages: list[Saying]) -> str | None:
+    """The one of *messages* that says that a captcha answer was wrong, and not something else."""
+    if any(message.is_another_matter for message in messages):
+        return None
+    return next((str(message) for message in messages if message.rejects), None)

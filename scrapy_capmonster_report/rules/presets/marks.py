@@ -1,20 +1,25 @@
-"""The marks that presets look for on a page, each with a description in words."""
+"""The marks that presets look for on a page. What a mark is in words, its docstring says."""
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from itertools import islice
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from ...text import truncate
+from scrapy.selector import Selector
+
 from ..condition import Condition
-from ..page import view
+from ..names import SETS, is_like, regex
+from ..page import view, words_of
 from ..selectors import Css, JmesPath
-from . import evidence
+from .answers import MAX_SCRIPT, json_messages, names_errors, parsed, rejection_in, sayings
 from .messages import MAX_LENGTH, About, fold, mentions, rejects
-from .places import CAPTCHA_NAME
+from .places import Sight, sight
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from ..page import Page
 
@@ -27,7 +32,16 @@ _MAX_SHORT_BODY: Final = 100_000
 _MAX_LONE: Final = 5000
 """Bytes of a page that shows nothing but a message."""
 
+_MAX_FRAGMENTS: Final = 5
+_MAX_SCRIPTS: Final = 50
 
+_QUOTED = re.compile("“[^“”]*”")
+_HYPHENATED = re.compile(r"(?<![a-z-])[a-z]+(?:-[a-z]+)+(?![a-z-])")
+_MARKUP = re.compile(r"<\w[^<>]*>")
+_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})|\\(.)")
+
+
+@dataclass(eq=False)
 class Mark(Condition):
     """Something that a preset looks for on a page.
 
@@ -39,138 +53,125 @@ class Mark(Condition):
         needs: what it needs to know besides the body.
     """
 
-    key = "mark"
-
-    def __init__(
-        self,
-        value: str,
-        find: Find,
-        *,
-        instead: Find | None = None,
-        absent: bool = False,
-        needs: str = "",
-    ) -> None:
-        super().__init__(value)
-        self.needs = frozenset(needs.split())
-        self._find = find
-        self._instead = instead
-        self._absent = absent
+    value: str
+    find: Find
+    instead: Find = lambda page: None
+    absent: bool = False
+    needs: Collection[str] = ()
+    key: ClassVar = "mark"
 
     def holds(self, page: Page) -> bool:
-        return (self._find(page) is None) is self._absent
+        return (self.find(page) is None) is self.absent
 
     def missing(self, page: Page) -> frozenset[str]:
         # A placeholder is nothing that a mark looks for, so what is found is certain.
-        return super().missing(page) if self._find(page) is None else frozenset()
+        return super().missing(page) if self.find(page) is None else frozenset()
 
     def found(self, page: Page) -> str | None:
-        found = self._find(page) or (self._instead(page) if self._instead else None)
-        return None if found is None else truncate(found)
+        return self.find(page) or self.instead(page)
 
 
 MARKS: Final[dict[str, Mark]] = {}
 """The marks that several presets look for, by name."""
 
 
-def mark(value: str, **more: Any) -> Callable[[Find], Find]:
-    """Make a mark of a function that finds it."""
+def mark(**more: Any) -> Callable[[Find], Find]:
+    """Make a mark of a function that finds it. Its docstring is the mark's description."""
 
     def add(find: Find) -> Find:
-        found_once = view(find)
-        MARKS[find.__name__] = Mark(value, found_once, **more)
+        name, found_once = find.__name__, view(find)
+        MARKS[name] = Mark(find.__doc__ or name, found_once, **more)
         return found_once
 
     return add
 
 
 def _status(page: Page) -> str:
-    return f"status {page.status}"
+    return f"status {page.response.status}"
 
 
-@mark(
-    "not a missing page, a rate limit or a server error (404, 429, above 500)",
-    absent=True,
-    instead=_status,
-    needs="status",
-)
+@mark(absent=True, instead=_status, needs=("status",))
 def judged(page: Page) -> str | None:
-    return _status(page) if page.status in (404, 429) or page.status > 500 else None
+    """not a missing page, a rate limit or a server error (404, 429, above 500)"""
+    status = page.response.status
+    return _status(page) if status in (404, 429) or status > 500 else None
 
 
-@mark("a POST, or a GET that sends the captcha's field", needs="method url")
+@mark(needs=("method", "url"))
 def submission(page: Page) -> str | None:
+    """a POST, or a GET that sends the captcha's field"""
     if page.request.method not in ("GET", "HEAD"):
         return page.request.method
-    query = page.url.partition("#")[0].partition("?")[2].lower()
-    return f"?{query}" if CAPTCHA_NAME.search(query) else None
+    query = page.response.url.partition("#")[0].partition("?")[2].lower()
+    return f"?{query}" if is_like(query, "captcha.field") else None
 
 
-@mark(
-    "an answer: to a POST, with an error's status, as JSONP, or with the captcha in the URL",
-    needs="status method url",
-)
+@mark(needs=("status", "method", "url"))
 def answer(page: Page) -> str | None:
+    """an answer: to a POST, with an error's status, as JSONP, or with the captcha in the URL"""
     if page.is_jsonp:
         return "JSON that a script is called with"
-    return _status(page) if page.status >= 400 else submission(page)
+    return _status(page) if page.response.status >= 400 else submission(page)
 
 
-@mark("a redirect that led here", needs="redirects")
+@mark(needs=("redirects",))
 def redirect(page: Page) -> str | None:
+    """a redirect that led here"""
     return page.redirects[0] if page.redirects else None
 
 
-@mark("the widget of a captcha service")
+@mark()
 def widget(page: Page) -> str | None:
-    return evidence.sight(page).widget or None
+    """the widget of a captcha service"""
+    return sight(page).widget or None
 
 
-@mark("an image captcha (a picture or a field with such a name)")
+@mark()
 def picture(page: Page) -> str | None:
-    return evidence.sight(page).image or None
+    """an image captcha (a picture or a field with such a name)"""
+    return sight(page).image or None
 
 
-@mark("a short page without a form")
+@mark()
 def short_page(page: Page) -> str | None:
-    seen = evidence.sight(page)
+    """a short page without a form"""
+    seen = sight(page)
     if not seen.errors or seen.captcha or seen.fields or len(page.response.body) > _MAX_SHORT_BODY:
         return None
     return f"{len(page.words)} characters" if len(page.words) <= _MAX_SHORT_PAGE else None
 
 
 def _first_error(page: Page) -> str | None:
-    return next((error.text for error in evidence.sight(page).errors), None)
+    return next((error.text for error in sight(page).errors), None)
 
 
-def _first_message(page: Page) -> str | None:
-    return next(map(str, evidence.json_messages(page)), None)
-
-
-@mark(
-    "an error that says that the captcha is wrong, or says *wrong* in the captcha's own place",
-    instead=_first_error,
-)
+@mark(instead=_first_error)
 def captcha_error(page: Page) -> str | None:
-    return evidence.error_on(evidence.sight(page))
+    """an error that says that the captcha is wrong, or says *wrong* in the captcha's own place"""
+    return sight(page).rejection()
 
 
-@mark("an error that names the captcha and says that it is wrong", instead=_first_error)
+@mark(instead=_first_error)
 def named_error(page: Page) -> str | None:
-    return evidence.error_on(evidence.sight(page), About.ITS_ANSWER)
+    """an error that names the captcha and says that it is wrong"""
+    return sight(page).rejection(About.ITS_ANSWER)
 
 
-@mark("a page that shows nothing but a message that the captcha is wrong")
+@mark()
 def lone_message(page: Page) -> str | None:
-    if len(page.response.body) > _MAX_LONE or evidence.sight(page).fields:
+    """a page that shows nothing but a message that the captcha is wrong"""
+    if len(page.response.body) > _MAX_LONE or sight(page).fields:
         return None
-    words = evidence.words(page)
+    # Markup inside an answer of XML would show words.
+    words = words_of(_root_of(page.words)) if _MARKUP.search(page.words) else page.words
     return words if rejects(words, About.ITS_ANSWER) else None
 
 
-@mark("no other error in the same list", absent=True)
+@mark(absent=True)
 def no_other_error(page: Page) -> str | None:
+    """no other error in the same list"""
     hit = captcha_error(page)
-    listed = [error for error in evidence.sight(page).errors if error.item is not None]
+    listed = [error for error in sight(page).errors if error.item is not None]
     items = {error.item for error in listed if error.text == hit}
     lists = {item.getparent() for item in items}
     for error in listed:
@@ -179,48 +180,95 @@ def no_other_error(page: Page) -> str | None:
     return None
 
 
-@mark(
-    "a member for errors in JSON that says that the captcha is wrong",
-    instead=_first_message,
-)
+@mark(instead=lambda page: next(map(str, json_messages(page)), None))
 def json_error(page: Page) -> str | None:
-    if _relayed(page, evidence.NOT_THE_ANSWER):
+    """a member for errors in JSON that says that the captcha is wrong"""
+    if _relayed(page, SETS["other codes"]):
         return None
-    return evidence.rejection_in(evidence.json_messages(page))
+    return rejection_in(json_messages(page))
 
 
-@mark("a script of JSON that says in a member for errors that the captcha is wrong")
+@view
+def _scripts(page: Page) -> list[Any]:
+    """The first scripts in a page."""
+    return list(islice(page.root.iter("script"), _MAX_SCRIPTS))
+
+
+@mark()
 def script_error(page: Page) -> str | None:
-    return evidence.rejection_in(evidence.messages_in_scripts(page))
+    """a script of JSON that says in a member for errors that the captcha is wrong"""
+    scripts = _scripts(page)
+    texts = [script.text for script in scripts if script.get("type") == "application/json"]
+    return rejection_in(
+        [
+            message
+            for text in texts
+            for message in sayings(parsed(text))
+            if any(map(names_errors, message.path))
+            and not any(name.lower().endswith("messages") for name in message.path)
+        ]
+    )
 
 
-@mark("markup in JSON with an error that says that the captcha is wrong")
+@mark()
 def fragment_error(page: Page) -> str | None:
-    return next(filter(None, map(evidence.error_on, evidence.fragments(page))), None)
+    """markup in JSON with an error that says that the captcha is wrong"""
+    texts = [message.text for message in json_messages(page)]
+    fragments = list(filter(_MARKUP.search, texts))[:_MAX_FRAGMENTS]
+    errors = (Sight(_root_of(markup)).rejection() for markup in fragments)
+    return next(filter(None, errors), None)
 
 
-@mark("WordPress stops, and asks whether the visitor is human")
+@mark()
 def human_error(page: Page) -> str | None:
-    for error in evidence.sight(page).errors:
+    """WordPress stops, and asks whether the visitor is human"""
+    for error in sight(page).errors:
         if "wp-die" in error.place.get("class", "") and mentions(error.text, "human"):
             return error.text
     return None
 
 
-@mark("a script that shows at once that the captcha is wrong")
+@mark()
 def alert(page: Page) -> str | None:
-    alerts = evidence.alerts(page)
-    return next((text for text in alerts if rejects(text, About.ITS_ANSWER)), None)
+    """a script that shows at once that the captcha is wrong"""
+    codes = [script.text or "" for script in _scripts(page)]
+    codes += page.root.xpath("/html/body/@onload")
+    shown = [regex("script.alert").match(code) for code in codes if len(code) <= MAX_SCRIPT]
+    texts = [
+        _ESCAPE.sub(_character, match["text"])
+        for match in shown
+        if match and not is_like(match.string, "script.conditional")
+    ]
+    return next((text for text in texts if rejects(text, About.ITS_ANSWER)), None)
+
+
+def _character(escape: re.Match[str]) -> str:
+    """What an escape in a script stands for."""
+    if number := escape[1] or escape[2]:
+        return chr(int(number, 16))
+    return {"n": "\n", "t": "\t"}.get(escape[3], escape[3])
+
+
+def _root_of(markup: str) -> Any:
+    return Selector(text=f"<body>{markup}", type="html").root
+
+
+@view
+def _hyphenated(page: Page) -> frozenset[str]:
+    """What may be a code of a ``siteverify`` call that the site relays, in JSON or as an error."""
+    texts = [message.text for message in json_messages(page)]
+    texts += [_QUOTED.sub("", error.text) for error in sight(page).errors]
+    return frozenset(code for text in texts for code in _HYPHENATED.findall(text))
 
 
 def _relayed(page: Page, codes: Iterable[str]) -> str | None:
     """Those of some error codes that the site relays."""
-    return ", ".join(sorted(evidence.siteverify_codes(page).intersection(codes))) or None
+    return ", ".join(sorted(_hyphenated(page).intersection(codes))) or None
 
 
-_OTHER_CODES: Final = Mark(
+_NO_OTHER_CODE: Final = Mark(
     "no code about the answer's age, its reuse, or the site's keys",
-    lambda page: _relayed(page, evidence.NOT_THE_ANSWER),
+    lambda page: _relayed(page, SETS["other codes"]),
     absent=True,
 )
 
@@ -229,7 +277,7 @@ def _codes(refused: list[str]) -> Iterator[Mark]:
     """The marks that the site relays one of some codes, and none of another meaning."""
     value = f"the code {' or '.join(refused)}, in JSON or as an error"
     yield Mark(value, lambda page: _relayed(page, refused))
-    yield _OTHER_CODES
+    yield _NO_OTHER_CODE
 
 
 def _error(text: str) -> Iterator[Mark]:
@@ -237,8 +285,8 @@ def _error(text: str) -> Iterator[Mark]:
     wanted = fold(text).rstrip(".")
 
     def find(page: Page) -> str | None:
-        found = [error.text for error in evidence.sight(page).errors]
-        found += [message.text for message in evidence.json_messages(page)]
+        found = [error.text for error in sight(page).errors]
+        found += [message.text for message in json_messages(page)]
         short = (text for text in found if len(text) <= MAX_LENGTH)
         return next((text for text in short if fold(text).rstrip(".") == wanted), None)
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from configparser import ConfigParser
 from enum import IntEnum
 from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from ..names import read_ini
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,7 @@ MAX_LENGTH: Final = 300
 """The most characters of a message. A longer text is an article."""
 
 _MIN_SHARED: Final = 5
-"""A phrase with so many characters gives a message another meaning in any language."""
+"""Phrases with so many characters are not words of another language by chance."""
 
 _ANSWER_FIRST: Final = frozenset(("zh",))
 """Languages whose common word for a code means the captcha if no other code is named."""
@@ -62,17 +62,13 @@ class About(IntEnum):
 
 
 class Phrase(NamedTuple):
-    """Words of one kind in one language, from ``words.ini``."""
+    """Words of one kind in one language, from ``words.ini``, folded."""
 
     language: str
     kind: str
     text: str
-
-
-class _Meaning(NamedTuple):
-    language: str
-    kind: str
     ends: bool
+    """Whether the word must end with it."""
     rest: str
     """What must follow within :data:`_MAX_GAP` characters."""
 
@@ -82,6 +78,11 @@ class _Found(NamedTuple):
     end: int
     language: str
     kind: str
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it has so many characters that it means the same in any language."""
+        return self.end - self.start >= _MIN_SHARED
 
 
 def fold(text: str) -> str:
@@ -106,12 +107,8 @@ def rejects(text: str, about: About) -> bool:
 
 def matters(text: str) -> set[str]:
     """The other meanings of *text*, by unmistakable words."""
-    return {
-        found.kind
-        for sentence in _sentences(text[:MAX_LENGTH])
-        for found in _find(sentence)
-        if found.end - found.start >= _MIN_SHARED
-    } & {*_MATTERS, "missing"}
+    found = (item for sentence in _sentences(text[:MAX_LENGTH]) for item in _find(sentence))
+    return {item.kind for item in found if item.is_long} & {*_MATTERS, "missing"}
 
 
 def mentions(text: str, kind: str) -> bool:
@@ -132,10 +129,8 @@ def _unless_it_is_a_name(quotation: re.Match[str]) -> str:
 
 def _rejects(sentence: str, found: list[_Found], beside: list[_Found], about: About) -> bool:
     verdicts = [item for item in found if item.kind in _VERDICTS]
-    languages = {item.language for item in verdicts}
-    if any(_is_another_matter(item, languages) for item in (*found, *beside)):
-        return False
-    if any(_takes_back(item, verdicts, languages, sentence) for item in found):
+    languages = {"en", *(item.language for item in verdicts)}
+    if any(_contradicts(item, verdicts, languages, sentence) for item in (*found, *beside)):
         return False
     if about >= About.ITS_PLACE:
         return bool(verdicts)
@@ -147,7 +142,7 @@ def _rejects(sentence: str, found: list[_Found], beside: list[_Found], about: Ab
     ]
     if any(item.kind == "captcha" for item in found):
         return any(item.kind == "captcha" for _, item in pairs)
-    if any(item.kind == "another" and item.language in (*languages, "en") for item in found):
+    if any(item.kind == "another" and item.language in languages for item in found):
         return False
     code_languages = {
         item.language
@@ -159,32 +154,21 @@ def _rejects(sentence: str, found: list[_Found], beside: list[_Found], about: Ab
     return about >= About.ITS_ANSWER and not code_languages.isdisjoint(_ANSWER_FIRST)
 
 
-def _is_another_matter(item: _Found, languages: set[str]) -> bool:
-    """Whether a phrase gives a message in one of *languages* another meaning."""
-    kind, language = item.kind, item.language
-    is_unmistakable = kind in UNMISTAKABLE and item.end - item.start >= _MIN_SHARED
-    return kind in _MATTERS and (is_unmistakable or language in languages or language == "en")
-
-
-def _takes_back(item: _Found, verdicts: list[_Found], languages: set[str], sentence: str) -> bool:
-    """Whether a phrase says that nothing was sent, that the request succeeded, or *if*."""
-    kind, language = item.kind, item.language
-    if language not in languages and language != "en":
+def _contradicts(item: _Found, verdicts: list[_Found], languages: set[str], sentence: str) -> bool:
+    """Whether a phrase gives the *verdicts* of a sentence in *languages* another meaning."""
+    is_understood = item.language in languages
+    if item.kind in _MATTERS:
+        return is_understood or (item.kind in UNMISTAKABLE and item.is_long)
+    if item.kind in ("right", "if"):
+        # "is correct" in "is not correct" is part of the phrase for "wrong".
+        return is_understood and not any(it.start <= item.start < it.end for it in verdicts)
+    if item.kind != "missing" or not is_understood:
         return False
-    if kind == "missing":
-        spans = (
-            sentence[min(item.start, verdict.start) : max(item.end, verdict.end)]
-            for verdict in verdicts
-        )
-        # "not entered" in "not entered correctly" is part of the phrase for "wrong".
-        ends = (sentence[item.end : verdict.end] for verdict in verdicts)
-        return not (
-            any(mentions(span, "or") for span in spans)
-            or any(map(_ONE_OR_TWO_WORDS.fullmatch, ends))
-        )
-    # "is correct" in "is not correct" is part of the phrase for "wrong".
-    return kind in ("right", "if") and not any(
-        verdict.start <= item.start < verdict.end for verdict in verdicts
+    spans = (sentence[min(item.start, it.start) : max(item.end, it.end)] for it in verdicts)
+    # "not entered" in "not entered correctly" is part of the phrase for "wrong".
+    ends = (sentence[item.end : it.end] for it in verdicts)
+    return not (
+        any(mentions(span, "or") for span in spans) or any(map(_ONE_OR_TWO_WORDS.fullmatch, ends))
     )
 
 
@@ -199,16 +183,13 @@ def _find(text: str) -> list[_Found]:
             end = start + length
             if end > len(text):
                 break
-            for meaning in lexicon.get(text[start:end], ()):
-                if meaning.ends and end < len(text) and _goes_on(text[end], text[end - 1]):
+            for phrase in lexicon.get(text[start:end], ()):
+                if phrase.ends and end < len(text) and _goes_on(text[end], text[end - 1]):
                     continue
-                stop = end
-                if meaning.rest:
-                    place = text.find(meaning.rest, end, end + _MAX_GAP)
-                    if place < 0:
-                        continue
-                    stop = place + len(meaning.rest)
-                found.append(_Found(start, stop, meaning.language, meaning.kind))
+                place = text.find(phrase.rest, end, end + _MAX_GAP)
+                if place >= 0:
+                    stop = place + len(phrase.rest)
+                    found.append(_Found(start, stop, phrase.language, phrase.kind))
     return found
 
 
@@ -223,23 +204,21 @@ _SPACELESS: Final = "\u0590"
 
 def phrases() -> Iterator[Phrase]:
     """Every phrase of every language. The file explains the kinds."""
-    words = ConfigParser(interpolation=None, delimiters="=", comment_prefixes="#")
-    words.read_string(files(__package__).joinpath("words.ini").read_text(encoding="utf-8"))
+    words = read_ini(__package__, "words.ini")
     for language in words.sections():
-        for kind, text in words[language].items():
-            for phrase in text.replace("\n", " ").split(","):
-                yield Phrase(language, kind, phrase.strip())
+        for kind, texts in words[language].items():
+            for phrase in texts.replace("\n", " ").split(","):
+                text, rest = (fold(part).strip() for part in f"{phrase}…".split("…")[:2])
+                ends = bool(rest) or text.endswith(".")
+                yield Phrase(language, kind, text.rstrip("."), ends, rest.rstrip("."))
 
 
 @cache
-def _lexicon() -> tuple[dict[str, list[_Meaning]], dict[str, list[int]]]:
-    """The phrases by their (first half's) text, and their lengths by their first letter."""
-    found: dict[str, list[_Meaning]] = {}
+def _lexicon() -> tuple[dict[str, list[Phrase]], dict[str, list[int]]]:
+    """The phrases by their text, and the lengths of texts by their first letter."""
+    found: dict[str, list[Phrase]] = {}
     lengths: dict[str, set[int]] = {}
-    for language, kind, phrase in phrases():
-        first, rest = (fold(part).strip() for part in f"{phrase}…".split("…")[:2])
-        meaning = _Meaning(language, kind, bool(rest) or first.endswith("."), rest.rstrip("."))
-        if first := first.rstrip("."):
-            found.setdefault(first, []).append(meaning)
-            lengths.setdefault(first[0], set()).add(len(first))
+    for phrase in phrases():
+        found.setdefault(phrase.text, []).append(phrase)
+        lengths.setdefault(phrase.text[0], set()).add(len(phrase.text))
     return found, {letter: sorted(sizes) for letter, sizes in lengths.items()}

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from lxml import etree
 
-from ..visible import BLOCKS, is_closed, is_unseen
-from .messages import MAX_LENGTH
+from ..names import SETS, is_like, regex
+from ..page import is_closed, is_unseen, view
+from .messages import MAX_LENGTH, UNMISTAKABLE, About, matters, mentions, rejects
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from ..page import Page
 
 MAX_ERRORS: Final = 200
 """A page with more texts of errors is a list, and says nothing about an answer."""
@@ -24,7 +27,7 @@ MAX_MARKED: Final = 2000
 _MAX_DISTANCE: Final = 4
 """Levels from a text up to the element that is marked as an error, or to the captcha's group."""
 
-MAX_FIELDS: Final = 3
+_MAX_FIELDS: Final = 3
 """An element that is marked as an error is a form if it has more fields."""
 
 _MAX_SCANNED: Final = 200
@@ -33,57 +36,8 @@ _MAX_SCANNED: Final = 200
 _MAX_TEXT: Final = 4 * MAX_LENGTH
 """How many characters of a text are read, including white space."""
 
-
-_MARKED = re.compile(
-    r"[Ee]rror|ERROR|(?:^|[\s_-])[Ee]rr|[a-z]Err|danger|invalid|alert|warn|fail|wrong|incorrect"
-    r"|reject|\bflash(?:es|-?mess\w*)?\b|text-(?:red|rose)|(?:^|[\s_-])red(?:$|[\s_-])|negative|caution|notice|notif|toast|callout|wp-die|fehler|hata\b"
-    r"|(?:^|[\s_-])msg|[a-z]Msg|(?:form|system|status|response)[_-]?message|help-block|help-inline"
-    r"|feedback|explain|helper-text|validation"
-)
-_NOT_MARKED = re.compile(r"success|\bbtn\b")
-_RED = re.compile(
-    r"(?:^|[^-])color\s*:\s*(?:(?:dark)?red\b|crimson|firebrick|#[b-f]\w[0-5]\w[0-5]\w\b"
-    r"|#[b-f][0-5][0-5]\b|rgb\(\s*(?:1[6-9]|2\d)\d\s*,\s*\d{1,2}\s*,\s*\d{1,2}\s*\))",
-    re.IGNORECASE,
-)
-_QUOTES: Final = frozenset(
-    ("blockquote", "button", "label", "legend", "option", "pre", "select", "textarea", "svg")
-)
-"""Elements that contain a label or a quotation."""
-
-_OTHERS_WORDS: Final = frozenset(
-    ("blockquote", "button", "code", "option", "pre", "q", "samp", "textarea")
-)
-"""Elements that contain a label or a quotation even if they are marked as errors."""
-
 _WITH_ATTRIBUTES: Final = etree.XPath("descendant-or-self::*[@* or self::center]")
-
-_EMPHASES: Final = frozenset(("em", "i"))
-_INLINE_QUOTES: Final = _EMPHASES | {"a", "cite", "code", "dfn", "kbd", "q", "samp"}
-"""What is in them is quoted, as by quotation marks; emphases may also hold all there is."""
-
-CAPTCHA_NAME = re.compile(
-    "captcha|capcha|turnstile|securimage|imagestring|yzm|yanzhengma|antispam|confirm_?id|v_?code"
-    "|(?:verif(?:y|ication|ied)?|valid(?:ate|ation)?|check|secur(?:ity)?|sec|confirm(?:ation)?"
-    "|auth|image?|img|pic(?:ture)?|rand(?:om)?|visual|number|safe|graph(?:ic)?|code)[-_]?"
-    "(?:code|img|image|word|text|num|number)"
-)
-"""The names of a captcha's field, in lower case."""
-
-_OTHER_CODE = re.compile(
-    "otp|sms|phone|mobile|mail|2fa|mfa|one-time|authenticator|factor|invit|promo|coupon|voucher"
-    "|activat|referr"
-)
-_WIDGET = re.compile(
-    "g-recaptcha|h-captcha|cf-turnstile|frc-captcha|geetest|mtcaptcha|altcha|smart-captcha"
-    "|funcaptcha|recaptcha|hcaptcha|turnstile"
-)
-_WIDGET_OR_NAME = re.compile("captcha|turnstile|geetest")
-_PICTURE = re.compile(f"{CAPTCHA_NAME.pattern}|mode=confirm|verif[yi]|regcode|seccode")
-_FIELDS: Final = frozenset(("input", "select", "textarea"))
-_NOT_TYPED: Final = frozenset(("hidden", "submit", "button", "image", "reset", "checkbox", "radio"))
-_NOT_A_PICTURE = re.compile("[rh]e?captcha|logo|badge|icon")
-_PICTURES: Final = frozenset(("img", "svg", "canvas"))
+_CODE = re.compile(r"\w+[_-][\w-]+")
 
 
 class Error(NamedTuple):
@@ -125,13 +79,12 @@ class Sight:
         self._is_named = False  # something is called "captcha", not only "code"
         self._has_pictures = False
         self._shown: dict[Any, bool] = {None: True}
-        for element in root.iter(*_FIELDS):
+        for element in root.iter(*SETS["fields"]):
             self._look_at_a_field(element)
-        for element in root.iter(*_PICTURES):
+        for element in root.iter(*SETS["pictures"]):
             self._has_pictures = True
-            if not self.picture and is_picture(element):
-                self.picture = _outline(element)
-                self._note_group(element)
+            if not self.picture and _is_picture(element):
+                self.picture = self._note(element)
         marked = list(islice(self._marked_elements(root), MAX_MARKED + 1))
         self.errors = self._read(marked) if len(marked) <= MAX_MARKED else []
 
@@ -148,41 +101,77 @@ class Sight:
         """What shows that there is a captcha; ``""`` if nothing does."""
         return self.widget or self.image
 
+    def rejection(self, most: About = About.ITS_PLACE) -> str | None:
+        """The error that says that a captcha answer was wrong.
+
+        Args:
+            most: what may relate an error to a captcha.
+        """
+        level = About.ITS_WORDS
+        if self.captcha and not self.has_other_code:
+            level = About.ITS_PLACE_HAS_ONE
+        elif not self.fields:
+            level = About.ITS_ANSWER
+        hits = [
+            error
+            for error in self.errors
+            if self._rejects(error, min(level, most), most)
+            and sum(map(_is_typed, _within(error.place))) <= _MAX_FIELDS
+        ]
+        others = [(error, matters(error.text)) for error in self.errors if hits]
+        causes = [(error, kinds) for error, kinds in others if not kinds.isdisjoint(UNMISTAKABLE)]
+        for hit in hits:
+            if not any(_is_the_cause(error, kinds, hit) for error, kinds in causes):
+                return hit.text
+        return None
+
+    def _rejects(self, error: Error, level: About, most: About) -> bool:
+        """Whether an error says that a captcha answer was wrong."""
+        is_beside = error.place in self.groups
+        if _CODE.fullmatch(error.text) or (is_beside and mentions(error.text, "ask")):
+            return False
+        may_be_its_own = most is About.ITS_PLACE and self.captcha and not is_beside
+        return rejects(error.text, level) or (
+            bool(may_be_its_own)
+            and rejects(error.text, About.ITS_PLACE)
+            and _is_captchas_own(error.place)
+        )
+
     def _look_at_a_field(self, element: Any) -> None:
         name = _name_of(element)
-        is_captcha = bool(CAPTCHA_NAME.search(name))
+        is_captcha = is_like(name, "captcha.field")
         self._is_named |= "captcha" in name
         if not _is_typed(element):
             return
         self.fields += 1
         is_code = is_captcha or "code" in name or "otp" in name
-        if is_code and _OTHER_CODE.search(name):
+        if is_code and is_like(name, "captcha.other code"):
             self.has_other_code = True
         elif is_captcha and not self.input:
-            self.input = _outline(element)
-            self._note_group(element)
+            self.input = self._note(element)
 
-    def _note_group(self, element: Any) -> None:
-        """Note the widest element around a captcha's field that has no other field."""
+    def _note(self, element: Any) -> str:
+        """The outline of a captcha's field. The widest group without other fields is noted."""
         group = None
         for around in islice(element.iterancestors(), _MAX_DISTANCE):
-            if around.tag in ("body", "form", "html") or not _fields_in(around):
+            if around.tag in ("body", "form", "html") or not _is_captchas_group(around):
                 break
             group = around
         if group is not None and group not in self.groups and self._is_shown(group):
             self.groups.append(group)
+        return _outline(element)
 
     def _marked_elements(self, root: Any) -> Iterator[Any]:
         """The elements that are marked as errors. Those of a captcha are noted."""
         meaning_of = cache(_meaning_of)  # many elements of a page have the same attributes
         for element in _WITH_ATTRIBUTES(root):
             is_error, captcha = meaning_of(tuple(element.items()))
-            if captcha and element.tag not in _FIELDS and self._is_shown(element):
-                self._is_named = True
-                if not self.widget and _WIDGET.search(captcha):
-                    self.widget = _outline(element)
             tag = element.tag
-            if tag == "center" or (is_error and tag not in _OTHERS_WORDS):
+            if captcha and tag not in SETS["fields"] and self._is_shown(element):
+                self._is_named = True
+                if not self.widget and is_like(captcha, "captcha.widget"):
+                    self.widget = _outline(element)
+            if tag == "center" or (is_error and tag not in SETS["others words"]):
                 yield element
 
     def _is_shown(self, element: Any) -> bool:
@@ -190,7 +179,7 @@ class Sight:
         asked = []
         while element not in self._shown:
             asked.append(element)
-            if is_unseen(element) or element.tag in _OTHERS_WORDS:
+            if is_unseen(element) or element.tag in SETS["others words"]:
                 self._shown[element] = False
             else:
                 element = element.getparent()
@@ -206,6 +195,18 @@ class Sight:
         texts = chain.from_iterable(_blocks(place, apart) for place in places)
         errors = list(islice(texts, MAX_ERRORS + 1))
         return errors if len(errors) <= MAX_ERRORS else []
+
+
+@view
+def sight(page: Page) -> Sight:
+    """The errors and captchas that a page of HTML shows."""
+    return Sight(page.root)
+
+
+def _is_the_cause(error: Error, kinds: set[str], hit: Error) -> bool:
+    """Whether an error about age or a limit may be the reason for the rejection *hit*."""
+    one, two = error.place, hit.place
+    return {"late", "theirs"} <= kinds or one is two or one.getparent() is two.getparent()
 
 
 def _blocks(place: Any, marked: frozenset[Any]) -> Iterator[Error]:
@@ -225,19 +226,20 @@ def _texts(
     element: Any, item: Any, marked: frozenset[Any], depth: int
 ) -> Iterator[tuple[str, bool, Any]]:
     """The texts in *element*, whether each begins a block, and the item that it stands in."""
-    is_block, most = element.tag in BLOCKS, 0 if is_closed(element) else _MAX_TEXT
-    yield (element.text or "")[:most], is_block, item
+    most = 0 if is_closed(element) else _MAX_TEXT
+    yield (element.text or "")[:most], element.tag in SETS["blocks"], item
     for child in element:
         tag = child.tag
+        is_all = tag in SETS["emphases"] and not (element.text or "").strip()
         if not isinstance(tag, str) or is_unseen(child):
             pass
-        elif child in marked or tag in _QUOTES or depth == _MAX_DISTANCE:
+        elif child in marked or tag in SETS["quotes"] or depth == _MAX_DISTANCE:
             yield "", True, item
-        elif tag in _INLINE_QUOTES and (tag not in _EMPHASES or (element.text or "").strip()):
+        elif tag in SETS["inline quotes"] and not is_all:
             yield f"“{''.join(islice(child.itertext(), _MAX_SCANNED))[:_MAX_TEXT]}”", False, item
         else:
             yield from _texts(child, child if tag == "li" else item, marked, depth + 1)
-            if tag in BLOCKS:
+            if tag in SETS["blocks"]:
                 yield "", True, item
         yield (child.tail or "")[:most], False, item
 
@@ -248,12 +250,12 @@ def _meaning_of(attributes: Iterable[tuple[str, str]]) -> tuple[bool, str]:
     for name, value in attributes:
         if name in ("class", "id", "role"):
             names += value + " "
-        elif name == "style" or name == "color":
-            is_red |= _RED.search(f"color:{value}" if name == "color" else value) is not None
+        elif name in ("style", "color"):
+            is_red |= is_like(f"{name}:{value}", "error.style")
         elif name == "data-sitekey":
             names += "captcha g-recaptcha "
-    is_error = bool(_MARKED.search(names)) and not _NOT_MARKED.search(names)
-    return is_error or is_red, names if _WIDGET_OR_NAME.search(names) else ""
+    is_error = is_like(names, "error.element") and not is_like(names, "error.other element")
+    return is_error or is_red, names if is_like(names, "captcha.element") else ""
 
 
 def _name_of(element: Any) -> str:
@@ -263,7 +265,15 @@ def _name_of(element: Any) -> str:
 
 def _is_typed(element: Any) -> bool:
     """Whether an element is a field that the visitor fills in."""
-    return element.tag in _FIELDS and element.get("type", "").lower() not in _NOT_TYPED
+    kind = element.get("type", "").lower()
+    return element.tag in SETS["fields"] and kind not in SETS["not typed"]
+
+
+def _is_picture(element: Any) -> bool:
+    """Whether an element is the picture of an image captcha."""
+    named = " ".join([value[:200] for value in element.values()]).lower()
+    rest = regex("captcha.other picture").sub("", named)
+    return is_like(rest, "captcha.field") or is_like(rest, "captcha.picture")
 
 
 def _outline(element: Any) -> str:
@@ -273,53 +283,47 @@ def _outline(element: Any) -> str:
     return f"<{element.tag}{attributes}>"
 
 
-def fields_in(place: Any) -> int:
-    """How many fields are in the beginning of an element."""
-    return sum(map(_is_typed, islice(place.iter("*"), _MAX_SCANNED)))
+def _within(place: Any) -> Iterable[Any]:
+    """The first elements in an element, itself included."""
+    return islice(place.iter("*"), _MAX_SCANNED)
 
 
-def is_captchas_own(element: Any) -> bool:
+def _is_captchas_own(element: Any) -> bool:
     """Whether an error belongs to the captcha by its place, so that it need not name the captcha.
 
     Its element is named like the captcha's field, or the nearest group around it has no other
     fields than the captcha's, or the list of errors is right before or after the captcha's field.
     """
     names = (element.get(name, "") for name in ("id", "class", "for", "data-valmsg-for"))
-    if CAPTCHA_NAME.search(" ".join(names).lower()):
+    if is_like(" ".join(names).lower(), "captcha.field"):
         return True
-    for beside in (element.getprevious(), element.getnext()):
-        if beside is not None and _fields_in(beside):
-            return True
+    beside = (element.getprevious(), element.getnext())
+    if any(_is_captchas_group(other) for other in beside if other is not None):
+        return True
     for group in islice(element.iterancestors(), _MAX_DISTANCE):
         if group.tag in ("body", "html"):
             return False
-        if (belongs := _fields_in(group)) is not None:
+        if (belongs := _is_captchas_group(group)) is not None:
             return belongs
     return False
 
 
-def _fields_in(group: Any) -> bool | None:
+def _is_captchas_group(group: Any) -> bool | None:
     """Whether all fields in *group* belong to a captcha; ``None`` if it has no fields."""
     is_captcha, others = False, 0
-    for element in islice(group.iter("*"), _MAX_SCANNED):
-        is_hidden = element.tag in _FIELDS and element.get("type", "").lower() == "hidden"
+    for element in _within(group):
+        is_hidden = element.tag in SETS["fields"] and element.get("type", "").lower() == "hidden"
         if is_hidden or _is_typed(element):
             name = _name_of(element)
-            if CAPTCHA_NAME.search(name) and not _OTHER_CODE.search(name):
+            if is_like(name, "captcha.field") and not is_like(name, "captcha.other code"):
                 is_captcha = True
             elif not is_hidden:
                 others += 1
-        elif element.tag == "img" and is_picture(element):
+        elif element.tag == "img" and _is_picture(element):
             is_captcha = True
             others -= 1  # its field may be called anything
-        elif _WIDGET.search(element.get("class", "")):
+        elif is_like(element.get("class", ""), "captcha.widget"):
             is_captcha = True
     if others > 0:
         return False
     return True if is_captcha else None
-
-
-def is_picture(element: Any) -> bool:
-    """Whether an element is the picture of an image captcha."""
-    named = " ".join([value[:200] for value in element.values()]).lower()
-    return _PICTURE.search(_NOT_A_PICTURE.sub("", named)) is not None
