@@ -198,7 +198,7 @@ async def test_a_proxy_that_opens_no_tunnel_is_an_outage_that_says_why(
     refusal: bytes, reason: str, proxy: Any, cloud: Any, wire: Any, caplog: Any
 ) -> None:
     gate, service = proxy(refusal), cloud()
-    desk = wire(url=service.url, proxy=gate.url, timeout=0.2, max_age=1.0)
+    desk = wire(url=service.url, proxy=gate.url, timeout=0.2, max_age=0.4)
     logged: list[Any] = []
     globalLogPublisher.addObserver(logged.append)
     desk.reject(1)
@@ -230,7 +230,7 @@ async def test_a_service_that_hangs_behind_a_proxy_leaves_no_connection(
 ) -> None:
     gate, service = proxy(), cloud()
     service.behave = hangs
-    desk = wire(url=service.url, proxy=gate.url, timeout=0.3, max_age=1.2)
+    desk = wire(url=service.url, proxy=gate.url, timeout=0.3, max_age=0.4)
     desk.reject(1)
     await desk.settle()
     assert desk.outcomes == {1: [Outcome.UNDELIVERED]}
