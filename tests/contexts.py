@@ -55,4 +55,5 @@ def context(
         reactor=reactor,
         random=SimpleNamespace(random=random, getrandbits=lambda _: bits),
         log_extra={},
+        debug=lambda logger, message, *args: logger.debug(message, *args),
     )

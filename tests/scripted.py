@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from scrapy_capmonster_report.outcome import Outcome
 
 OK = ReportAnswer(Verdict.ACCEPTED)
-LOST = ReportAnswer(Verdict.RETRY, reason="connection lost")
+LOST = ReportAnswer(Verdict.RETRY, "connection lost")
 HANG = None
 """In a script: no answer, ever."""
 

@@ -12,7 +12,6 @@ from support import CLIENT_KEY
 
 from scrapy_capmonster_report.delivery.answer import (
     ERROR_CODES,
-    Reaction,
     ReportAnswer,
     Verdict,
     parse_retry_after,
@@ -21,7 +20,8 @@ from scrapy_capmonster_report.delivery.answer import (
 )
 
 ACCEPTED = ReportAnswer(Verdict.ACCEPTED)
-UNREADABLE = ReportAnswer(Verdict.RETRY, reason="an answer that is not the documented JSON")
+UNREADABLE = ReportAnswer(Verdict.RETRY, "an answer that is not the documented JSON")
+REFUSALS = (Verdict.REFUSED, Verdict.STRIKE, Verdict.BAN, Verdict.STOP)
 NOW = 784111777.0
 """RFC 9110's own example of a date: Sun, 06 Nov 1994 08:49:37 GMT."""
 
@@ -29,12 +29,12 @@ NOW = 784111777.0
 def read(status: int, body: Any, retry_after: str | None = None) -> ReportAnswer:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     answer = read_answer(status, content, retry_after=retry_after, wall_now=NOW, secret=CLIENT_KEY)
-    assert bool(answer.advice) == (answer.verdict is Verdict.REFUSED)
+    assert bool(answer.advice) == (answer.verdict in REFUSALS)
     return answer._replace(advice="")
 
 
-def refused(code: str, reaction: Reaction = Reaction.NONE) -> ReportAnswer:
-    return ReportAnswer(Verdict.REFUSED, code, reaction)
+def refused(code: str, verdict: Verdict = Verdict.REFUSED) -> ReportAnswer:
+    return ReportAnswer(verdict, code)
 
 
 def error(code: Any, error_id: Any = 1) -> dict[str, Any]:
@@ -81,69 +81,63 @@ def error(code: Any, error_id: Any = 1) -> dict[str, Any]:
         (304, {"errorId": 0, "status": "success"}, refused("http_3xx")),
         (307, error("ERROR_NEW"), refused("http_3xx")),
         (400, b"", refused("http_4xx")),
-        (401, {"errorId": 0, "status": "success"}, refused("http_4xx", Reaction.STRIKE)),
-        (402, b"", refused("http_4xx", Reaction.STRIKE)),
-        (403, b"<html>", refused("http_4xx", Reaction.STRIKE)),
+        (401, {"errorId": 0, "status": "success"}, refused("http_4xx", Verdict.STRIKE)),
+        (402, b"", refused("http_4xx", Verdict.STRIKE)),
+        (403, b"<html>", refused("http_4xx", Verdict.STRIKE)),
         (403, error("ERROR_NEW"), refused("ERROR_NEW")),
-        (403, {"errorId": 1}, refused("http_4xx", Reaction.STRIKE)),
-        (402, error(None), refused("http_4xx", Reaction.STRIKE)),
+        (403, {"errorId": 1}, refused("http_4xx", Verdict.STRIKE)),
+        (402, error(None), refused("http_4xx", Verdict.STRIKE)),
         (404, b"<html>", refused("http_4xx")),
-        (500, b"", ReportAnswer(Verdict.RETRY, reason="HTTP 500")),
-        (502, error("ERROR_NEW"), ReportAnswer(Verdict.RETRY, reason="HTTP 502")),
-        (504, {"errorId": 0, "status": "success"}, ReportAnswer(Verdict.RETRY, reason="HTTP 504")),
+        (500, b"", ReportAnswer(Verdict.RETRY, "HTTP 500")),
+        (502, error("ERROR_NEW"), ReportAnswer(Verdict.RETRY, "HTTP 502")),
+        (504, {"errorId": 0, "status": "success"}, ReportAnswer(Verdict.RETRY, "HTTP 504")),
     ],
 )
 def test_read_answer(status: int, body: Any, expected: ReportAnswer) -> None:
     assert read(status, body) == expected
 
 
-FINAL = [
-    code
-    for code, (reaction, _) in ERROR_CODES.items()
-    if reaction not in (Reaction.THROTTLE, Reaction.RETRY)
-]
+FINAL = [code for code, answer in ERROR_CODES.items() if not answer.verdict.is_retried]
 
 
 @pytest.mark.parametrize("status", [200, 400, 403, 500, 503])
 @pytest.mark.parametrize("code", ["ERROR_SERVICE_NOT_AVAILABLE", "ERROR_NO_SLOT_AVAILABLE"])
 def test_a_service_in_trouble_is_asked_again(status: int, code: str) -> None:
     """Row 32."""
-    assert read(status, error(code)) == ReportAnswer(Verdict.RETRY, reason=code)
+    assert read(status, error(code)) == ReportAnswer(Verdict.RETRY, code)
     told = read(status, error(code), "5")
-    assert (told.reaction, told.wait) == (Reaction.THROTTLE, 5.0)
+    assert (told.verdict, told.wait) == (Verdict.THROTTLE, 5.0)
 
 
 @pytest.mark.parametrize("status", [200, 307, 400, 401, 403, 429, 500, 503])
 @pytest.mark.parametrize("code", FINAL)
 def test_a_documented_code_counts_with_any_http_status(status: int, code: str) -> None:
-    assert read(status, error(code), "5") == refused(code, ERROR_CODES[code].reaction)
+    assert read(status, error(code), "5") == refused(code, ERROR_CODES[code].verdict)
 
 
 @pytest.mark.parametrize("status", [200, 400, 429, 503])
 def test_too_much_requests_makes_all_wait(status: int) -> None:
     answer = read(status, error("ERROR_TOO_MUCH_REQUESTS"), "5")
-    assert answer == ReportAnswer(
-        Verdict.RETRY, reaction=Reaction.THROTTLE, wait=5.0, reason="too many requests"
-    )
+    assert answer == ReportAnswer(Verdict.THROTTLE, "ERROR_TOO_MUCH_REQUESTS", 5.0)
 
 
 @pytest.mark.parametrize(
-    ("status", "retry_after", "reaction", "wait"),
+    ("status", "retry_after", "verdict", "wait"),
     [
-        (429, None, Reaction.THROTTLE, None),
-        (429, "5", Reaction.THROTTLE, 5.0),
-        (429, "soon", Reaction.THROTTLE, None),
-        (503, "5", Reaction.THROTTLE, 5.0),
-        (503, None, Reaction.NONE, None),
-        (503, "soon", Reaction.NONE, None),
-        (500, "5", Reaction.THROTTLE, 5.0),
+        (429, None, Verdict.THROTTLE, None),
+        (429, "5", Verdict.THROTTLE, 5.0),
+        (429, "soon", Verdict.THROTTLE, None),
+        (503, "5", Verdict.THROTTLE, 5.0),
+        (503, None, Verdict.RETRY, None),
+        (503, "soon", Verdict.RETRY, None),
+        (500, "5", Verdict.THROTTLE, 5.0),
     ],
 )
 def test_retry_after_pauses_all(
-    status: int, retry_after: str | None, reaction: Reaction, wait: float | None
+    status: int, retry_after: str | None, verdict: Verdict, wait: float | None
 ) -> None:
     answer = read(status, b"", retry_after)
-    assert (answer.verdict, answer.reaction, answer.wait) == (Verdict.RETRY, reaction, wait)
+    assert (answer.verdict, answer.wait) == (verdict, wait)
 
 
 @pytest.mark.parametrize(

@@ -202,8 +202,8 @@ def test_every_error_code_has_its_row() -> None:
 
 def test_rows_of_error_codes_that_ask_for_the_same_say_the_same() -> None:
     rows = DELIVERY.sections(3)["Error codes"].rows()
-    said = {(ERROR_CODES[codes(code)[0]].reaction, what) for code, what in rows if codes(code)}
-    assert len(said) == len({reaction for reaction, _ in said}) == len({what for _, what in said})
+    said = {(ERROR_CODES[codes(code)[0]].verdict, what) for code, what in rows if codes(code)}
+    assert len(said) == len({verdict for verdict, _ in said}) == len({what for _, what in said})
 
 
 def test_every_kind_has_its_endpoint() -> None:
@@ -351,7 +351,7 @@ def test_the_api_has_everything_that_the_package_exports() -> None:
 def test_scrapys_middlewares_stand_where_it_is_said() -> None:
     orders = {path.rpartition(".")[2]: n for path, n in DOWNLOADER_MIDDLEWARES_BASE.items()}
     orders["CapMonsterReportMiddleware"] = MIDDLEWARE_ORDER
-    rows = document("docs/middleware-order.md").rows()
+    rows = document("docs/where-it-stands.md").rows()
     written = [int(order.strip("*")) for order, *_ in rows]
     assert written == sorted(written, reverse=True)
     assert written == [orders[codes(name)[0]] for _, name, _ in rows]

@@ -30,7 +30,7 @@ from twisted.internet.interfaces import IHostnameResolver
 from wired import WRONG, Refused, lines, until
 from zope.interface import implementer
 
-from scrapy_capmonster_report.delivery.client import MAX_ANSWER_BYTES
+from scrapy_capmonster_report.delivery.connections import MAX_ANSWER_BYTES
 from scrapy_capmonster_report.outcome import Outcome
 
 ONE_RETRY = 1.4
@@ -314,6 +314,25 @@ async def test_a_failure_of_the_server_is_retried(status: int, wire: Any) -> Non
 async def test_what_http_calls_our_fault_is_not_retried(status: int, wire: Any) -> None:
     """Row 12."""
     desk = wire(says("", status))
+    desk.reject(1)
+    await desk.settle()
+    assert desk.outcomes == {1: [Outcome.REFUSED]}
+    assert desk.codes == ["http_4xx"]
+    assert desk.server.task_ids() == [1]
+
+
+def breaks_off(connection: Any, arrival: Any) -> None:
+    connection.transport.write(b"HTTP/1.1 404 No\r\nContent-Length: 5000\r\n\r\n<html>")
+    connection.transport.loseConnection()
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("behave", [says("<p>No</p>" * 1_000_000, 404), breaks_off])
+async def test_what_http_says_counts_even_if_the_page_with_it_is_not_read_to_its_end(
+    behave: Any, wire: Any
+) -> None:
+    """Row 12: the URL may lead to a website in place of the service."""
+    desk = wire(behave)
     desk.reject(1)
     await desk.settle()
     assert desk.outcomes == {1: [Outcome.REFUSED]}

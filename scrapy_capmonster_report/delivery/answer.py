@@ -14,65 +14,75 @@ if TYPE_CHECKING:
 
 
 class Verdict(Enum):
-    """What the service's answer means for the report."""
+    """What the service's answer means for the report, and for all later ones."""
 
     ACCEPTED = "accepted"
     REFUSED = "refused"
-    RETRY = "retry"
-
-
-class Reaction(Enum):
-    """What the service's answer means for all later reports."""
-
-    NONE = "none"
-    STOP = "stop"
-    """Send nothing for the rest of the crawl."""
-    BAN = "ban"
-    """Send nothing until the ban is over, then send one report."""
     STRIKE = "strike"
-    """Several in a row would lead to a ban: pause before."""
-    THROTTLE = "throttle"
-    """Too many requests: all reports wait."""
+    """Refused. Several in a row would lead to a ban: pause before."""
+    BAN = "ban"
+    """Refused. Send nothing until the ban is over, then send one report."""
+    STOP = "stop"
+    """Refused. Send nothing for the rest of the crawl."""
     RETRY = "retry"
-    """A temporary error, like HTTP 503."""
+    """Not delivered because of a temporary error."""
+    THROTTLE = "throttle"
+    """Not delivered: too many requests. All reports wait."""
+
+    @property
+    def is_retried(self) -> bool:
+        """Whether the report is sent again."""
+        return self in (Verdict.RETRY, Verdict.THROTTLE)
 
 
-class ErrorCode(NamedTuple):
-    """The reaction to a documented ``errorCode``, and what the user should do about it."""
+class ReportAnswer(NamedTuple):
+    """The service's answer to a report.
 
-    reaction: Reaction
+    Args:
+        verdict: what it means.
+        reason: why the report was not accepted: the ``errorCode``, or in other words; safe to show.
+        wait: seconds until the service may be asked again (``Retry-After``).
+        advice: what the user should do if the answer pauses reporting.
+    """
+
+    verdict: Verdict
+    reason: str = ""
+    wait: float | None = None
     advice: str = ""
 
 
-_UNKNOWN_TASK = ErrorCode(
-    Reaction.STRIKE,
-    "The tasks are unknown. Check that taskId is what createTask returned for this account, and "
-    "that reports are sent within five minutes of the task's creation.",
+_UNKNOWN_TASK = ReportAnswer(
+    Verdict.STRIKE,
+    advice="The tasks are unknown. Check that taskId is what createTask returned for this account, "
+    "and that reports are sent within five minutes of the task's creation.",
 )
-_BANNED = ErrorCode(
-    Reaction.BAN,
-    "This IP address is banned because of too many bad requests. The ban also stops solving, and "
-    "it ends only if nothing is sent.",
+_BANNED = ReportAnswer(
+    Verdict.BAN,
+    advice="This IP address is banned because of too many bad requests. The ban also stops "
+    "solving, and it ends only if nothing is sent.",
 )
 
-_TEMPORARY = ErrorCode(Reaction.RETRY)
+_TEMPORARY = ReportAnswer(Verdict.RETRY)
 
 # The service's documentation of errors and of what leads to a ban (2026). "CAPCHA" is its spelling.
-ERROR_CODES: Final[Mapping[str, ErrorCode]] = {
-    "ERROR_KEY_DOES_NOT_EXIST": ErrorCode(
-        Reaction.STOP, "The account key is unknown. Check CAPMONSTER_CLIENT_KEY."
+ERROR_CODES: Final[Mapping[str, ReportAnswer]] = {
+    "ERROR_KEY_DOES_NOT_EXIST": ReportAnswer(
+        Verdict.STOP, advice="The account key is unknown. Check CAPMONSTER_CLIENT_KEY."
     ),
-    "ERROR_IP_NOT_ALLOWED": ErrorCode(
-        Reaction.STOP,
-        "The account key may not be used from this IP address. Allow it in the account's settings.",
+    "ERROR_IP_NOT_ALLOWED": ReportAnswer(
+        Verdict.STOP,
+        advice="The account key may not be used from this IP address. Allow it in the account's "
+        "settings.",
     ),
     "ERROR_IP_BANNED": _BANNED,
     "ERROR_IP_BLOCKED": _BANNED,
-    "ERROR_ZERO_BALANCE": ErrorCode(Reaction.STRIKE, "The account has no funds. Top it up."),
+    "ERROR_ZERO_BALANCE": ReportAnswer(
+        Verdict.STRIKE, advice="The account has no funds. Top it up."
+    ),
     "ERROR_NO_SUCH_CAPCHA_ID": _UNKNOWN_TASK,
     "WRONG_CAPTCHA_ID": _UNKNOWN_TASK,
     "ERROR_WRONG_CAPTCHA_ID": _UNKNOWN_TASK,
-    "ERROR_TOO_MUCH_REQUESTS": ErrorCode(Reaction.THROTTLE),
+    "ERROR_TOO_MUCH_REQUESTS": ReportAnswer(Verdict.THROTTLE),
     "ERROR_SERVICE_NOT_AVAILABLE": _TEMPORARY,
     "ERROR_NO_SLOT_AVAILABLE": _TEMPORARY,
 }
@@ -88,26 +98,6 @@ _NO_CODE: Final = "no_error_code"
 _MAX_CODE_LENGTH: Final = 64
 
 
-class ReportAnswer(NamedTuple):
-    """The service's answer to a report.
-
-    Args:
-        verdict: what it means for the report.
-        code: the ``errorCode`` (or the HTTP status class) of a refused report, safe to show.
-        reaction: what it means for all later reports.
-        wait: seconds until the service may be asked again (``Retry-After``).
-        reason: why the report is retried, in words for the log.
-        advice: what the user should do if the answer pauses reporting.
-    """
-
-    verdict: Verdict
-    code: str | None = None
-    reaction: Reaction = Reaction.NONE
-    wait: float | None = None
-    reason: str = ""
-    advice: str = ""
-
-
 def read_answer(
     status: int, body: bytes, *, retry_after: str | None, wall_now: float, secret: str
 ) -> ReportAnswer:
@@ -115,41 +105,42 @@ def read_answer(
 
     Args:
         status: the HTTP status.
-        body: the whole body; empty if it was too long to be read.
+        body: the whole body.
         retry_after: the ``Retry-After`` header.
         wall_now: seconds since the epoch, for a date in *retry_after*.
         secret: the account key, which is masked if the service echoes it.
     """
-    fields = _json_object(body)
-    code = _error_code(fields)
-    known = ERROR_CODES.get(code) if code else None
+    answer = _read(status, _json_object(body), secret)
     wait = parse_retry_after(retry_after, wall_now)
-    if known and known.reaction not in (Reaction.THROTTLE, Reaction.RETRY):
+    if wait is not None and answer.verdict.is_retried:
+        return answer._replace(verdict=Verdict.THROTTLE, wait=wait)
+    return answer
+
+
+def _read(status: int, fields: dict[str, object], secret: str) -> ReportAnswer:
+    code = _error_code(fields)
+    if code in ERROR_CODES:
         # Before the HTTP status: a ban may come as a 429.
-        return ReportAnswer(Verdict.REFUSED, code, known.reaction, advice=known.advice)
-    if status == 429 or (known and known.reaction is Reaction.THROTTLE):
-        return ReportAnswer(
-            Verdict.RETRY, reaction=Reaction.THROTTLE, wait=wait, reason="too many requests"
-        )
+        return ERROR_CODES[code]._replace(reason=code)
+    if status == 429:
+        return ReportAnswer(Verdict.THROTTLE, "too many requests")
+    if status >= 500:
+        return ReportAnswer(Verdict.RETRY, f"HTTP {status}")
     if 300 <= status < 400:
         # Not followed: the key is sent to no other host. A retry would be redirected again.
         return _refused("http_3xx")
-    if status >= 500 or known:
-        reaction = Reaction.NONE if wait is None else Reaction.THROTTLE
-        reason = code if known and code else f"HTTP {status}"
-        return ReportAnswer(Verdict.RETRY, reaction=reaction, wait=wait, reason=reason)
     if code:
         return _refused(presentable(code, secret))
     if status in _UNAUTHORISED:
         advice = f"The status was {status}. {_UNAUTHORISED_ADVICE}"
-        return ReportAnswer(Verdict.REFUSED, "http_4xx", Reaction.STRIKE, advice=advice)
+        return ReportAnswer(Verdict.STRIKE, "http_4xx", advice=advice)
     if status >= 400:
         return _refused("http_4xx")
     if fields.get("errorId") and isinstance(fields["errorId"], int):
         return _refused(_NO_CODE)
     if _is_success(fields):
         return ReportAnswer(Verdict.ACCEPTED)
-    return ReportAnswer(Verdict.RETRY, reason="an answer that is not the documented JSON")
+    return ReportAnswer(Verdict.RETRY, "an answer that is not the documented JSON")
 
 
 def _refused(code: str) -> ReportAnswer:
@@ -191,10 +182,10 @@ def _json_object(body: bytes) -> dict[str, object]:
     return value if isinstance(value, dict) else {}
 
 
-def _error_code(fields: dict[str, object]) -> str | None:
-    """The ``errorCode`` of an answer with an error."""
+def _error_code(fields: dict[str, object]) -> str:
+    """The ``errorCode`` of an answer with an error; ``""`` if there is none."""
     code = fields.get("errorCode")
-    return code if fields.get("errorId") != 0 and isinstance(code, str) and code else None
+    return code if fields.get("errorId") != 0 and isinstance(code, str) else ""
 
 
 def _is_success(fields: dict[str, object]) -> bool:

@@ -1,4 +1,4 @@
-"""Sends one report: a POST through treq with a deadline and a limit for the answer's size."""
+"""Sends one report: a POST through treq with a deadline."""
 
 # mypy: allow-untyped-calls
 # (Twisted's alternative constructor has no annotations)
@@ -33,9 +33,9 @@ from ..mask import account_key
 from ..settings import API_URL
 from ..task import Kind
 from .answer import ReportAnswer, Verdict, read_answer
-from .connections import Connections
-from .proxy import ProxyError, proxy_for
-from .tls import CertificateError, tls_problem
+from .connections import MAX_ANSWER_BYTES, Connections
+from .proxy import proxy_for
+from .tls import UnusableConnectionError, tls_problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -56,9 +56,6 @@ ENDPOINTS: Final[Mapping[Kind, str]] = {
 
 _SAID_BY_TWISTED: Final = (error.ConnectError, error.DNSLookupError)
 """Failures of the connection, before an answer."""
-
-MAX_ANSWER_BYTES: Final = 64 * 1024
-"""An answer has about 40 bytes. Reading stops at this length, and the answer counts as invalid."""
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 
@@ -86,7 +83,7 @@ class ReportClient:
         self._pool.maxPersistentPerHost = settings.concurrency
         proxy = proxy_for(url, settings.proxy)
         self._through = f", through the proxy {proxy.host}:{proxy.port}" if proxy else ""
-        self._connections = Connections(reactor, proxy)
+        self._connections = Connections(reactor, url, proxy)
         agent = _Agent.usingEndpointFactory(reactor, self._connections, pool=self._pool)
         # The service has no sessions. treq 26.7 annotates a cookie jar of its own, which 24.9
         # lacks, but does not need it.
@@ -110,11 +107,12 @@ class ReportClient:
 
     async def _attempt(self, task: Task) -> ReportAnswer:
         response = await self._post(task)
-        body = _unzip(await _read_capped(response))
+        body = _Body()
+        response.deliverBody(body)
         retry_after = response.headers.getRawHeaders(b"retry-after", [b""])[-1]
         return read_answer(
             response.code,
-            body,
+            _unzip(await body.complete),
             retry_after=retry_after.decode("latin-1"),
             wall_now=self._wall(),
             secret=self._secret,
@@ -137,7 +135,8 @@ class ReportClient:
             except (RequestTransmissionFailed, ResponseNeverReceived) as failed:
                 # The server had closed the kept-alive connection: try the next one. Twisted does
                 # not retry a POST.
-                if not kept_alive or _is_cancelled(failed):
+                is_cancelled = any(reason.check(CancelledError) for reason in failed.reasons)
+                if is_cancelled or not kept_alive:
                     raise
 
 
@@ -149,22 +148,17 @@ def _passing_fault(failure: Failure, through: str) -> ReportAnswer:
     """
     reasons = getattr(failure.value, "reasons", None)
     cause = reasons[0].value if reasons else failure.value
-    reason = type(cause).__name__
-    if isinstance(cause, SSL.Error):
+    if isinstance(cause, UnusableConnectionError):
+        reason = str(cause)
+    elif isinstance(cause, SSL.Error):
         reason = f"TLS error: {tls_problem(cause)}{through}. Check {API_URL}"
-    elif isinstance(cause, (CertificateError, ProxyError)):
-        reason += f": {cause}".rstrip(".")
     elif isinstance(cause, error.TimeoutError) and cause.args:
         reason = f"{cause.args[0]}{through}"  # str() would begin with "User timeout"
     elif isinstance(cause, _SAID_BY_TWISTED):
-        reason += f": {cause}".rstrip(".") + through
-    else:  # without its message, which may quote the answer
-        reason += through
-    return ReportAnswer(Verdict.RETRY, reason=reason)
-
-
-def _is_cancelled(error: Any) -> bool:
-    return any(reason.check(CancelledError) for reason in error.reasons)
+        reason = f"{type(cause).__name__}: {cause}".rstrip(".") + through
+    else:  # not its message, which may quote the answer
+        reason = type(cause).__name__ + through
+    return ReportAnswer(Verdict.RETRY, reason)
 
 
 class _Agent(Agent):
@@ -220,38 +214,20 @@ class _EncodedURL(EncodedURL):
         return self
 
 
-def _read_capped(response: IResponse) -> Deferred[bytes]:
-    """The body, or nothing if it is longer than :data:`MAX_ANSWER_BYTES`."""
-    body = _CappedBody()
-    response.deliverBody(body)
-    return body.finished
+class _Body(Protocol):
+    """Collects the body of an answer. One that breaks off counts as empty."""
 
-
-class _CappedBody(Protocol):
     transport: Any  # a push producer, unlike other protocols'
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
-        self._room = MAX_ANSWER_BYTES
-        self.finished: Deferred[bytes] = Deferred(lambda _: self._hang_up())
+        # Not loseConnection(): over TLS it waits for the server, perhaps forever.
+        self.complete: Deferred[bytes] = Deferred(lambda _: self.transport.stopProducing())
 
     def dataReceived(self, data: bytes) -> None:
-        self._room -= len(data)
-        if self._room >= 0:
-            self._parts.append(data)
-        elif not self.finished.called:
-            self._hang_up()
-            self.finished.callback(b"")
+        self._parts.append(data)
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
-        if self.finished.called:
-            return
-        if reason.check(ResponseDone, PotentialDataLoss):
-            self.finished.callback(b"".join(self._parts))
-        else:
-            self.finished.errback(reason)
-
-    def _hang_up(self) -> None:
-        if self.transport is not None:
-            # Not loseConnection(): over TLS it waits for the server, perhaps forever.
-            self.transport.stopProducing()
+        if not self.complete.called:  # or it was cancelled
+            is_complete = reason.check(ResponseDone, PotentialDataLoss)
+            self.complete.callback(b"".join(self._parts) if is_complete else b"")

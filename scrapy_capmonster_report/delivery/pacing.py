@@ -6,7 +6,7 @@ import logging
 import math
 from typing import TYPE_CHECKING, Final
 
-from .answer import Reaction, Verdict
+from .answer import Verdict
 
 if TYPE_CHECKING:
     from ..context import CrawlContext
@@ -48,7 +48,6 @@ class Pacing:
         self._random = context.random.random
         self._settings = context.settings
         self._log_extra = context.log_extra
-        self.is_paused = False
         self.paused_until = -math.inf
         self._pause = PAUSE_SECONDS
         self._strikes = self._refusals = 0
@@ -67,23 +66,28 @@ class Pacing:
         return min(doubled, MAX_BACKOFF_SECONDS) + self._random() * BACKOFF_SECONDS
 
     @property
+    def is_paused(self) -> bool:
+        """Whether reporting is paused until the probe is answered, or stopped."""
+        return self.paused_until > -math.inf
+
+    @property
     def is_stopped(self) -> bool:
         """Whether nothing more is sent in this crawl."""
-        return self.is_paused and math.isinf(self.paused_until)
+        return self.paused_until == math.inf
 
     @property
     def opens_at(self) -> float:
         """The moment from which at least one report may be in flight (``inf``: never again)."""
-        until = max(self._told_to_wait_until, self._backing_off_until)
-        return max(until, self.paused_until) if self.is_paused else until
+        return max(self.paused_until, self._told_to_wait_until, self._backing_off_until)
+
+    @property
+    def at_once(self) -> int:
+        """How many reports may be in flight from that moment on."""
+        return self._settings.concurrency if self._is_answered and not self.is_paused else 1
 
     def allowed(self, now: float) -> int:
         """How many reports may be in flight *now*."""
-        return self._at_once if now >= self.opens_at else 0
-
-    @property
-    def _at_once(self) -> int:
-        return self._settings.concurrency if self._is_answered and not self.is_paused else 1
+        return self.at_once if now >= self.opens_at else 0
 
     def stop_backing_off(self) -> None:
         """End a pause of our own choice. Those that the service asked for continue."""
@@ -96,49 +100,42 @@ class Pacing:
             is_probe: whether it answers the probe. Answers to reports that were in flight when
                 reporting was paused may extend the pause, but do not end it.
         """
-        if answer.reaction is Reaction.STOP:
+        if answer.verdict is Verdict.STOP:
             self._pause_until(math.inf, answer, now)
-        elif answer.reaction is Reaction.BAN:
+        elif answer.verdict is Verdict.BAN:
             self._pause_until(now + BAN_SECONDS, answer, now)
-        elif answer.verdict is Verdict.RETRY:
+        elif answer.verdict.is_retried:
             if is_probe:  # it is still unknown whether the service accepts reports
                 self._pause_until(now + self._pause, answer, now)
             self._failed(answer, now)
         elif is_probe or not self.is_paused:
-            self._count(answer)
+            self._strikes = self._strikes + 1 if answer.verdict is Verdict.STRIKE else 0
+            self._refusals = self._refusals + 1 if answer.verdict is not Verdict.ACCEPTED else 0
             if self._strikes >= MAX_STRIKES or self._refusals >= MAX_REFUSALS:
                 self._pause_until(now + self._pause, answer, now)
                 self._pause = min(self._pause * 2, BAN_SECONDS)
             else:
                 self._resume()
-        if answer.verdict is not Verdict.RETRY:
+        if not answer.verdict.is_retried:
             self._answered()
-
-    def _count(self, answer: ReportAnswer) -> None:
-        is_strike = answer.reaction is Reaction.STRIKE
-        self._strikes = self._strikes + 1 if is_strike else 0
-        self._refusals = self._refusals + 1 if answer.verdict is Verdict.REFUSED else 0
 
     def _pause_until(self, moment: float, answer: ReportAnswer, now: float) -> None:
         before = self.is_paused, self.is_stopped
-        self.is_paused = True
         self.paused_until = max(self.paused_until, moment)
         if before != (self.is_paused, self.is_stopped):
             stopped = "stopped for the rest of this crawl"
             logger.log(
-                logging.WARNING
-                if answer.reaction in (Reaction.STRIKE, Reaction.NONE)
-                else logging.ERROR,
+                logging.ERROR if answer.verdict in (Verdict.STOP, Verdict.BAN) else logging.WARNING,
                 "Reporting %s: CapMonster Cloud returned %s. %s",
                 stopped if self.is_stopped else f"paused for {moment - now:.0f} seconds",
-                answer.code,
+                answer.reason,
                 answer.advice,
                 extra=self._log_extra,
             )
 
     def _resume(self) -> None:
         if self.is_paused:
-            self.is_paused = False
+            self.paused_until = -math.inf
             self._pause = PAUSE_SECONDS
             logger.info("Reporting to CapMonster Cloud resumed.", extra=self._log_extra)
 
@@ -152,7 +149,7 @@ class Pacing:
                 answer.reason,
                 extra=self._log_extra,
             )
-        if answer.reaction is Reaction.THROTTLE:
+        if answer.verdict is Verdict.THROTTLE:
             if now >= self._told_to_wait_until:  # count answers of one round only once
                 self._throttles += 1
             # Without a Retry-After, choose a pause.
@@ -162,7 +159,7 @@ class Pacing:
         # After a whole round without a success, the service is down. Pause all reports together:
         # otherwise each of thousands would be tried in vain.
         self._failures += 1
-        rounds, rest = divmod(self._failures, self._at_once)
+        rounds, rest = divmod(self._failures, self.at_once)
         if rest == 0:
             self._backing_off_until = now + self.backoff(rounds - 1)
 

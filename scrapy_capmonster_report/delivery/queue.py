@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from bisect import insort
-from collections import deque
+from heapq import heappop, heappush
+from itertools import count
 from typing import TYPE_CHECKING, Final
 
 from twisted.internet.defer import Deferred
@@ -40,9 +40,9 @@ MIN_DELAY_SECONDS: Final = 0.001
 class Delivery:
     """Takes reports, and brings each of them to one outcome.
 
-    A report is being claimed (in the ledger), waiting (in the queue), in flight, or backing off
-    (until it is the next to be sent again). It leaves through :meth:`_finish`, exactly once.
-    Handing over never waits.
+    A report is being claimed (in the ledger), waiting (in the queue, perhaps because it was sent in
+    vain and is to be sent again later), or in flight. It leaves through :meth:`_finish`, exactly
+    once. Handing over never waits.
 
     Args:
         context: the crawl.
@@ -58,33 +58,28 @@ class Delivery:
         ledger: Ledger,
         on_finish: Callable[[Report, Outcome, str | None], None],
     ) -> None:
+        self._context = context
+        self._settings = context.settings
+        self._now = context.clock.now
         self._client = client
         self._ledger = ledger
-        self._queue_size = context.settings.queue_size
-        self._reactor = context.reactor
-        self._now = context.clock.now
         self._on_finish = on_finish
-        self._stats = context.stats
-        self._log_extra = context.log_extra
         self._pacing = Pacing(context)
         self._claiming = 0
-        self._waiting: deque[Report] = deque()
+        self._numbers = count()
+        # A heap: from when on it may be sent, and a number, so that reports are not compared.
+        self._waiting: list[tuple[float, int, Report]] = []
         self._in_flight: dict[Report, Deferred[ReportAnswer]] = {}
-        self._backing_off: list[tuple[float, Report]] = []  # until when, the next one first
         self._wake_up: IDelayedCall | None = None
         self._is_full_logged = False
-        self._gives_up_at: float | None = None
-        self._close_timeout = context.settings.close_timeout
-        self._waiting_is_long: Deadline | None = None
-        self._giving_up: Deadline | None = None
-        self._is_closed = False
+        self._gives_up_at = math.inf  # until it is closing; -inf when it is closed
+        self._deadlines: list[Deadline] = []  # until it is closed
         self._closed: Deferred[None] = Deferred()
 
     @property
     def unfinished(self) -> int:
         """How many reports have no outcome yet."""
-        in_queue = len(self._waiting) + len(self._backing_off)
-        return self._claiming + in_queue + len(self._in_flight)
+        return self._claiming + len(self._waiting) + len(self._in_flight)
 
     # -- taking reports ----------------------------------------------------------------------
 
@@ -99,7 +94,8 @@ class Delivery:
     def recover(self, reports: Sequence[Report]) -> None:
         """Take *reports* that another crawl left; they are claimed already."""
         for report in reports:
-            self._enqueue(report)
+            self._enqueue(report, self._now())
+        self._dispatch()
 
     def _claim(self, report: Report) -> None:
         self._claiming += 1
@@ -110,29 +106,29 @@ class Delivery:
         if forbidden is not None:
             self._finish(report, forbidden)
         else:
-            self._enqueue(report)
-        self._check_closed()
+            self._enqueue(report, self._now())
+        self._dispatch()
 
-    def _enqueue(self, report: Report) -> None:
-        if self._is_undeliverable(report):
-            self._finish(report, Outcome.BREAKER)
-        elif self._is_closed:
-            self._give_up_on(report)
+    def _enqueue(self, report: Report, due: float) -> None:
+        """Let *report* wait to be sent from *due* on, if there will be time."""
+        outcome = self._outcome_unsent(report, due)
+        if outcome is not None:
+            self._finish(report, outcome)
         else:
-            self._waiting.append(report)
-            self._dispatch()
+            heappush(self._waiting, (due, next(self._numbers), report))
 
     def _is_full(self) -> bool:
-        if self._queued() < self._queue_size:
+        if self._queued() < self._settings.queue_size:
             return False
-        while self._waiting and self._is_expired(self._waiting[0]):
-            self._drop_expired(self._waiting.popleft())
-        return self._queued() >= self._queue_size
+        if self._waiting:
+            due, _, first = heappop(self._waiting)
+            self._enqueue(first, due)  # makes room if it is too late for it
+        return self._queued() >= self._settings.queue_size
 
     def _queued(self) -> int:
         """How many reports wait, or will wait once their claims are written."""
         free = max(0, self._pacing.allowed(self._now()) - len(self._in_flight))
-        return len(self._waiting) + len(self._backing_off) + max(0, self._claiming - free)
+        return len(self._waiting) + max(0, self._claiming - free)
 
     def _log_full(self) -> None:
         if not self._is_full_logged:
@@ -140,21 +136,25 @@ class Delivery:
             logger.warning(
                 "The queue of reports to CapMonster Cloud is full (CAPMONSTER_REPORT_QUEUE_SIZE: "
                 "%d). Further reports are dropped while it is full.",
-                self._queue_size,
-                extra=self._log_extra,
+                self._settings.queue_size,
+                extra=self._context.log_extra,
             )
 
     # -- sending -----------------------------------------------------------------------------
 
+    @property
+    def _next_at(self) -> float:
+        """From when on the next report may be sent."""
+        return max(self._waiting[0][0], self._pacing.opens_at) if self._waiting else math.inf
+
     def _dispatch(self) -> None:
-        """Send as many reports as may be in flight."""
+        """Send as many reports as may be in flight, and come back when there may be more."""
         now = self._now()
-        while self._backing_off and self._backing_off[0][0] <= now:
-            self._waiting.appendleft(self._backing_off.pop(0)[1])
-        while self._waiting and len(self._in_flight) < self._pacing.allowed(now):
-            report = self._waiting.popleft()
-            if self._is_expired(report):
-                self._drop_expired(report)
+        while len(self._in_flight) < self._pacing.at_once and self._next_at <= now:
+            due, _, report = heappop(self._waiting)
+            outcome = self._outcome_unsent(report, due)
+            if outcome is not None:
+                self._finish(report, outcome)
             elif not self._ledger.is_ours(report):
                 self._claim(report)
             else:
@@ -163,17 +163,15 @@ class Delivery:
         if self._wake_up is not None and self._wake_up.active():
             self._wake_up.cancel()
         # If no more may be in flight, the next answer calls this again.
-        wake_up_at = self._backing_off[0][0] if self._backing_off else math.inf
-        if self._waiting and self._pacing.opens_at > now:
-            wake_up_at = self._pacing.opens_at
-        if wake_up_at < math.inf:
-            delay = max(MIN_DELAY_SECONDS, wake_up_at - now)
-            self._wake_up = self._reactor.callLater(delay, self._dispatch)
+        next_at = self._next_at
+        if now < next_at < math.inf:
+            delay = max(MIN_DELAY_SECONDS, next_at - now)
+            self._wake_up = self._context.reactor.callLater(delay, self._dispatch)
 
     def _send(self, report: Report) -> None:
         report.tries += 1
         if report.tries > 1:
-            self._stats.count(RETRIED)
+            self._context.stats.count(RETRIED)
         is_probe = self._pacing.is_paused
         self._in_flight[report] = sending = self._client.send(report.task)
         sending.addCallback(self._answered, report, is_probe=is_probe)  # perhaps at once
@@ -185,31 +183,23 @@ class Delivery:
         self._pacing.learn(answer, now, is_probe=is_probe)
         if answer.verdict is Verdict.ACCEPTED:
             self._finish(report, Outcome.ACCEPTED)
-        elif answer.verdict is Verdict.REFUSED:
-            self._finish(report, Outcome.REFUSED, answer.code)
-        else:
+        elif answer.verdict.is_retried:
             self._try_again(report, answer, now)
+        else:
+            self._finish(report, Outcome.REFUSED, answer.reason)
         if self._pacing.is_paused:
-            self._drop_undeliverable()
+            self._queue_again()  # it is too late for some
         self._dispatch()
 
     def _try_again(self, report: Report, answer: ReportAnswer, now: float) -> None:
         """Let *report* back off, if it can be tried again."""
-        logger.debug(
-            "Report of task %d not delivered (%s), try %d",
-            report.task.id,
-            answer.reason,
-            report.tries,
-            extra=self._log_extra,
-        )
+        message = "Report of task %d not delivered (%s), try %d"
+        self._context.debug(logger, message, report.task.id, answer.reason, report.tries)
         due = now + self._pacing.backoff(report.tries - 1)
-        next_try = max(due, self._pacing.opens_at)
-        if next_try >= report.expires_at and not self._pacing.is_paused:
+        if max(due, self._pacing.opens_at) >= report.expires_at and not self._pacing.is_paused:
             self._finish(report, Outcome.UNDELIVERED)
-        elif self._gives_up_at is not None and next_try >= self._gives_up_at:
-            self._give_up_on(report)
         else:
-            insort(self._backing_off, (due, report), key=lambda entry: entry[0])
+            self._enqueue(report, due)
 
     # -- leaving -----------------------------------------------------------------------------
 
@@ -217,42 +207,34 @@ class Delivery:
         self._ledger.finished(report, outcome, code)
         self._on_finish(report, outcome, code)
 
-    def _is_expired(self, report: Report) -> bool:
-        return self._now() >= report.expires_at
-
-    def _drop_expired(self, report: Report) -> None:
-        paused = self._pacing.is_paused
-        self._finish(report, Outcome.BREAKER if paused else Outcome.EXPIRED)
-
-    def _is_undeliverable(self, report: Report) -> bool:
-        """Whether reporting is paused until *report* expires, in a later crawl too.
-
-        A later crawl may have another key, but it would be banned as well.
-        """
+    def _outcome_unsent(self, report: Report, due: float) -> Outcome | None:
+        """The outcome of *report* if it is too late to send it from *due* on; ``None`` if not."""
         pacing = self._pacing
-        is_kept = self._ledger.durable and pacing.is_stopped
-        return pacing.is_paused and pacing.paused_until >= report.expires_at and not is_kept
+        # If reporting is paused, the pause is the reason.
+        if self._now() >= report.expires_at:
+            return Outcome.BREAKER if pacing.is_paused else Outcome.EXPIRED
+        # A later crawl would be banned too, but it may have another key.
+        is_kept = pacing.is_stopped and self._ledger.durable
+        if pacing.paused_until >= report.expires_at and not is_kept:
+            return Outcome.BREAKER
+        if max(due, pacing.opens_at) <= self._gives_up_at:
+            return None
+        if self._ledger.durable:
+            return Outcome.KEPT
+        return Outcome.BREAKER if pacing.is_paused else Outcome.SHUTDOWN
 
-    def _drop_undeliverable(self) -> None:
-        self._stop_backing_off()
-        dropped = [*filter(self._is_undeliverable, self._waiting)]
-        if dropped:
-            self._waiting = deque(r for r in self._waiting if not self._is_undeliverable(r))
-        # Last, because on_finish may submit the next report.
-        for report in dropped:
-            self._finish(report, Outcome.BREAKER)
-
-    def _stop_backing_off(self) -> None:
-        self._waiting.extend(report for _, report in self._backing_off)
-        self._backing_off.clear()
+    def _queue_again(self, latest: float = math.inf) -> None:
+        """Queue what waits again, not to wait longer than until *latest*."""
+        waiting, self._waiting = sorted(self._waiting), []
+        for due, _, report in waiting:
+            self._enqueue(report, min(due, latest))
 
     # -- closing -----------------------------------------------------------------------------
 
     def expect_close(self) -> None:
         """Log what the crawl waits for, if it is not closed soon."""
-        self._waiting_is_long = Deadline(
-            self._reactor, QUIET_SECONDS, self._log_unfinished, self._now
-        )
+        deadline = Deadline(self._context.reactor, QUIET_SECONDS, self._log_unfinished, self._now)
+        self._deadlines.append(deadline)
 
     def close(self, timeout: float) -> Deferred[None]:
         """Send what can be sent within *timeout* seconds, then drop or keep the rest.
@@ -260,16 +242,17 @@ class Delivery:
         May be called again. The Deferred fires when nothing more is sent, and never fails. Reports
         whose claims are still being written then get their outcome afterwards.
         """
-        if self._gives_up_at is None:
-            self._gives_up_at = self._now() + timeout
+        if self._gives_up_at == math.inf:
+            now = self._now()
             self._pacing.stop_backing_off()
-            self._stop_backing_off()
+            self._queue_again(latest=now)
+            self._gives_up_at = now + timeout
             if timeout > 0:
-                self._giving_up = Deadline(self._reactor, timeout, self._give_up, self._now)
+                deadline = Deadline(self._context.reactor, timeout, self._give_up, self._now)
+                self._deadlines.append(deadline)
                 self._dispatch()
             else:
                 self._give_up()
-        self._check_closed()
         return self._closed
 
     def _log_unfinished(self) -> None:
@@ -279,44 +262,27 @@ class Delivery:
         logger.info(
             "%s, for %g seconds at most (%s)",
             doing,
-            self._close_timeout,
+            self._settings.close_timeout,
             CLOSE_TIMEOUT,
-            extra=self._log_extra,
+            extra=self._context.log_extra,
         )
 
     def _check_closed(self) -> None:
-        if self._gives_up_at is None:
-            return
-        if self._waiting and not self._in_flight and self._pacing.opens_at >= self._gives_up_at:
-            self._give_up()  # nothing more can be sent in time
-        elif self._is_closed or not self.unfinished:
-            self._is_closed = True
-            for deadline in (self._waiting_is_long, self._giving_up):
-                if deadline is not None:
-                    deadline.cancel()
-            if self._wake_up is not None and self._wake_up.active():
-                self._wake_up.cancel()
-            if not self._closed.called:
-                self._closed.callback(None)
+        """While closing, give up if nothing is left, or nothing more can be sent in time."""
+        is_busy = self._claiming or self._in_flight
+        if math.isfinite(self._gives_up_at) and not is_busy and self._next_at >= self._gives_up_at:
+            self._give_up()
 
     def _give_up(self) -> None:
-        self._is_closed = True
+        """Send nothing more."""
+        self._gives_up_at = -math.inf
         in_flight, self._in_flight = self._in_flight, {}
-        self._stop_backing_off()
-        waiting, self._waiting = self._waiting, deque()
-        for report in (*in_flight, *waiting):
-            self._give_up_on(report)
+        for report in in_flight:
+            self._enqueue(report, self._now())
+        self._queue_again()
         for sending in in_flight.values():
             sending.cancel()
-        self._check_closed()
-
-    def _give_up_on(self, report: Report) -> None:
-        if self._is_undeliverable(report):
-            self._finish(report, Outcome.BREAKER)
-        elif self._is_expired(report):
-            self._drop_expired(report)
-        elif self._ledger.durable:
-            self._finish(report, Outcome.KEPT)
-        else:
-            # If reporting was paused, the pause is the reason, not the end of the crawl.
-            self._finish(report, Outcome.BREAKER if self._pacing.is_paused else Outcome.SHUTDOWN)
+        self._dispatch()
+        for deadline in self._deadlines:
+            deadline.cancel()
+        self._closed.callback(None)

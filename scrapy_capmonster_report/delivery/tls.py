@@ -13,14 +13,10 @@ from service_identity.hazmat import DNS_ID, IPAddress_ID, verify_service_identit
 from service_identity.pyopenssl import extract_patterns
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
-from twisted.internet.ssl import (
-    Certificate,
-    optionsForClientTLS,
-    platformTrust,
-    trustRootFromCertificates,
-)
 from twisted.python.failure import Failure
 from zope.interface import implementer
+
+from ..settings import API_URL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,11 +36,8 @@ _PROBLEMS: Final[Mapping[int, str]] = {
 }
 
 
-class CertificateError(Exception):
-    """The certificate of the service is not trusted. The message says why, and what to do."""
-
-    def __init__(self, problem: str) -> None:
-        super().__init__(f"the service's certificate is not trusted: {problem}")
+class UnusableConnectionError(Exception):
+    """A connection to the service that cannot be used, or no longer; the message says why."""
 
 
 def tls_problem(error: SSL.Error) -> str:
@@ -53,61 +46,55 @@ def tls_problem(error: SSL.Error) -> str:
     return ", ".join(reason for *_, reason in reasons) or "the connection was closed"
 
 
-def tls_options(host: str) -> IOpenSSLClientConnectionCreator:
-    """The options of TLS connections to *host*."""
-    trust = platformTrust() if _has_trust_store() else _certifi_trust()
-    return _Verified(host, optionsForClientTLS(host, trustRoot=trust))
+@implementer(IOpenSSLClientConnectionCreator)
+class VerifiedTLS:
+    """TLS to *host*, whose certificate is verified, with an error that explains the problem.
+
+    With Twisted's ``optionsForClientTLS`` (26.10) the only error is "certificate verify failed",
+    and a certificate without any ``subjectAltName`` is accepted.
+    """
+
+    def __init__(self, host: str) -> None:
+        self._context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        self._context.set_min_proto_version(SSL.TLS1_2_VERSION)
+        if has_trust_store():
+            self._context.set_default_verify_paths()
+        else:
+            self._context.load_verify_locations(certifi.where())
+        self._host = host
+        self._is_ip = isIPAddress(host) or isIPv6Address(host)
+
+    def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
+        connection = SSL.Connection(self._context, None)
+        if not self._is_ip:
+            connection.set_tlsext_host_name(self._host.encode("ascii"))
+
+        def verify(_: object, certificate: Any, error: int, depth: int, is_trusted: int) -> bool:
+            problem = "" if is_trusted else _PROBLEMS.get(error, f"OpenSSL error {error}")
+            if is_trusted and depth == 0:
+                problem = self._host_problem(certificate)
+            if problem:
+                problem = f"the service's certificate is not trusted: {problem}"
+                tlsProtocol.failVerification(Failure(UnusableConnectionError(problem)))
+            return not problem
+
+        connection.set_verify(SSL.VERIFY_PEER, verify)
+        return connection
+
+    def _host_problem(self, certificate: Any) -> str:
+        service = IPAddress_ID(self._host) if self._is_ip else DNS_ID(self._host)
+        try:
+            verify_service_identity(extract_patterns(certificate), [service], [])
+        except VerificationError:
+            return f"it is for another host. Check {API_URL}"
+        except Exception as error:  # it has no subjectAltName
+            return f"it names no host ({error})"
+        return ""
 
 
-def _has_trust_store() -> bool:
+def has_trust_store() -> bool:
     """Whether OpenSSL finds certificates on this machine (``SSL_CERT_FILE``, ``SSL_CERT_DIR``)."""
     paths = ssl.get_default_verify_paths()
     if paths.cafile and os.path.getsize(paths.cafile):
         return True
     return bool(paths.capath and os.listdir(paths.capath))
-
-
-def _certifi_trust() -> Any:
-    authorities = ssl.create_default_context(cafile=certifi.where()).get_ca_certs(binary_form=True)
-    return trustRootFromCertificates([Certificate.load(one) for one in authorities])
-
-
-@implementer(IOpenSSLClientConnectionCreator)
-class _Verified:
-    """Verifies that the certificate is for *host*, with an error that explains the problem.
-
-    Twisted 26.10 verifies the host too, but accepts a certificate without any ``subjectAltName``,
-    and its only error for one that is not trusted is "certificate verify failed".
-    """
-
-    def __init__(self, host: str, options: Any) -> None:
-        is_ip = isIPAddress(host) or isIPv6Address(host)
-        self._service = IPAddress_ID(host) if is_ip else DNS_ID(host)
-        self._options = options
-
-    def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
-        connection: SSL.Connection = self._options.clientConnectionForTLS(tlsProtocol)
-
-        def verify(_: object, certificate: Any, problem: int, depth: int, is_trusted: int) -> bool:
-            # An exception raised here would be lost, and the certificate accepted.
-            try:
-                if not is_trusted:
-                    raise CertificateError(_PROBLEMS.get(problem, f"OpenSSL error {problem}"))
-                if depth == 0:
-                    _verify_host(certificate, self._service)
-            except Exception:
-                tlsProtocol.failVerification(Failure())
-                return False
-            return True
-
-        connection.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, verify)
-        return connection
-
-
-def _verify_host(certificate: Any, service: Any) -> None:
-    try:
-        verify_service_identity(extract_patterns(certificate), [service], [])
-    except VerificationError:
-        raise CertificateError("it is for another host. Check CAPMONSTER_API_URL") from None
-    except Exception as error:  # it has no subjectAltName
-        raise CertificateError(f"it names no host ({error})") from None
