@@ -85,7 +85,7 @@ def with_deadline(
     def done(result: Any) -> Any:
         deadline.cancel()
         if is_late:
-            raise error.TimeoutError(f"no answer within {seconds:g} seconds")
+            raise error.TimeoutError(string=f"no answer within {seconds:g} seconds")
         return result
 
     return work.addBoth(done)

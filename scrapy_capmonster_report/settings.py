@@ -89,7 +89,10 @@ def unknown_settings(settings: BaseSettings) -> list[str]:
     sentences = []
     for name in settings:
         if isinstance(name, str) and name.startswith("CAPMONSTER_") and name not in DEFAULTS:
-            match = closest_match(_PREFIX.sub("", name), short, cutoff=0.55)
+            wrong = _PREFIX.sub("", name)
+            match = closest_match(wrong, short, cutoff=0.55) or next(
+                (right for right in short if right.endswith(f"_{wrong}")), None
+            )
             question = f" Did you mean {short[match]}?" if match else ""
             sentences.append(f"The setting {name} does not exist and is ignored.{question}")
     return sentences

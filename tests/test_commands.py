@@ -43,6 +43,10 @@ if TYPE_CHECKING:
         (["check", "x", "--rules", ""], "scrapy capmonster check: argument --rules: it is empty"),
         (["replay", ""], "scrapy capmonster replay: argument SOURCE: it is empty"),
         (["summary", ""], "scrapy capmonster summary: argument LEDGER: it is empty"),
+        (
+            ["simulate", "--client-key", ""],
+            "scrapy capmonster simulate: argument --client-key: it is empty",
+        ),
         (["simulate", "--port", "x\n"], "scrapy capmonster simulate: argument --port: invalid int"),
     ],
 )

@@ -54,7 +54,8 @@ def checks(ran: Ran) -> dict[str, dict[str, Any]]:
         assert check.keys() == {"name", "ok", "found", "advice"}
         assert check["found"]
         if check["ok"] is False:
-            assert check["advice"] or check["name"] in ("settings", "rules", "key", "ledger")
+            assert check["advice"]
+            assert ".." not in check["advice"]
     found = {check["name"]: check for check in ran.answer["checks"]}
     assert ran.code == any(check["ok"] is False for check in found.values())
     return found
@@ -169,6 +170,29 @@ class TestKeyAndService:
         found = await online(capfd, {URL: site.url})
         assert found["key"]["ok"] is False
         assert "banned" in found["key"]["advice"]
+
+    @pytest_twisted.ensureDeferred
+    @pytest.mark.parametrize(
+        ("answer", "advice"),
+        [
+            (refused("ERROR_NEW"), "Check CAPMONSTER_CLIENT_KEY."),
+            (json_reply({}), "Check CAPMONSTER_API_URL."),
+        ],
+    )
+    async def test_an_answer_that_does_not_explain_itself_is_explained(
+        self, answer: Any, advice: str, capfd: pytest.CaptureFixture[str], serve: Any
+    ) -> None:
+        site = serve(lambda request: answer)
+        check = (await online(capfd, {URL: site.url}))["key"]
+        assert (check["ok"], check["advice"]) == (False, advice)
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_busy_service_does_not_make_the_key_a_wrong_one(
+        self, capfd: pytest.CaptureFixture[str], serve: Any
+    ) -> None:
+        site = serve(lambda request: refused("ERROR_TOO_MUCH_REQUESTS"))
+        check = (await online(capfd, {URL: site.url}))["key"]
+        assert (check["ok"], check["advice"]) == (None, "Try again later.")
 
     @pytest_twisted.ensureDeferred
     @pytest.mark.parametrize("suffix", ["", "__nocache"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -52,6 +53,14 @@ def test_the_name_of_a_redis_ledger_has_no_password(ledger: str, name: str) -> N
     assert opened(ledger).name == name
     assert opened(ledger, dry_run=True).name == f"{name}#dry-run"
     assert RedisName.parse(dry_run_ledger(ledger)).is_dry_run
+
+
+@pytest.mark.parametrize("ledger", ["memory", "redis", "sqlite:", "SQLITE:x.db"])
+def test_a_name_that_is_none_is_shown_as_it_was_written(ledger: str) -> None:
+    with pytest.raises(
+        ValueError, match=re.escape(f"setting ({ledger!r}) is invalid. It must be '' (")
+    ):
+        opened(ledger)
 
 
 @pytest.mark.parametrize(

@@ -91,8 +91,8 @@ class NoTls(Factory):
 @pytest.mark.parametrize(
     ("behave", "reason"),
     [
-        (says_hello(b""), "TimeoutError: User timeout caused connection failure: no answer within"),
-        (says_hello(b"\x16\x03\x03\x01\x00\x02"), "TimeoutError: User timeout caused"),
+        (says_hello(b""), "no answer within 0.2 seconds)"),
+        (says_hello(b"\x16\x03\x03\x01\x00\x02"), "no answer within 0.2 seconds)"),
         (says_hello(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "TLS error: "),
         (says_hello(b"\x15\x03\x03\x00\x02\x02\x28"), "TLS error: "),
         (lambda transport, _: transport.loseConnection(), "ConnectionLost"),

@@ -104,6 +104,7 @@ def test_an_unauthorised_report_is_refused_and_several_in_a_row_pause_sending(
     assert desk.codes == ["http_4xx"] * MAX_STRIKES
     [warning] = lines(caplog, logging.WARNING)
     assert "paused for 60 seconds: CapMonster Cloud returned http_4xx." in warning
+    assert f"The status was {status}. Check CAPMONSTER_CLIENT_KEY" in warning
     assert "Check CAPMONSTER_CLIENT_KEY" in warning
 
 

@@ -185,19 +185,20 @@ async def test_a_crawl_behind_a_proxy_with_a_password_delivers_and_the_proxy_see
         (b"HTTP/1.1 407 No\r\n\r\n" + b"<p>Denied</p>" * 300, "answered HTTP 407"),
         (b"HTTP/1.1 " + b"4" * 5000 + b" No\r\n\r\n", "does not speak HTTP"),
         (b"<html>" * 20_000, "does not speak HTTP"),
-        (b"", "no answer within 0.2 seconds"),
+        (b"", "(no answer within 0.2 seconds, through the proxy 127.0.0.1:"),
+        (b"HTTP/1.1 200 OK\r\n\r\n<html>", ", through the proxy 127.0.0.1:"),
         (b"HTTP/1.1\r\n\r\n", "does not speak HTTP"),
     ],
     ids=[
         *("refuses", "wants a password", "wants one with a page", "counts too far"),
-        *("is none", "hangs", "stammers"),
+        *("is none", "hangs", "answers itself", "stammers"),
     ],
 )
 async def test_a_proxy_that_opens_no_tunnel_is_an_outage_that_says_why(
     refusal: bytes, reason: str, proxy: Any, cloud: Any, wire: Any, caplog: Any
 ) -> None:
     gate, service = proxy(refusal), cloud()
-    desk = wire(url=service.url, proxy=gate.url, timeout=0.2, max_age=1.0)
+    desk = wire(url=service.url, proxy=gate.url, timeout=0.2, max_age=0.4)
     logged: list[Any] = []
     globalLogPublisher.addObserver(logged.append)
     desk.reject(1)
@@ -214,12 +215,22 @@ async def test_a_proxy_that_opens_no_tunnel_is_an_outage_that_says_why(
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_proxy_that_does_not_listen_is_named(cloud: Any, wire: Any, caplog: Any) -> None:
+    """Otherwise it would seem that the service itself refuses connections."""
+    desk = wire(url=cloud().url, proxy="http://user:pw@127.0.0.1:9", max_age=0.2)
+    desk.reject(1)
+    await desk.settle()
+    [warning] = lines(caplog, logging.WARNING)
+    assert "Connection refused, through the proxy 127.0.0.1:9)" in warning
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_service_that_hangs_behind_a_proxy_leaves_no_connection(
     proxy: Any, cloud: Any, wire: Any
 ) -> None:
     gate, service = proxy(), cloud()
     service.behave = hangs
-    desk = wire(url=service.url, proxy=gate.url, timeout=0.3, max_age=1.2)
+    desk = wire(url=service.url, proxy=gate.url, timeout=0.3, max_age=0.4)
     desk.reject(1)
     await desk.settle()
     assert desk.outcomes == {1: [Outcome.UNDELIVERED]}

@@ -288,6 +288,8 @@ JMESPATH = "a JMESPath expression, or a list of them"
         ("xpath", "(" * 100_000, XPATH, None),
         ("xpath", "//div[", XPATH, None),
         ("xpath", "//div) or (//p", XPATH, None),
+        ("xpath", "count(", XPATH, None),
+        ("xpath", "//p or coutn( ", XPATH, None),
         ("xpath", "contain(//p, 'x')", XPATH, "'contains'"),
         ("xpath", "//p[contain(., ')(')]", XPATH, "'contains'"),
         ("xpath", "//p[not(start-with(., 'x'))]", XPATH, "'starts-with'"),

@@ -113,7 +113,7 @@ async def test_a_machine_without_a_trust_store_has_that_of_certifi(
     if knows:
         monkeypatch.setattr("certifi.where", lambda: proof)
     server = misbehave(says(), tls=DefaultOpenSSLContextFactory(proof, proof))
-    desk = wire(url=server.url, max_age=1.0)
+    desk = wire(url=server.url, max_age=0.4)
     desk.reject(1)
     await desk.settle()
     assert desk.outcomes == {1: [Outcome.ACCEPTED if knows else Outcome.UNDELIVERED]}

@@ -26,6 +26,7 @@ from ..settings import (
     CLIENT_KEY,
     DEFAULTS,
     ENABLED,
+    LEDGER,
     RULES,
     ReportSettings,
     unknown_settings,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from . import Command
     from .screen import Screen
 
+_NO_BALANCE: Final = "neither errorCode nor balance"
 _CHECKS: Final = ("settings", "key", "service", "rules", "ledger", "middlewares", "clients")
 
 _OK: Final = {True: ("ok", "green"), False: ("wrong", "bold red"), None: ("?", "yellow")}
@@ -93,7 +95,7 @@ def _check_all(command: Command, args: argparse.Namespace) -> dict[str, Finding]
         checks["middlewares"] = check_middlewares(settings)
         ours = ReportSettings.read(settings)
     except (UsageError, ValueError) as error:
-        checks["settings"] = Finding(False, str(error))
+        checks["settings"] = Finding(False, str(error), "Correct the settings.")
     else:
         checks["settings"] = _check_settings(ours, settings)
         checks["key"], checks["service"] = _check_service(ours, offline=args.offline)
@@ -105,7 +107,7 @@ def _check_all(command: Command, args: argparse.Namespace) -> dict[str, Finding]
 
 def _check_settings(ours: ReportSettings, settings: BaseSettings) -> Finding:
     if not ours.enabled:
-        return Finding(False, f"{ENABLED} is False")
+        return Finding(False, f"{ENABLED} is False", "Set it to True.")
     if unknown := unknown_settings(settings):
         return Finding(False, " ".join(unknown), "Correct or remove it.")
     for name in os.environ.keys() & DEFAULTS.keys() - {CLIENT_KEY, API_URL}:
@@ -194,9 +196,12 @@ def _judge_key(answer: dict[str, Any], client_key: str) -> Finding:
     if not code and isinstance(balance, (int, float)):
         advice = "" if balance > 0 else "Top up the account. Nothing is solved without funds."
         return Finding(True, f"The key is valid; the balance is {balance}.", advice)
-    shown = Mask(client_key).text(code or "neither errorCode nor balance")[:100]
-    advice = ERROR_CODES[code].advice if code in ERROR_CODES else ""
-    return Finding(False, f"getBalance answered {shown}.", advice and f"That is: {advice}.")
+    found = f"getBalance answered {Mask(client_key).text(code or _NO_BALANCE)[:100]}."
+    known = ERROR_CODES.get(code)
+    if known is not None and known.verdict.is_retried:
+        return Finding(None, found, "Try again later.")
+    advice = f"Check {CLIENT_KEY}." if code else f"Check {API_URL}."
+    return Finding(False, found, known.advice if known is not None else advice)
 
 
 def _check_rules(settings: BaseSettings, spider: Spider | None, named: Rules | None) -> Finding:
@@ -205,7 +210,7 @@ def _check_rules(settings: BaseSettings, spider: Spider | None, named: Rules | N
     except ValueError as error:
         if spider is None and "a spider is needed" in str(error):
             return Finding(None, str(error), "Give --spider NAME.")
-        return Finding(False, str(error))
+        return Finding(False, str(error), "Correct the rules.")
     if not rules and rules.judges:
         advice = "Write a rule, or name a preset. scrapy capmonster suggest proposes rules."
         return Finding(False, f"{RULES} is empty.", advice)
@@ -226,7 +231,7 @@ def _check_ledger(ours: ReportSettings, job_dir: str | None) -> Finding:
         else:
             raise ValueError("it must be '' (memory), 'sqlite:PATH' or 'redis://HOST:PORT/DB'")
     except Exception as error:  # each backend has errors of its own
-        advice = ""
+        advice = f"Check it, and {LEDGER}."
         if isinstance(error, ImportError):
             advice = 'pip install "scrapy-capmonster-report[redis]"'
         elif "locked" in str(error):

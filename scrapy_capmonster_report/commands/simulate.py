@@ -10,12 +10,13 @@ from contextlib import suppress
 from dataclasses import fields
 from queue import SimpleQueue
 from threading import Thread
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from scrapy.exceptions import UsageError
 from twisted.internet.error import CannotListenError
 
-from scrapy_capmonster_report.simulator import SimulatedAnswer, Simulator
+from ..simulator import SimulatedAnswer, Simulator
+from .cli import not_empty
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,9 +32,9 @@ _ANSWERS: Final[dict[str, Callable[[str], SimulatedAnswer]]] = {
 """The patterns of ``--answer``, and the answer that each of them makes."""
 
 
-_OPTIONS: Final[tuple[tuple[str, type, str | None, str], ...]] = (
+_OPTIONS: Final[tuple[tuple[str, Callable[[str], Any], str | None, str], ...]] = (
     ("port", int, None, "port on 127.0.0.1; 0: any free one"),
-    ("client_key", str, "KEY", "the only clientKey it accepts"),
+    ("client_key", not_empty, "KEY", "the only clientKey it accepts"),
     ("wrong", float, "SHARE", "share of wrong answers, from 0 to 1"),
     ("delay", float, "SECONDS", "how long solving takes"),
     ("seed", int, "N", "the same seed makes the same answers wrong"),

@@ -88,11 +88,8 @@ ERROR_CODES: Final[Mapping[str, ReportAnswer]] = {
 }
 
 # According to public reports, for a wrong key and for no funds; perhaps without JSON.
-_UNAUTHORISED: Final = ReportAnswer(
-    Verdict.STRIKE,
-    "http_4xx",
-    advice="Check CAPMONSTER_CLIENT_KEY and the account's balance.",
-)
+_UNAUTHORISED: Final = (401, 402, 403)
+_UNAUTHORISED_ADVICE: Final = "Check CAPMONSTER_CLIENT_KEY and the account's balance."
 _REFUSED_ADVICE: Final = (
     "If it refuses every report, there is something wrong with all of them or with the account."
 )
@@ -134,8 +131,9 @@ def _read(status: int, fields: dict[str, object], secret: str) -> ReportAnswer:
         return _refused("http_3xx")
     if code:
         return _refused(presentable(code, secret))
-    if status in (401, 402, 403):
-        return _UNAUTHORISED
+    if status in _UNAUTHORISED:
+        advice = f"The status was {status}. {_UNAUTHORISED_ADVICE}"
+        return ReportAnswer(Verdict.STRIKE, "http_4xx", advice=advice)
     if status >= 400:
         return _refused("http_4xx")
     if fields.get("errorId") and isinstance(fields["errorId"], int):

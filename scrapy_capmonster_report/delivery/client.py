@@ -54,7 +54,7 @@ ENDPOINTS: Final[Mapping[Kind, str]] = {
 }
 """The three endpoints, from the service's page "How to report bad tokens"."""
 
-_SAID_BY_TWISTED: Final = (error.ConnectError, error.DNSLookupError, error.TimeoutError)
+_SAID_BY_TWISTED: Final = (error.ConnectError, error.DNSLookupError)
 """Failures of the connection, before an answer."""
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
@@ -81,7 +81,9 @@ class ReportClient:
         self._headers = Headers({b"Content-Type": json_type, b"Accept": json_type})
         self._pool = HTTPConnectionPool(reactor, persistent=True)
         self._pool.maxPersistentPerHost = settings.concurrency
-        self._connections = Connections(reactor, url, proxy_for(url, settings.proxy))
+        proxy = proxy_for(url, settings.proxy)
+        self._through = f", through the proxy {proxy.host}:{proxy.port}" if proxy else ""
+        self._connections = Connections(reactor, url, proxy)
         agent = _Agent.usingEndpointFactory(reactor, self._connections, pool=self._pool)
         # The service has no sessions. treq 26.7 annotates a cookie jar of its own, which 24.9
         # lacks, but does not need it.
@@ -95,7 +97,7 @@ class ReportClient:
         """
         attempt = Deferred.fromCoroutine(self._attempt(task))
         limited = with_deadline(attempt, self._timeout, self._reactor)
-        return limited.addErrback(_passing_fault)
+        return limited.addErrback(_passing_fault, self._through)
 
     def close(self) -> Deferred[None]:
         """Close every connection, even if the server keeps it open."""
@@ -138,17 +140,24 @@ class ReportClient:
                     raise
 
 
-def _passing_fault(failure: Failure) -> ReportAnswer:
+def _passing_fault(failure: Failure, through: str) -> ReportAnswer:
+    """The answer for a report that met no answer.
+
+    Args:
+        through: the proxy, in words for the log; ``""`` without one.
+    """
     reasons = getattr(failure.value, "reasons", None)
     cause = reasons[0].value if reasons else failure.value
     if isinstance(cause, UnusableConnectionError):
         reason = str(cause)
     elif isinstance(cause, SSL.Error):
-        reason = f"TLS error: {tls_problem(cause)}. Check {API_URL}"
+        reason = f"TLS error: {tls_problem(cause)}{through}. Check {API_URL}"
+    elif isinstance(cause, error.TimeoutError) and cause.args:
+        reason = f"{cause.args[0]}{through}"  # str() would begin with "User timeout"
     elif isinstance(cause, _SAID_BY_TWISTED):
-        reason = f"{type(cause).__name__}: {cause}".rstrip(".")
+        reason = f"{type(cause).__name__}: {cause}".rstrip(".") + through
     else:  # not its message, which may quote the answer
-        reason = type(cause).__name__
+        reason = type(cause).__name__ + through
     return ReportAnswer(Verdict.RETRY, reason)
 
 

@@ -58,7 +58,7 @@ def sqlite_path(name: str) -> Path | None:
 
 def is_redis(name: str) -> bool:
     """Whether *name* is that of a Redis ledger, right or wrong."""
-    return name.partition(":")[0].lower() in ("redis", "rediss")
+    return name.lower().startswith(("redis:", "rediss:"))
 
 
 def dry_run_ledger(name: str) -> str:

@@ -129,6 +129,8 @@ def _parts(xpath: str) -> Iterator[str]:
                 yield xpath[start : token.end()]
         elif token["looked_up"]:
             yield token[0]
+    if opened:
+        raise ValueError("A parenthesis is not closed")  # libxml2 lets "count(" pass
 
 
 def _suggestion(part: str) -> str | None:
