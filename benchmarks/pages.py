@@ -16,9 +16,9 @@ from pathlib import Path
 import replay
 from measure import Row, best, show
 from parsel import Selector
-from scrapy.settings import Settings
 
-from scrapy_capmonster_report.commands.pages import PageReader, Source
+from scrapy_capmonster_report.commands.pages import PageReader
+from scrapy_capmonster_report.commands.sources import Source
 
 PAGES = 10_000
 CACHED = 2_000
@@ -28,8 +28,7 @@ ROUNDS = 2
 def save(cache: Path, folder: Path, pages: int) -> None:
     """Save the pages of a cache, each as often as it takes to have so many."""
     folder.mkdir()
-    settings = Settings()
-    texts = [page.response.text for page in Source(cache, settings, PageReader())]
+    texts = [page.response.text for page in Source(cache, PageReader())]
     for number in range(pages):
         (folder / f"{number}.html").write_text(texts[number % len(texts)])
         meta = {"url": f"https://shop.example/list?page={number}", "status": 200}

@@ -25,7 +25,8 @@ from scrapy.extensions.httpcache import FilesystemCacheStorage
 from scrapy.http import Response
 from scrapy.settings import Settings
 
-from scrapy_capmonster_report.commands.pages import PageReader, Source
+from scrapy_capmonster_report.commands.pages import PageReader
+from scrapy_capmonster_report.commands.sources import Source
 
 RULES = [
     {
@@ -76,8 +77,7 @@ def with_parsel(folder: Path) -> int:
 
 def with_scrapy(folder: Path) -> int:
     """Read the cache as the command does, and parse with parsel."""
-    settings = Settings()
-    pages = (page.response.text for page in Source(folder, settings, PageReader()))
+    pages = (page.response.text for page in Source(folder, PageReader()))
     return sum(bool(Selector(page, type="html").css(".captcha-error")) for page in pages)
 
 

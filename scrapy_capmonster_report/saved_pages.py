@@ -140,7 +140,7 @@ class SavedPages:
         self._on = False
         timeout, reactor = self._context.settings.close_timeout, self._context.reactor
         all_written: Deferred[None] = self._writing or succeed(None)
-        all_written.addTimeout(timeout, reactor, onTimeoutCancel=self._out_of_time)
+        all_written.addTimeout(timeout, reactor, onTimeoutCancel=lambda *_: None)
         return all_written.addCallback(self._log_written)
 
     async def _write_waiting(self) -> None:
@@ -157,22 +157,19 @@ class SavedPages:
         except CancelledError:
             return  # the crawl ends
         except Exception as error:
+            self._on = False
+            self._waiting.clear()
             problem = "No more pages are saved, because one cannot be written (%s). Check %s."
-            self._give_up(problem, f"{type(error).__name__}: {error}")
+            why, extra = f"{type(error).__name__}: {error}", self._context.log_extra
+            logger.warning(problem, why, SAVE_REJECTED, extra=extra)
         self._writing = None
 
-    def _out_of_time(self, *_: object) -> None:
-        problem = "%d pages (%s) could not be written before the crawl ended."
-        self._give_up(problem, len(self._waiting))
-
-    def _give_up(self, problem: str, detail: object) -> None:
-        self._on = False
-        self._waiting.clear()
-        logger.warning(problem, detail, SAVE_REJECTED, extra=self._context.log_extra)
-
-    def _log_written(self, _: object) -> None:
+    def _log_written(self, _: None) -> None:
+        extra = self._context.log_extra
+        if left := len(self._waiting):
+            problem = "%d pages (%s) could not be written before the crawl ended."
+            logger.warning(problem, left, SAVE_REJECTED, extra=extra)
         if self._written:
-            extra = self._context.log_extra
             logger.info("Pages saved in %s: %d", self._folder, self._written, extra=extra)
 
 

@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from functools import partial
 from ipaddress import ip_address
@@ -112,19 +113,26 @@ def _boolean(name: str, value: Any) -> bool:
     return known
 
 
-def _count(name: str, value: Any) -> int:
-    number = _number(value, int)
-    if number is None or number < 1:
-        raise invalid(name, value, "It must be a whole number, 1 or more.")
-    return int(number)
+def _number(
+    kind: type[int] | type[float], allowed: str, is_right: Callable[[float], bool]
+) -> Callable[[str, Any], float]:
+    def parse(name: str, value: Any) -> float:
+        if isinstance(value, (str, int, kind)) and not isinstance(value, bool):
+            with suppress(ValueError, OverflowError):
+                if is_right(number := kind(value)):
+                    return number
+        raise invalid(name, value, f"It must be {allowed}.")
+
+    return parse
 
 
-def _seconds(name: str, value: Any, *, zero: bool = False) -> float:
-    number = _number(value, float)
-    if number is None or number < 0 or (number == 0 and not zero):
-        allowed = "0 or more" if zero else "more than 0"
-        raise invalid(name, value, f"It must be a number of seconds, {allowed}.")
-    return number
+_count: Final = _number(int, "a whole number, 1 or more", lambda number: number >= 1)
+_seconds: Final = _number(
+    float, "a number of seconds, more than 0", lambda number: 0 < number < math.inf
+)
+_seconds_or_none: Final = _number(
+    float, "a number of seconds, 0 or more", lambda number: 0 <= number < math.inf
+)
 
 
 def _text(name: str, value: Any) -> str:
@@ -155,12 +163,6 @@ def _client_key(name: str, value: Any) -> str:
             "be a str: the account key."
         )
     return (value or "").strip()
-
-
-def _rules(name: str, value: Any) -> Any:
-    if value in ([], ()) or (isinstance(value, str) and _NO_RULES.fullmatch(value)):
-        raise NotConfigured(f"{name} is empty. Write a rule, or name a preset.")
-    return value
 
 
 def _api_url(name: str, value: Any) -> str:
@@ -196,8 +198,9 @@ class ReportSettings:
     The rules are not checked here but by ``rules.compile_rules``.
     """
 
+    enabled: bool = _setting(ENABLED, True, _boolean)
     client_key: str = _setting(CLIENT_KEY, None, _client_key, show=False)
-    rules: Any = _setting(RULES, [], _rules)  # noqa: RUF009  (it is a field)
+    rules: Any = _setting(RULES, [], lambda name, value: value)  # noqa: RUF009  (it is a field)
     api_url: str = _setting(API_URL, "https://api.capmonster.cloud", _api_url)
     dry_run: bool = _setting(DRY_RUN, False, _boolean)
     concurrency: int = _setting(CONCURRENCY, 16, _count)
@@ -205,71 +208,67 @@ class ReportSettings:
     timeout: float = _setting(TIMEOUT, 10.0, _seconds)
     max_age: float = _setting(MAX_AGE, 300.0, _seconds)
     report_reused: bool = _setting(REUSED, False, _boolean)
-    close_timeout: float = _setting(CLOSE_TIMEOUT, 30.0, partial(_seconds, zero=True))
+    close_timeout: float = _setting(CLOSE_TIMEOUT, 30.0, _seconds_or_none)
     ledger: str = _setting(LEDGER, "", _text)
     proxy: str = _setting(PROXY, "", _proxy)
     save_rejected: str = _setting(SAVE_REJECTED, "", _text)
 
     @classmethod
     def from_settings(cls, settings: BaseSettings, environ: Mapping[str, str] = os.environ) -> Self:
-        """Read ``crawler.settings``.
+        """The settings of a crawl that is to report, from ``crawler.settings``.
 
         Raises:
             NotConfigured: switched off, no rules, or no key (which a dry run does not need).
             ValueError: a value is of the wrong type or out of range.
         """
-        if not _boolean(ENABLED, _value(settings, environ, ENABLED)):
+        read = partial(_read, settings, environ)
+        if not read(ENABLED):
             raise NotConfigured(f"{ENABLED} is False")
-        needs_key = not _boolean(DRY_RUN, _value(settings, environ, DRY_RUN))
-        if needs_key and not _client_key(CLIENT_KEY, _value(settings, environ, CLIENT_KEY)):
+        if not (read(DRY_RUN) or read(CLIENT_KEY)):
             raise NotConfigured(
                 f"there is no account key. Set {CLIENT_KEY} in the settings or in the environment."
             )
-        values = {}
-        for item in fields(cls):
-            name, parse = item.metadata["name"], item.metadata["parse"]
-            values[item.name] = parse(name, _value(settings, environ, name))
+        rules = read(RULES)
+        if rules in ([], ()) or (isinstance(rules, str) and _NO_RULES.fullmatch(rules)):
+            raise NotConfigured(f"{RULES} is empty. Write a rule, or name a preset.")
+        return cls.read(settings, environ)
+
+    @classmethod
+    def read(cls, settings: BaseSettings, environ: Mapping[str, str] = os.environ) -> Self:
+        """The values of *settings*, whether or not a crawl with them would report.
+
+        Raises:
+            ValueError: a value is of the wrong type or out of range.
+        """
+        values = {item.name: _read(settings, environ, name) for name, item in _FIELDS.items()}
         return cls(**values)
 
 
+_FIELDS: Final = {item.metadata["name"]: item for item in fields(ReportSettings)}
+
 DEFAULTS: Final[Mapping[str, Any]] = {
-    ENABLED: True,
-    **{item.metadata["name"]: item.metadata["default"] for item in fields(ReportSettings)},
+    name: item.metadata["default"] for name, item in _FIELDS.items()
 }
 
 
-def _value(settings: BaseSettings, environ: Mapping[str, str], name: str) -> Any:
+def _read(settings: BaseSettings, environ: Mapping[str, str], name: str) -> Any:
     value = settings.get(name)
     if name in _IN_ENVIRONMENT and (value is None or not str(value).strip()):
         value = environ.get(name, "").strip() or None
-    return DEFAULTS[name] if value is None else value
-
-
-def _number(value: object, number_type: type[int] | type[float]) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (str, int, number_type)):
-        return None
-    try:
-        number = number_type(value)
-    except (ValueError, OverflowError):
-        return None
-    return None if isinstance(number, float) and not math.isfinite(number) else number
+    return _FIELDS[name].metadata["parse"](name, DEFAULTS[name] if value is None else value)
 
 
 def _parse_url(pattern: re.Pattern[str], url: str) -> re.Match[str] | None:
     """The match of *url*, if it also has a valid address and port, or none."""
     match = pattern.fullmatch(url)
-    if match is None or (match["ipv6"] is not None and not _is_ip(match["ipv6"])):
-        return None
-    return match if match["port"] is None or 0 < int(match["port"]) < 65536 else None
+    with suppress(ValueError):
+        if match and match["ipv6"]:
+            ip_address(match["ipv6"])
+        return match if match and 0 < int(match["port"] or 1) < 65536 else None
+    return None
 
 
 def _is_loopback(host: str) -> bool:
-    return host.lower() == "localhost" or (_is_ip(host) and ip_address(host).is_loopback)
-
-
-def _is_ip(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
+    with suppress(ValueError):
+        return ip_address(host).is_loopback
+    return host.lower() == "localhost"

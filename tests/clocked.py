@@ -67,11 +67,8 @@ class ClockedBackend(SQLiteBackend):
     def hold(self) -> None:
         self._disk.running.add(self.run_id)
 
-    def has_ended(self, run_id: str) -> bool:
-        return run_id not in self._disk.running
-
-    def find_old(self, pending: Any) -> None:
-        pass
+    def find_ended(self, pending: Any) -> Any:
+        return {*pending} - self._disk.running
 
     def forget_ended(self) -> None:
         pass

@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     [
         ([], "scrapy capmonster: the following arguments are required: <command>"),
         (["foo"], "scrapy capmonster: argument <command>: invalid choice: 'foo' (choose from "),
-        (["check", "a.html", "-s", "x"], "scrapy capmonster: Invalid -s value, use -s NAME=VALUE"),
+        (
+            ["check", "a.html", "-s", "x"],
+            "scrapy capmonster check: Invalid -s value, use -s NAME=",
+        ),
         (
             ["check", "a.html", "--no\nsuch"],
             "scrapy capmonster check: unrecognized arguments: --no such",

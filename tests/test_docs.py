@@ -351,7 +351,7 @@ def test_the_api_has_everything_that_the_package_exports() -> None:
 def test_scrapys_middlewares_stand_where_it_is_said() -> None:
     orders = {path.rpartition(".")[2]: n for path, n in DOWNLOADER_MIDDLEWARES_BASE.items()}
     orders["CapMonsterReportMiddleware"] = MIDDLEWARE_ORDER
-    rows = document("docs/middleware-order.md").rows()
+    rows = document("docs/where-it-stands.md").rows()
     written = [int(order.strip("*")) for order, *_ in rows]
     assert written == sorted(written, reverse=True)
     assert written == [orders[codes(name)[0]] for _, name, _ in rows]

@@ -227,7 +227,7 @@ async def test_the_login_recipe_tries_again_with_a_new_answer(serve: Any, api: A
     assert reports.reports == [("/reportIncorrectTokenCaptcha", 1)]
 
 
-# -- docs/middleware-order.md ----------------------------------------------------------------------
+# -- docs/where-it-stands.md ----------------------------------------------------------------------
 
 
 class BanDetectionMiddleware:
@@ -264,7 +264,7 @@ class OneAnswer(Spider):
 async def test_the_orders_for_rotating_proxies_show_the_rejection(
     orders: str, reports: int, serve: Any, api: Any
 ) -> None:
-    section = document("docs/middleware-order.md").sections()["scrapy-rotating-proxies"]
+    section = document("docs/where-it-stands.md").sections()["scrapy-rotating-proxies"]
     settings: dict[str, Any] = {}
     exec(section.blocks("python")[0].text, {}, settings)
     numbers = {path.rpartition(".")[2]: n for path, n in settings["DOWNLOADER_MIDDLEWARES"].items()}

@@ -17,6 +17,7 @@ import redis
 from misbehaving import says
 from scrapy.downloadermiddlewares.retry import RetryMiddleware
 from support import CLIENT_KEY, crawl, json_reply, refused
+from test_proxy import AUTHORIZATION, cloud, proxy  # noqa: F401  (fixtures)
 from test_settings import Visitor, refuses
 from test_tls import LOOPBACK, certificate
 from twisted.internet.ssl import DefaultOpenSSLContextFactory
@@ -31,6 +32,7 @@ ADDONS = {"scrapy_capmonster_report.Addon": 500}
 KEY = "CAPMONSTER_CLIENT_KEY"
 URL = "CAPMONSTER_API_URL"
 LEDGER = "CAPMONSTER_REPORT_LEDGER"
+PROXY = "CAPMONSTER_REPORT_PROXY"
 RULES = "CAPMONSTER_REPORT_RULES"
 SETTINGS = {"ADDONS": ADDONS, KEY: CLIENT_KEY, RULES: ["turnstile"]}
 
@@ -246,6 +248,82 @@ class TestKeyAndService:
             assert "its certificate is not trusted" in found["service"]["found"]
             assert server.arrivals == []
 
+    @pytest_twisted.ensureDeferred
+    async def test_a_machine_without_a_trust_store_has_that_of_certifi_as_in_a_crawl(
+        self,
+        capfd: pytest.CaptureFixture[str],
+        misbehave: Any,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        empty = tmp_path / "empty"
+        empty.mkdir()
+        monkeypatch.setenv("SSL_CERT_FILE", str(empty / "none.pem"))
+        monkeypatch.setenv("SSL_CERT_DIR", str(empty))
+        proof = certificate(LOOPBACK, tmp_path)
+        monkeypatch.setattr("certifi.where", lambda: proof)
+        server = misbehave(says(), tls=DefaultOpenSSLContextFactory(proof, proof))
+        assert (await online(capfd, {URL: server.url}))["service"]["ok"] is True
+
+    @pytest_twisted.ensureDeferred
+    @pytest.mark.parametrize("by", ["setting", "environment"])
+    async def test_a_stand_in_on_this_machine_is_asked_without_the_proxy_as_in_a_crawl(
+        self,
+        by: str,
+        proxy: Any,  # noqa: F811
+        capfd: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        gate = proxy(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        if by == "environment":
+            monkeypatch.setenv("http_proxy", gate.url)
+        simulator = Simulator(client_key=CLIENT_KEY)
+        simulator.start()
+        try:
+            settings = {URL: simulator.url, PROXY: gate.url if by == "setting" else ""}
+            found = await online(capfd, settings)
+        finally:
+            await simulator.stop()
+        assert gate.seen == b"", "the key would travel in the clear"
+        assert (found["key"]["ok"], found["service"]["ok"]) == (True, True)
+
+    @pytest_twisted.ensureDeferred
+    @pytest.mark.parametrize("by", ["setting", "environment"])
+    async def test_a_service_behind_a_proxy_with_a_password_is_asked_through_a_tunnel(
+        self,
+        by: str,
+        proxy: Any,  # noqa: F811
+        cloud: Any,  # noqa: F811
+        capfd: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        gate, service = proxy(authorization=AUTHORIZATION), cloud()
+        if by == "environment":
+            monkeypatch.setenv("https_proxy", gate.url)
+        settings = {URL: service.url, PROXY: gate.url if by == "setting" else ""}
+        found = await online(capfd, settings)
+        assert found["service"]["ok"] is True
+        assert b"CONNECT" in gate.seen
+        assert CLIENT_KEY.encode() not in gate.seen
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_proxy_that_opens_no_tunnel(
+        self,
+        proxy: Any,  # noqa: F811
+        cloud: Any,  # noqa: F811
+        capfd: pytest.CaptureFixture[str],
+    ) -> None:
+        gate = proxy(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
+        found = (await online(capfd, {URL: cloud().url, PROXY: gate.url}))["service"]
+        assert found["ok"] is False
+        assert "407 Proxy Authentication Required" in found["found"]
+        assert "p@ss" not in repr(found)
+
+    def test_a_host_that_no_name_system_has(self, capfd: pytest.CaptureFixture[str]) -> None:
+        settings = {**SETTINGS, URL: f"https://{'a' * 64}.example"}
+        found = checks(run(capfd, "doctor", "--json", settings=settings))["service"]
+        assert (found["ok"], "it cannot be reached" in found["found"]) == (False, True)
+
 
 class TestRules:
     @pytest.mark.parametrize(
@@ -345,6 +423,34 @@ class TestLedger:
         assert check["ok"] is True
         with redis.Redis.from_url(redis_server.url) as server:
             assert server.keys() == []
+
+    def test_a_user_of_redis_who_may_use_our_keys_and_no_others(
+        self, redis_server: Any, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        with redis.Redis.from_url(redis_server.url) as server:
+            keys = ["{capmonster_report}:*"]
+            server.acl_setuser(
+                "crawl", enabled=True, passwords=["+hush"], keys=keys, categories=["+@all"]
+            )
+        where = redis_server.url.replace("redis://", "redis://crawl:hush@")
+        assert offline(capfd, {LEDGER: where})["ledger"]["ok"] is True
+
+    def test_a_user_of_redis_who_may_run_no_script(
+        self, redis_server: Any, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        with redis.Redis.from_url(redis_server.url) as server:
+            server.acl_setuser(
+                "crawl",
+                enabled=True,
+                passwords=["+hush"],
+                keys=["*"],
+                categories=["+@all"],
+                commands=["-eval"],
+            )
+        where = redis_server.url.replace("redis://", "redis://crawl:hush@")
+        check = offline(capfd, {LEDGER: where})["ledger"]
+        assert (check["ok"], "eval" in check["found"]) == (False, True)
+        assert "hush" not in json.dumps(check)
 
     def test_the_one_in_the_jobdir(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
         check = offline(capfd, {"JOBDIR": str(tmp_path / "job")})["ledger"]

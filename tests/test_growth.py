@@ -20,13 +20,13 @@ import pytest
 import pytest_twisted
 import scrapy
 from scrapy.http import HtmlResponse
-from scrapy.settings import Settings
 from support import start_crawl
 from twisted.internet.error import ConnectionLost
 from twisted.web.server import NOT_DONE_YET
 
 from scrapy_capmonster_report import CapMonsterReportMiddleware
-from scrapy_capmonster_report.commands.pages import PageReader, Source
+from scrapy_capmonster_report.commands.pages import PageReader
+from scrapy_capmonster_report.commands.sources import Source
 from scrapy_capmonster_report.rules import compile_rules
 from scrapy_capmonster_report.rules.presets import PRESETS
 from scrapy_capmonster_report.rules.presets.answers import sayings
@@ -290,8 +290,7 @@ def test_reading_a_folder_of_saved_pages_costs_in_proportion_to_their_number(
     tmp_path: Path,
 ) -> None:
     def read(folder: Path) -> None:
-        settings = Settings()
-        source = Source(folder, settings, PageReader())
+        source = Source(folder, PageReader())
         assert (len([*source]), source.skipped) == (len([*folder.iterdir()]), [])
 
     totals = []

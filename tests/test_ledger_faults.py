@@ -258,6 +258,22 @@ async def test_a_short_crawl_whose_redis_never_answers_still_has_time_to_send(
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_process_ends_though_its_redis_still_has_not_answered(
+    serve: Any, api: Any, misbehave: Any, child_crawl: Any
+) -> None:
+    """Row 20: the thread that waits for it does not keep the process."""
+    cloud = api()
+    settings = {
+        "CAPMONSTER_API_URL": cloud.url,
+        "CAPMONSTER_REPORT_LEDGER": f"redis://127.0.0.1:{misbehave(deaf=True).port}/0",
+        "CAPMONSTER_REPORT_CLOSE_TIMEOUT": 3,
+    }
+    child = child_crawl(serve(refuses).url, range(1, 11), settings, "patient.Submits")
+    stats = await child.stats()
+    assert stats["sent/accepted"] == len(cloud.reports) == 10
+
+
+@pytest_twisted.ensureDeferred
 async def test_the_log_says_that_closing_waits_for_the_ledger(
     serve: Any, misbehave: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

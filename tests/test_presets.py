@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from configparser import ConfigParser
@@ -17,8 +18,9 @@ from scrapy import Request
 from scrapy.http import HtmlResponse
 from workbench import run, run_scrapy
 
-from scrapy_capmonster_report.commands.pages import PageReader, is_page
-from scrapy_capmonster_report.rules import SETTING, compile_rules, presets
+from scrapy_capmonster_report.commands.pages import PageReader
+from scrapy_capmonster_report.commands.sources import is_page
+from scrapy_capmonster_report.rules import SETTING, compile_rules, names, presets
 from scrapy_capmonster_report.rules.presets import PRESETS
 from scrapy_capmonster_report.rules.presets.messages import MAX_LENGTH, phrases
 from scrapy_capmonster_report.rules.presets.places import MAX_ERRORS, MAX_MARKED
@@ -254,6 +256,22 @@ def test_the_kind_of_captcha_is_known_where_the_software_has_but_one() -> None:
     kinds = {name: {rule.kind for rule in compile_rules([name])} for name in PRESETS}
     assert kinds["django-recaptcha"] == {Kind.TOKEN}
     assert kinds["mediawiki"] == {None}
+
+
+def test_the_names_that_rules_know_are_those_that_they_look_for() -> None:
+    looked_for = set()
+    for module in Path(names.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+            asked: ast.expr | None = None
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("is_like", "regex"):
+                asked = node.args[-1]
+            elif isinstance(node, ast.Subscript) and ast.unparse(node.value) == "SETS":
+                asked = node.slice
+            if isinstance(asked, ast.Constant):
+                looked_for.add(str(asked.value))
+    ini = names.read_ini("scrapy_capmonster_report.rules", "names.ini")
+    known = {f"{section}.{name}" for section in ini.sections() for name in ini[section]}
+    assert looked_for == {name.removeprefix("sets.") for name in known}
 
 
 def test_the_documentation_says_what_the_code_does() -> None:

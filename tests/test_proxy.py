@@ -86,7 +86,7 @@ class _Connection(Protocol):
         if not self._head.endswith(b"\r\n\r\n"):
             return
         proxy = self._proxy
-        match = re.match(rb"CONNECT (?:127\.0\.0\.1|\[::1\]):(\d+) HTTP/1\.1\r\n", self._head)
+        match = re.match(rb"CONNECT (?:127\.0\.0\.1|\[::1\]):(\d+) HTTP/1\.[01]\r\n", self._head)
         assert match is not None, self._head
         wanted = proxy.authorization
         if wanted and b"\r\nProxy-Authorization: " + wanted + b"\r\n" not in self._head:

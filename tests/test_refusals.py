@@ -131,6 +131,14 @@ def test_json_that_is_nested_as_deep_as_can_be_parsed_is_judged() -> None:
         assert (rule is not None) is (depth == 10)
 
 
+def test_a_script_that_asks_something_far_below_its_alert_is_left_alone() -> None:
+    request = Request("https://site.example/", method="POST")
+    for more, expected in (("", "script-alert"), ("if (sure) go()", None)):
+        body = f"<script>alert('Wrong captcha');{' ' * 50_000}{more}</script>"
+        rule = ALL.match(html(body), request, on_error=no_error)
+        assert (rule and rule.name) == expected
+
+
 def test_a_page_with_hundreds_of_errors_is_a_list_and_no_form() -> None:
     form = '<form><img src="/captcha.php"><input name="captcha"></form>'
     error = '<div class="error"><p>The captcha {} is incorrect.</p></div>'

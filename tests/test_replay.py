@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scrapy.settings import Settings
 from workbench import (
     ANSWERED,
     BY_RULE,
@@ -27,8 +26,9 @@ from workbench import (
     save_answered,
 )
 
-from scrapy_capmonster_report.commands.pages import PageReader, Source
+from scrapy_capmonster_report.commands.pages import PageReader
 from scrapy_capmonster_report.commands.replay import replay
+from scrapy_capmonster_report.commands.sources import Source
 from scrapy_capmonster_report.rules import compile_rules
 from scrapy_capmonster_report.rules.page import MAX_BODY
 
@@ -120,7 +120,7 @@ class TestFolder:
         monkeypatch.chdir(tmp_path)
         save(tmp_path / root / page, "<p>")
         for folder in (Path(root), tmp_path / root):
-            source = Source(folder, Settings(), PageReader())
+            source = Source(folder, PageReader())
             assert source.expectation(str(folder / page)) == expected
 
     def test_the_folder_itself_says_what_to_expect(
@@ -225,7 +225,7 @@ class TestFolder:
         pages, size = 100, 200_000
         for number in range(pages):
             save(tmp_path / f"{number}.txt", bytes([65 + number % 26]) * size)
-        source = Source(tmp_path, Settings(), PageReader())
+        source = Source(tmp_path, PageReader())
         rules = compile_rules([WRONG])
         tracemalloc.start()
         try:
@@ -253,10 +253,6 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "two sources": (["a", "b"], "unrecognized arguments: b"),
     "nothing there": (["none"], "there is no file or folder 'none'"),
     "pages at a URL": (["https://shop.example/"], "is a URL, not a file or folder"),
-    "no page was saved yet": (
-        ["none", "-s", "CAPMONSTER_REPORT_SAVE_REJECTED=none"],
-        "there is no file or folder 'none'; a crawl makes it when it saves a page",
-    ),
     "no pages": (["empty"], "empty has no saved pages and is not an HTTP cache"),
     "no page": (
         ["folder"],
@@ -296,7 +292,7 @@ class TestFilesOfStrangers:
     def test_what_would_hang_or_never_end_is_skipped_and_named(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
     ) -> None:
-        monkeypatch.setattr("scrapy_capmonster_report.commands.files.MAX_BYTES", 1000)
+        monkeypatch.setattr("scrapy_capmonster_report.commands.sources.MAX_BYTES", 1000)
         pages = tmp_path / "pages"
         save(pages / "a.html", "Wrong captcha")
         save(pages / "huge.html", "Wrong captcha" * 100)

@@ -14,6 +14,7 @@ from filelock import FileLock
 from test_backends import NOW, claim, sqlite_backend
 
 from scrapy_capmonster_report.ledger.locks import RunLocks
+from scrapy_capmonster_report.ledger.sqlite import USELESS_SECONDS
 
 
 @pytest.fixture
@@ -34,7 +35,8 @@ def test_a_run_whose_lock_was_deleted_keeps_its_claims(path: Path) -> None:
     assert second.recover(NOW) == []
     assert first.recover(NOW) == []
     # Nobody can tell whether it is alive, but its report is too old either way.
-    assert second.recover(NOW + 6) == [expiring]
+    assert second.recover(NOW + 6) == []
+    assert second.recover(NOW + 6 + USELESS_SECONDS) == [expiring]
     for each in (first, second):
         each.close()
 
@@ -110,5 +112,5 @@ def test_a_run_may_end_while_another_one_begins(
 
     with monkeypatch.context() as patched:
         patched.setattr(Path, "stat", vanishes)
-        RunLocks(path, {}).find_old([])
+        assert not RunLocks(path, {}).find_ended([])
     assert not ending.exists()

@@ -58,6 +58,7 @@ def read_text(name: str, text: str) -> ReportSettings:
 def test_the_defaults_are_those_of_the_documentation() -> None:
     found = asdict(read({}))
     assert found == {
+        "enabled": True,
         "client_key": CLIENT_KEY,
         "rules": RULES,
         "api_url": "https://api.capmonster.cloud",

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from workbench import run, run_scrapy, save
 
-from scrapy_capmonster_report.commands.pages import PageReader, is_page
+from scrapy_capmonster_report.commands.pages import PageReader
+from scrapy_capmonster_report.commands.sources import is_page
 from scrapy_capmonster_report.commands.suggest import MIN_PAGES, suggest
 from scrapy_capmonster_report.rules import read_rules
 from scrapy_capmonster_report.rules.presets import PRESETS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
@@ -17,15 +16,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_twisted
 import scrapy
-from scrapy.settings import Settings
 from support import Reply, accepted, crawl, refused
 from test_growth import calls
 from workbench import run as run_command
 
-from scrapy_capmonster_report.commands import Command
 from scrapy_capmonster_report.commands.summary import since_when
-from scrapy_capmonster_report.insight.figures import Figures
-from scrapy_capmonster_report.insight.rates import interval, percent
+from scrapy_capmonster_report.insight.figures import Figures, interval, percent
 from scrapy_capmonster_report.ledger import PASSED, Count, read_history, sql
 from scrapy_capmonster_report.ledger.base import Judged, Submission
 
@@ -51,13 +47,8 @@ def summary(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, 
     """Run ``scrapy capmonster summary`` with the arguments; gives exit code, output, errors."""
 
     def run(*args: str) -> tuple[int, str, str]:
-        command = Command()
-        command.settings = Settings()
-        parser = argparse.ArgumentParser()
-        command.add_options(parser)
-        capfd.readouterr()
-        command.run([], parser.parse_args(["summary", *args]))
-        return command.exitcode, *capfd.readouterr()
+        ran = run_command(capfd, "summary", *args)
+        return ran.code, ran.out, ran.err
 
     return run
 
@@ -404,9 +395,9 @@ def test_a_site_is_found_however_its_host_is_written(filled: Any, sites: Any) ->
 
 @pytest.mark.parametrize("option", ["--since", "--site", "--spider", "--html"])
 def test_an_option_from_an_unset_variable_is_a_mistake(option: str, summary: Any) -> None:
-    with pytest.raises(SystemExit) as ended:
-        summary("ledger.sqlite", option, "")
-    assert ended.value.code == 2
+    code, out, err = summary("ledger.sqlite", option, "")
+    assert (code, out) == (2, "")
+    assert err == f"scrapy capmonster summary: argument {option}: it is empty\n"
 
 
 @pytest.fixture
@@ -711,13 +702,13 @@ def test_any_other_since_is_a_mistake(text: str, summary: Any) -> None:
 
 
 def test_the_parts_of_what_was_rejected_add_up() -> None:
-    found = Figures()
-    for fate in (
-        *("passed", "pending", "kept", "withheld/stale", "sent/accepted", "sent/refused"),
-        "dropped/breaker",
-    ):
-        rule = "" if fate == "passed" else "wrong"
-        found.add(Count(0, "shop.example", "spider", IMAGE, 0, rule, fate, "", 2))
+    fates = ("passed", "pending", "kept", "withheld/stale", "sent/accepted", "sent/refused")
+    found = Figures(
+        Count(
+            0, "shop.example", "spider", IMAGE, 0, "" if fate == "passed" else "wrong", fate, "", 2
+        )
+        for fate in (*fates, "dropped/breaker")
+    )
     assert found.as_dict() == figures(
         passed=2, withheld=2, accepted_reports=2, refused_reports=2, dropped=2, waiting=4
     )

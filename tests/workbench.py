@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import brotli
 import zstandard
+from scrapy.exceptions import UsageError
 from scrapy.settings import Settings
 
 from scrapy_capmonster_report.commands import Command
@@ -74,8 +75,11 @@ def run(
     capfd.readouterr()
     try:
         options, rest = parser.parse_known_args([str(word) for word in argv])
-        command.process_options(rest, options)
-        command.run(rest, options)
+        try:
+            command.process_options(rest, options)
+            command.run(rest, options)
+        except UsageError as error:  # as Scrapy does
+            parser.error(str(error))
         code = command.exitcode
     except SystemExit as end:
         code = int(end.code or 0)

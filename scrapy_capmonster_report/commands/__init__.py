@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
@@ -60,7 +59,9 @@ class Command(ScrapyCommand):
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         """Give each command its own options, and Scrapy's global ones."""
-        # This parser is Scrapy's, whose error message is longer than a line.
+        # This parser is Scrapy's, whose error message is longer than a line. Scrapy calls its
+        # error() for a UsageError, too.
+        self._parser = parser
         parser.prog = _PROG
         parser.error = partial(_complain, parser)  # type: ignore[method-assign]
         commands = parser.add_subparsers(
@@ -76,6 +77,7 @@ class Command(ScrapyCommand):
             subparser.complete = partial(self._add_options_of, name)
 
     def _add_options_of(self, name: str, parser: argparse.ArgumentParser) -> None:
+        self._parser.prog = parser.prog
         subcommand(name).add_arguments(parser)
         super().add_options(parser)
 
@@ -86,30 +88,22 @@ class Command(ScrapyCommand):
         self.settings.set("LOG_STDOUT", False, priority="cmdline")
 
     def run(self, args: list[str], opts: argparse.Namespace) -> None:
+        if args:
+            raise UsageError(f"unrecognized arguments: {' '.join(args)}")
         try:
-            if args:
-                raise UsageError(f"unrecognized arguments: {' '.join(args)}")
             self.exitcode = subcommand(opts.subcommand).run(self, opts)
             print(end="", flush=True)  # not sys.stdout.flush(): it may be None
         except KeyboardInterrupt:
             self.exitcode = _ENDED_BY_SIGINT
-        except UsageError as error:
-            self._fail(opts, str(error))
         except OSError as error:
             if error.filename is not None:
-                self._fail(opts, f"cannot read {error.filename}: {error.strerror}")
-                return
+                raise UsageError(f"cannot read {error.filename}: {error.strerror}") from error
             # As in `… | head -1`, or on a full disk. At exit Python flushes to standard output (1)
             # once more, and would fail again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            if isinstance(error, BrokenPipeError):
-                self.exitcode = _ENDED_BY_SIGPIPE
-            else:
-                self._fail(opts, str(error))
-
-    def _fail(self, opts: argparse.Namespace, problem: str) -> None:
-        print(one_line(f"{_PROG} {opts.subcommand}: {problem}"), file=sys.stderr)
-        self.exitcode = 2
+            if not isinstance(error, BrokenPipeError):
+                raise UsageError(str(error)) from error
+            self.exitcode = _ENDED_BY_SIGPIPE
 
 
 def _complain(parser: argparse.ArgumentParser, message: str) -> NoReturn:

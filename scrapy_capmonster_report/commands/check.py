@@ -1,31 +1,52 @@
-"""``scrapy capmonster check``: which rule matches a page, and why the others do not."""
+"""``scrapy capmonster check``: which rule matches a page, and why the others do not.
+
+The page is a saved one, or fetched in a small crawl with the project's settings.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
 import re
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
+from scrapy import Request, Spider
+from scrapy.crawler import CrawlerProcess
 from scrapy.exceptions import UsageError
+from scrapy.http import Response
 
 from ..text import truncate
 from . import cli
-from .fetch import fetch
-from .pages import SUFFIXES, PageReader
+from .pages import PageReader, SavedPage
+from .sources import SUFFIXES
 
 if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Iterator, Sequence
+    from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 
     from scrapy.settings import Settings
+    from twisted.python.failure import Failure
 
-    from ..rules.rule import Explanation, Finding
+    from ..rules.rule import Explanation
     from . import Command
-    from .pages import SavedPage
     from .screen import Cell, Screen
+
+_OURS: Final = {
+    # Leave the project's own crawls alone, and report nothing.
+    "CAPMONSTER_REPORT_ENABLED": False,
+    "FEEDS": {},
+    "HTTPERROR_ALLOW_ALL": True,
+    "ITEM_PIPELINES": {},
+    "JOBDIR": None,
+    # In a crawl the rules see a page before Scrapy follows its meta refresh.
+    "METAREFRESH_ENABLED": False,
+    "TELNETCONSOLE_ENABLED": False,
+    "TWISTED_REACTOR_ENABLED": True,
+}
 
 _HOLDS: Final = {True: ("yes", "green"), False: ("no", "red"), None: ("cannot be told", "yellow")}
 
@@ -42,31 +63,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _source(text: str) -> str | Path:
-    """A URL that can be fetched, or a path, for ``argparse``."""
-    return text if re.match("https?://", text, re.IGNORECASE) else cli.a_path(text)
+    """A URL that can be fetched, or the path of a page, for ``argparse``."""
+    if re.match("https?://", text, re.IGNORECASE):
+        return text
+    path = cli.a_path(text)
+    if os.path.isdir(path):
+        hint = f"try: scrapy capmonster replay {path}"
+        raise argparse.ArgumentTypeError(f"{path} is a folder; {hint}")
+    return path
 
 
 def run(command: Command, args: argparse.Namespace) -> int:
     rules, settings = cli.rules_and_settings(command, args)
-    for page in _read(args, settings):
-        explanations = rules.explain(page)
-        cli.warn_if_too_large(page)
-        cli.print_result(args, _verdict(page, explanations), partial(_show, explanations))
-    return 0
-
-
-def _read(args: argparse.Namespace, settings: Settings) -> list[SavedPage]:
-    """All pages, read before anything is printed, so that an error leaves no partial output."""
+    # All pages are read before anything is printed, so that an error leaves no partial output.
     read_page = PageReader(args)
-    pages: dict[str | Path, SavedPage] = {}
-    urls = [source for source in args.sources if isinstance(source, str)]
-    for path in (source for source in args.sources if isinstance(source, Path)):
-        if path.is_dir():
-            raise UsageError(f"{path} is a folder; try: scrapy capmonster replay {path}")
-        pages[path] = read_page(path)
-    if urls:
-        pages.update(fetch(urls, settings))
-    return [pages[source] for source in args.sources]
+    pages: dict[Any, SavedPage]
+    pages = {path: read_page(path) for path in args.sources if isinstance(path, Path)}
+    pages |= _fetch([url for url in args.sources if isinstance(url, str)], settings)
+    for source in args.sources:
+        explanations = rules.explain(pages[source])
+        cli.warn_if_too_large(pages[source])
+        cli.print_result(args, _verdict(pages[source], explanations), _show)
+    return 0
 
 
 def _verdict(page: SavedPage, explanations: list[Explanation]) -> dict[str, Any]:
@@ -81,7 +99,7 @@ def _verdict(page: SavedPage, explanations: list[Explanation]) -> dict[str, Any]
     }
 
 
-def _show(explanations: list[Explanation], screen: Screen, verdict: dict[str, Any]) -> None:
+def _show(screen: Screen, verdict: dict[str, Any]) -> None:
     verdicts = {
         True: f"rejected ({verdict['rule']})",
         False: "no rule matches",
@@ -90,27 +108,80 @@ def _show(explanations: list[Explanation], screen: Screen, verdict: dict[str, An
     screen.line(f"{verdict['source']}: {verdicts[verdict['rejected']]}", "bold")
     if verdict["rejected"] is None:
         screen.line("Add what is unknown with --url, --status, --method or --header.")
-    groups = map(_rows, explanations)
-    screen.table(("rule", "condition", "value", "holds", "found"), *groups)
+    screen.table(("rule", "condition", "value", "holds", "found"), *map(_rows, verdict["rules"]))
 
 
-def _rows(explanation: Explanation) -> Iterator[Sequence[Cell]]:
-    name = (f"{explanation.name}: matches", "green") if explanation.matched else explanation.name
-    for finding in explanation.conditions:
-        value = truncate(json.dumps(finding.value, ensure_ascii=False))
-        yield name, finding.key, value, _HOLDS[finding.holds], _in_words(finding)
+def _rows(rule: dict[str, Any]) -> Iterator[Sequence[Cell]]:
+    name = (f"{rule['name']}: matches", "green") if rule["matched"] else rule["name"]
+    for found in rule["conditions"]:
+        value = truncate(json.dumps(found["value"], ensure_ascii=False))
+        yield name, found["key"], value, _HOLDS[found["holds"]], _in_words(**found)
         name = ""
 
 
-def _in_words(finding: Finding) -> str:
+def _in_words(key: str, holds: bool | None, found: str | None, **_: object) -> str:
     """What a condition found. For ``unless`` in words, because its "yes" would be misread.
 
     For a preset's mark that is missing: what the page has instead, or that it is absent.
     """
-    if finding.key == "mark" and finding.found is None:
-        return "absent"
-    if finding.key != "unless" or finding.holds is None:
-        return finding.found or ""
-    if finding.holds:
-        return "none of the exceptions applies"
-    return f"an exception applies: {finding.found}" if finding.found else "an exception applies"
+    if key != "unless" or holds is None:
+        return found or ("absent" if key == "mark" else "")
+    words = "none of the exceptions applies" if holds else "an exception applies"
+    return f"{words}: {found}" if found else words
+
+
+class _FetchSpider(Spider):
+    """Puts the response to each of its URLs, or the failure, into *results*."""
+
+    name = "capmonster-check"
+    urls: Collection[str]
+    results: dict[str, Response | Failure]
+
+    async def start(self) -> AsyncIterator[Any]:
+        for url in self.urls:
+            end = partial(self.results.__setitem__, url)
+            yield Request(url, end, errback=end, meta={"dont_retry": True}, dont_filter=True)
+
+
+def _fetch(urls: Collection[str], settings: Settings) -> dict[str, SavedPage]:
+    """Fetch *urls* in a crawl with *settings*. Runs the reactor, so it works once in a process.
+
+    Raises:
+        UsageError: one of them cannot be fetched.
+    """
+    if not urls:
+        return {}
+    for url in urls:
+        # One that cannot be parsed would end the crawl before the other pages.
+        with cli.usage_error(f"cannot fetch {url}: ", ValueError):
+            _ = urlsplit(Request(url).url).port
+    settings = settings.copy()
+    settings.setdict(_OURS, priority="cmdline")
+    results: dict[str, Response | Failure] = {}
+
+    def failed(failure: Failure) -> None:
+        for url in urls:
+            results.setdefault(url, failure)
+
+    process = CrawlerProcess(settings)
+    process.crawl(_FetchSpider, urls=urls, results=results).addErrback(failed)
+    process.start()
+    return {url: _fetched(url, results.get(url)) for url in urls}
+
+
+def _fetched(url: str, result: Response | Failure | None) -> SavedPage:
+    if not isinstance(result, Response):
+        problem = "the crawl ended early" if result is None else _why(result.value)
+        raise UsageError(f"cannot fetch {url}: {problem}")
+    request = result.request
+    assert request is not None
+    redirects = [*request.meta.get("redirect_urls", []), request.url][1:]
+    return SavedPage(url, result, request, redirects)
+
+
+def _why(error: Any) -> str:
+    """The error in words: that of the connection if Scrapy or Twisted only wraps it."""
+    cause = error.__cause__ or error
+    reasons = getattr(cause, "reasons", None)
+    cause = reasons[0].value if reasons else cause
+    return f"{type(cause).__name__}: {cause}"

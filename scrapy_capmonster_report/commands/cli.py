@@ -7,28 +7,28 @@ import json
 import re
 import sys
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scrapy import Spider
 from scrapy.crawler import Crawler
-from scrapy.exceptions import NotConfigured, UsageError
+from scrapy.exceptions import UsageError
 from scrapy.utils.misc import load_object
 
 from ..rules import SETTING, RuleError, Rules, compile_rules, read_rules
 from ..rules.page import MAX_BODY
-from ..settings import CLIENT_KEY, RULES, ReportSettings, without_secrets
+from ..settings import without_secrets
 from ..text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from scrapy.settings import BaseSettings, Settings
+    from scrapy.settings import Settings
 
     from . import Command
-    from .pages import SavedPage, Source
+    from .pages import SavedPage
     from .screen import Screen
+    from .sources import Source
 
 
 # -- arguments -------------------------------------------------------------------------------------
@@ -100,11 +100,11 @@ def rules_and_settings(command: Command, args: argparse.Namespace) -> tuple[Rule
         load_addons(crawler)
         with usage_error(kinds=ValueError):
             rules = compile_rules(crawler.settings.get(SETTING), spider=spider)
-    if not (rules and rules.judges):
-        problem = f"there are no rules. Set {SETTING} in a project, or"
-        if not rules.judges:
-            problem = "the rule set 'callbacks' judges no page;"
-        raise UsageError(f"{problem} give --rules FILE.json or --preset NAME.")
+    advice = "give --rules FILE.json or --preset NAME."
+    if not rules.judges:
+        raise UsageError(f"the rule set 'callbacks' judges no page; {advice}")
+    if not rules:
+        raise UsageError(f"there are no rules. Set {SETTING} in a project, or {advice}")
     return rules, settings
 
 
@@ -164,22 +164,6 @@ def load_addons(crawler: Crawler) -> None:
     """
     with usage_error("the addons cannot be loaded: "):
         crawler.addons.load_settings(crawler.settings)
-
-
-def report_settings(settings: BaseSettings) -> ReportSettings:
-    """Our *settings*, except for the rules; the key is ``""`` if there is none.
-
-    Raises:
-        NotConfigured: switched off.
-        ValueError: a value is wrong.
-    """
-    enough = settings.copy()
-    enough.set(RULES, ["callbacks"], priority="cmdline")
-    try:
-        return ReportSettings.from_settings(enough)
-    except NotConfigured:
-        enough.set(CLIENT_KEY, "none", priority="cmdline")
-        return replace(ReportSettings.from_settings(enough), client_key="")
 
 
 # -- output ----------------------------------------------------------------------------------------

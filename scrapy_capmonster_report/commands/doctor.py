@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
+import ssl
 from contextlib import closing, suppress
+from functools import partial
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
-from scrapy.exceptions import NotConfigured, UsageError
+import certifi
+from scrapy.exceptions import UsageError
 
 from .. import ledger as ledgers
 from ..delivery.answer import ERROR_CODES
+from ..delivery.proxy import proxy_for
+from ..delivery.tls import has_trust_store
 from ..mask import Mask
 from ..rules import compile_rules
-from ..settings import API_URL, CLIENT_KEY, DEFAULTS, RULES, unknown_settings, without_secrets
+from ..settings import (
+    API_URL,
+    CLIENT_KEY,
+    DEFAULTS,
+    ENABLED,
+    RULES,
+    ReportSettings,
+    unknown_settings,
+    without_secrets,
+)
 from . import cli
-from .balance import ServiceError, ask_service
 from .neighbours import Finding, check_clients, check_middlewares
 
 if TYPE_CHECKING:
@@ -26,11 +42,20 @@ if TYPE_CHECKING:
     from scrapy.settings import BaseSettings
 
     from ..rules import Rules
-    from ..settings import ReportSettings
     from . import Command
     from .screen import Screen
 
+_CHECKS: Final = ("settings", "key", "service", "rules", "ledger", "middlewares", "clients")
+
 _OK: Final = {True: ("ok", "green"), False: ("wrong", "bold red"), None: ("?", "yellow")}
+
+_FAST: Final = ledgers.Query(keys=("site",))
+
+_PROBE: Final = "{capmonster_report}:doctor"
+"""A key that a user of Redis has who may use the ledger's keys and no others."""
+
+_MAX_BYTES: Final = 64 * 1024
+"""How much of the service's answer is read."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,36 +82,30 @@ def _show(screen: Screen, result: dict[str, Any]) -> None:
 
 def _check_all(command: Command, args: argparse.Namespace) -> dict[str, Finding]:
     crawler = cli.crawler_of(command, args.spider)
-    settings, spider, mistake = crawler.settings, None, ""
+    settings, spider = crawler.settings, None
     if args.spider:
         with suppress(UsageError):  # a spider that needs arguments has settings all the same
             spider = cli.spider_of(crawler)
     named = cli.rules_named(args, spider)
-    not_checked = Finding(None, "Not checked: the settings are not valid.")
-    key = service = ledger = middlewares = not_checked
+    checks = dict.fromkeys(_CHECKS, Finding(None, "Not checked: the settings are not valid."))
     try:
         cli.load_addons(crawler)
-        middlewares = check_middlewares(settings)
-        ours = cli.report_settings(settings)
-    except (UsageError, NotConfigured, ValueError) as error:
-        mistake = str(error)
+        checks["middlewares"] = check_middlewares(settings)
+        ours = ReportSettings.read(settings)
+    except (UsageError, ValueError) as error:
+        checks["settings"] = Finding(False, str(error))
     else:
-        key, service = _check_service(ours, offline=args.offline)
-        ledger = _check_ledger(ours, settings.get("JOBDIR"))
-    return {
-        "settings": _check_settings(settings, mistake),
-        "key": key,
-        "service": service,
-        "rules": _check_rules(settings, spider, named),
-        "ledger": ledger,
-        "middlewares": middlewares,
-        "clients": check_clients(),
-    }
+        checks["settings"] = _check_settings(ours, settings)
+        checks["key"], checks["service"] = _check_service(ours, offline=args.offline)
+        checks["ledger"] = _check_ledger(ours, settings.get("JOBDIR"))
+    checks["rules"] = _check_rules(settings, spider, named)
+    checks["clients"] = check_clients()
+    return checks
 
 
-def _check_settings(settings: BaseSettings, mistake: str) -> Finding:
-    if mistake:
-        return Finding(False, mistake)
+def _check_settings(ours: ReportSettings, settings: BaseSettings) -> Finding:
+    if not ours.enabled:
+        return Finding(False, f"{ENABLED} is False")
     if unknown := unknown_settings(settings):
         return Finding(False, " ".join(unknown), "Correct or remove it.")
     for name in os.environ.keys() & DEFAULTS.keys() - {CLIENT_KEY, API_URL}:
@@ -99,29 +118,74 @@ def _check_settings(settings: BaseSettings, mistake: str) -> Finding:
     return Finding(True, "All names and values are valid.")
 
 
-def _check_key(ours: ReportSettings) -> Finding:
-    if ours.client_key:
-        return Finding(None, "There is a key. It was not checked with the service.")
-    if ours.dry_run:
-        return Finding(
-            True, "There is no key. A dry run does not need one; your solving client does."
-        )
-    advice = f"Set {CLIENT_KEY} in the settings or in the environment."
-    return Finding(False, "There is no account key.", advice)
-
-
 def _check_service(ours: ReportSettings, *, offline: bool) -> tuple[Finding, Finding]:
     """The results for the key and the service, from one request."""
     key = _check_key(ours)
     if offline:
         return key, Finding(None, f"{ours.api_url} was not checked (--offline).")
+    advice = "Check the network, the proxy and CAPMONSTER_API_URL."
     try:
-        answer = ask_service(ours)
-    except ServiceError as error:
-        why = Mask(ours.client_key).text(str(error))
-        return key, Finding(False, f"{ours.api_url}: {why}.", error.advice)
-    service = Finding(True, f"{ours.api_url} answers.")
-    return _judge_key(answer, ours.client_key) if ours.client_key else key, service
+        status, content = _ask_service(ours)
+    except (OSError, HTTPException, UnicodeError) as error:  # the last: a host that is too long
+        problem = f"it cannot be reached ({str(error) or type(error).__name__})"
+        if isinstance(error, ssl.SSLCertVerificationError):
+            problem = f"its certificate is not trusted ({error.verify_message})"
+            advice = (
+                "If a proxy decrypts TLS here, set SSL_CERT_FILE to the file of its certificate."
+            )
+        problem = Mask(ours.client_key).text(problem)
+        return key, Finding(False, f"{ours.api_url}: {problem}.", advice)
+    if status >= 500:
+        found = f"{ours.api_url}: it answers HTTP {status}."
+        return key, Finding(False, found, "Try again later.")
+    if ours.client_key:
+        try:
+            answer = json.loads(content)
+        except (ValueError, RecursionError):
+            answer = None
+        if not isinstance(answer, dict):
+            problem = "the answer is not from the service: it is not a JSON object"
+            return key, Finding(False, f"{ours.api_url}: {problem}.", advice)
+        key = _judge_key(answer, ours.client_key)
+    return key, Finding(True, f"{ours.api_url} answers.")
+
+
+def _check_key(ours: ReportSettings) -> Finding:
+    if ours.client_key:
+        return Finding(None, "There is a key. It was not checked with the service.")
+    if ours.dry_run:
+        found = "There is no key. A dry run does not need one; your solving client does."
+        return Finding(True, found)
+    advice = f"Set {CLIENT_KEY} in the settings or in the environment."
+    return Finding(False, "There is no account key.", advice)
+
+
+def _ask_service(ours: ReportSettings) -> tuple[int, bytes]:
+    """The status and the body of the answer to ``getBalance``; without a key, to a GET.
+
+    Blocks, so it must not be called in a crawl. Never sends an invented key, because requests with
+    a wrong key count towards a ban. Proxy and trust store are those of reports.
+    """
+    url, proxy = urlsplit(ours.api_url), proxy_for(ours.api_url, ours.proxy)
+    connect: Any = HTTPConnection
+    if url.scheme == "https":
+        authorities = None if has_trust_store() else certifi.where()
+        trust = ssl.create_default_context(cafile=authorities)
+        connect = partial(HTTPSConnection, context=trust)
+    server = (proxy.host, proxy.port) if proxy else (url.hostname, url.port)
+    with closing(connect(*server, timeout=ours.timeout)) as connection:
+        if proxy:
+            password = proxy.authorization
+            headers = {"Proxy-Authorization": password.decode()} if password else {}
+            connection.set_tunnel(url.hostname, url.port, headers)
+        if key := ours.client_key:
+            body = json.dumps({"clientKey": key}).encode()
+            headers = {"Content-Type": "application/json"}
+            connection.request("POST", f"{url.path}/getBalance", body, headers)
+        else:
+            connection.request("GET", f"{url.path}/")
+        response = connection.getresponse()
+        return response.status, response.read(_MAX_BYTES)
 
 
 def _judge_key(answer: dict[str, Any], client_key: str) -> Finding:
@@ -158,16 +222,15 @@ def _check_ledger(ours: ReportSettings, job_dir: str | None) -> Finding:
         if path := ledgers.sqlite_path(name):
             _try_sqlite(path)
         elif ledgers.is_redis(name):
-            _try_redis(ledgers.RedisName.parse(name).url)
+            _try_redis(name)
         else:
             raise ValueError("it must be '' (memory), 'sqlite:PATH' or 'redis://HOST:PORT/DB'")
-    except ImportError:
-        advice = 'pip install "scrapy-capmonster-report[redis]"'
-        return Finding(False, f"{shown} needs redis-py.", advice)
     except Exception as error:  # each backend has errors of its own
-        advice = (
-            "Another process has locked it. End that process." if "locked" in str(error) else ""
-        )
+        advice = ""
+        if isinstance(error, ImportError):
+            advice = 'pip install "scrapy-capmonster-report[redis]"'
+        elif "locked" in str(error):
+            advice = "Another process has locked it. End that process."
         why = without_secrets(str(error)).rstrip(".")
         return Finding(False, f"{shown} cannot be used: {why}.", advice)
     return Finding(True, f"{shown} can be written.")
@@ -176,7 +239,7 @@ def _check_ledger(ours: ReportSettings, job_dir: str | None) -> Finding:
 def _try_sqlite(path: Path) -> None:
     """Raise the error that a crawl would meet. Does not create a missing file."""
     if path.exists():
-        ledgers.read_history(f"sqlite:{path}", ledgers.Query(keys=("site",)))
+        ledgers.read_history(f"sqlite:{path}", _FAST)
         uri = f"{path.absolute().as_uri()}?mode=rw"
         with closing(sqlite3.connect(uri, uri=True, timeout=1, isolation_level=None)) as database:
             database.execute("BEGIN IMMEDIATE")
@@ -187,11 +250,12 @@ def _try_sqlite(path: Path) -> None:
         raise PermissionError(f"no file can be created in {place}")
 
 
-def _try_redis(url: str) -> None:
+def _try_redis(name: str) -> None:
     """Raise the error that a crawl would meet. Deletes the key that it writes."""
     import redis
 
-    probe = "capmonster_report:doctor"
+    ledgers.read_history(name, _FAST)
+    url = ledgers.RedisName.parse(name).url
     with redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5) as server:
-        server.set(probe, 1, px=1000)
-        server.delete(probe)
+        server.set(_PROBE, 1, px=1000)
+        server.delete(_PROBE)

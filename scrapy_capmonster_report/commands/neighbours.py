@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from importlib import metadata
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from packaging.requirements import Requirement
 from scrapy.downloadermiddlewares.retry import RetryMiddleware
@@ -14,11 +15,11 @@ from scrapy.utils.python import global_object_name
 from ..middleware import CapMonsterReportMiddleware
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from scrapy.settings import BaseSettings
 
-_SUPPORTED: Final = {"capmonstercloudclient": range(1, 5), "capmonster-python": range(4, 6)}
+_SUPPORTED: Final = {"capmonstercloudclient": ["1", "2", "3", "4"], "capmonster-python": ["4", "5"]}
 """The clients and the major releases that ``clients.solve_captcha`` supports."""
 
 _NEEDED: Final = ("scrapy-capmonster-report", "scrapy", "twisted", "treq")
@@ -53,7 +54,11 @@ def check_middlewares(settings: BaseSettings) -> Finding:
         build_component_list(orders)
     except ValueError as error:
         return Finding(False, f"{error}.", "Correct it in DOWNLOADER_MIDDLEWARES.")
-    middlewares = dict(_loaded(orders))
+    middlewares = {}
+    for path, order in orders.items():
+        with suppress(Exception):  # importing may do anything; Scrapy names these in a crawl
+            if order is not None:
+                middlewares[load_object(path)] = order
     own = middlewares.get(CapMonsterReportMiddleware)
     if own is None:
         return Finding(
@@ -84,25 +89,15 @@ def check_middlewares(settings: BaseSettings) -> Finding:
     return Finding(False if hiding else None, " ".join(hiding + seeing), advice)
 
 
-def _loaded(orders: Mapping[Any, Any]) -> Iterator[tuple[Any, float]]:
-    """The middlewares that can be loaded; Scrapy names the others in a crawl."""
-    for path, order in orders.items():
-        if order is not None:
-            try:
-                yield load_object(path), order
-            except Exception:  # importing may do anything
-                continue
-
-
 def check_clients() -> Finding:
     """Whether the installed clients of CapMonster Cloud are supported, and all requirements met."""
     versions = {name: version for name in _SUPPORTED if (version := _version(name))}
     listed = ", ".join(f"{name} {version}" for name, version in versions.items())
-    wrong = []
-    for name, version in versions.items():
-        major = version.partition(".")[0]
-        if not (major.isdigit() and int(major) in _SUPPORTED[name]):
-            wrong.append(f"solve_captcha() does not support this release of {name}.")
+    wrong = [
+        f"solve_captcha() does not support this release of {name}."
+        for name, version in versions.items()
+        if version.partition(".")[0] not in _SUPPORTED[name]
+    ]
     for name in (*versions, *_NEEDED):
         wrong += _unmet_requirements(name)
     if wrong:

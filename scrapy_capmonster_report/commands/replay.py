@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from scrapy.exceptions import UsageError
 
 from . import cli
-from .pages import REFUSED, PageReader, Source
+from .pages import PageReader
+from .sources import REFUSED, Source
 
 if TYPE_CHECKING:
     import argparse
@@ -34,41 +35,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(command: Command, args: argparse.Namespace) -> int:
-    rules, settings = cli.rules_and_settings(command, args)
-    source = Source(args.source, settings, PageReader(args))
+    rules, _ = cli.rules_and_settings(command, args)
+    source = Source(args.source, PageReader(args))
     result = replay(source, rules)
     if not result["responses"]:
         more = f"; skipped: {', '.join(source.skipped[:5])}" if source.skipped else ""
         raise UsageError(f"{source.path} has no saved pages and is not an HTTP cache{more}")
-    counts = {rule.name: 0 for rule in rules} | result["by_rule"]
-    cli.print_result(args, result, partial(_show, source, counts))
+    cli.print_result(args, result, partial(_show, source, rules))
     untold = any(source.expectation(page["source"]) for page in result["undecided"])
     return 1 if result["wrong"] or untold else 0
 
 
 def replay(source: Source, rules: Rules) -> dict[str, Any]:
     """The results of the rules for the pages of *source*, as ``--json`` prints them."""
-    responses, by_rule = 0, Counter[str]()
+    responses = 0
     matches, wrong, undecided = [], [], []
-    on_error = partial(_name_once, set())
+    failed: dict[str, Exception] = {}
+
+    def on_error(rule: Rule, error: Exception) -> None:
+        failed.setdefault(rule.name, error)
+
     for page in cli.with_progress(source):
         responses += 1
         rule, missing = rules.match_known(page, on_error)
         cli.warn_if_too_large(page)
-        name = rule.name if rule else None
         if missing:
             undecided.append({"source": page.source, "missing": missing})
             continue
-        if name is not None:
-            by_rule[name] += 1
-            matches.append({"source": page.source, "rule": name})
+        found = {"source": page.source, "rule": rule and rule.name}
+        if rule:
+            matches.append(found)
         expected = source.expectation(page.source)
         if expected and (expected == REFUSED) is not (rule is not None):
-            wrong.append({"source": page.source, "expected": expected, "rule": name})
+            wrong.append({**found, "expected": expected})
+    for name, error in failed.items():
+        cli.warn(f"the callback of {name!r} failed: {type(error).__name__}: {error}")
     return {
         "responses": responses,
         "rejected": len(matches),
-        "by_rule": dict(by_rule),
+        "by_rule": Counter(match["rule"] for match in matches),
         "matches": matches,
         "wrong": wrong,
         "undecided": undecided,
@@ -76,17 +81,10 @@ def replay(source: Source, rules: Rules) -> dict[str, Any]:
     }
 
 
-def _name_once(named: set[str], rule: Rule, error: Exception) -> None:
-    """Name each rule whose callback fails, but once."""
-    if rule.name not in named:
-        named.add(rule.name)
-        cli.warn(f"the callback of {rule.name!r} failed: {type(error).__name__}: {error}")
-
-
-def _show(source: Source, counts: dict[str, int], screen: Screen, result: dict[str, Any]) -> None:
+def _show(source: Source, rules: Rules, screen: Screen, result: dict[str, Any]) -> None:
     undecided = [(page["source"], ", ".join(page["missing"])) for page in result["undecided"]]
-    unmatched = result["responses"] - result["rejected"] - len(undecided)
-    counts = {**counts, "(no rule)": unmatched}
+    counts = {rule.name: result["by_rule"][rule.name] for rule in rules}
+    counts["(no rule)"] = result["responses"] - result["rejected"] - len(undecided)
     wrong = [(page["source"], page["expected"], page["rule"] or "none") for page in result["wrong"]]
     for headings, rows in (
         (("rule", "responses"), [(name, str(count)) for name, count in counts.items()]),

@@ -91,10 +91,13 @@ def run(command: Command, args: argparse.Namespace) -> int:
     # Before the simulator, which uses the installed reactor.
     from twisted.internet import reactor
 
-    output = _Output()
+    # Printed by a thread: a test may read the URL and no more, and a full pipe must not stop this.
+    lines: SimpleQueue[str | None] = SimpleQueue()
+    printing = Thread(target=_print, args=(lines,), daemon=True)
+    printing.start()
     try:
         options = {name: getattr(args, name) for name, *_ in _OPTIONS}
-        simulator = Simulator(**options, log=output.line)
+        simulator = Simulator(**options, log=lines.put)
         for answer, times in args.answer:
             simulator.answer_with(answer, times=times)
         simulator.start()
@@ -103,44 +106,26 @@ def run(command: Command, args: argparse.Namespace) -> int:
     except CannotListenError as error:
         raise UsageError(f"cannot listen on port {args.port}: {error.socketError}") from error
     # The handlers are installed before the URL is printed: its reader may send a signal at once.
-    reactor.callWhenRunning(output.line, simulator.url)
+    reactor.callWhenRunning(lines.put, simulator.url)
     reactor.addSystemEventTrigger("before", "shutdown", simulator.stop)
     reactor.run()
-    output.line(_totals(simulator))
-    output.close()
+    lines.put(_totals(simulator))
+    lines.put(None)
+    printing.join(_CLOSING_SECONDS)
     return 0
 
 
-class _Output:
-    """Standard output, written by a thread: a full pipe must not stop the stand-in.
-
-    A test may read the URL and no more, or close the pipe.
-    """
-
-    def __init__(self) -> None:
-        self._lines: SimpleQueue[str | None] = SimpleQueue()
-        self._thread = Thread(target=self._write, daemon=True)
-        self._thread.start()
-
-    def line(self, text: str) -> None:
-        """Print *text* as soon as there is room."""
-        self._lines.put(text)
-
-    def close(self) -> None:
-        """Wait until all lines are printed, but not for long."""
-        self._lines.put(None)
-        self._thread.join(_CLOSING_SECONDS)
-
-    def _write(self) -> None:
-        if sys.stdout is None:  # the process was started without one
-            return
-        # Not print(): a thread that waits in it would keep its lock when the process ends.
-        encoding, out = sys.stdout.encoding, sys.stdout.fileno()
-        with suppress(OSError):  # the reader has closed the pipe
-            while (text := self._lines.get()) is not None:
-                left = f"{text}\n".encode(encoding, "backslashreplace")
-                while left:
-                    left = left[os.write(out, left) :]
+def _print(lines: SimpleQueue[str | None]) -> None:
+    """Print *lines* until there is ``None``, each as soon as there is room."""
+    if sys.stdout is None:  # the process was started without one
+        return
+    # Not print(): a thread that waits in it would keep its lock when the process ends.
+    encoding, out = sys.stdout.encoding, sys.stdout.fileno()
+    with suppress(OSError):  # the reader has closed the pipe
+        while (text := lines.get()) is not None:
+            left = f"{text}\n".encode(encoding, "backslashreplace")
+            while left:
+                left = left[os.write(out, left) :]
 
 
 def _totals(simulator: Simulator) -> str:

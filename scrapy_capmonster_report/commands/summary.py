@@ -8,13 +8,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from scrapy.exceptions import NotConfigured, UsageError
+from scrapy.exceptions import UsageError
 
 from .. import ledger as ledgers
-from ..insight.figures import SITE_KEYS, as_json, by_site
-from ..insight.rates import percent
+from ..insight.figures import SITE_KEYS, as_json, by_site, percent
 from ..rules.hosts import parse_host
-from ..settings import ENABLED, LEDGER, without_secrets
+from ..settings import LEDGER, ReportSettings, without_secrets
 from . import cli
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from ..insight.figures import Figures
-    from ..ledger import Alert, History
+    from ..ledger import Alert
     from . import Command
     from .screen import Screen
 
@@ -63,13 +62,15 @@ def run(command: Command, args: argparse.Namespace) -> int:
         keys=ledgers.Count._fields if page else SITE_KEYS,
     )
     ledger = args.ledger or _ledger_of_project(command, args.spider)
-    history = _read(ledger, query)
+    with cli.usage_error(kinds=ValueError):
+        is_jobdir = Path(ledger).is_dir()
+        file = str(Path(ledger, ledgers.JOBDIR_FILE)) if is_jobdir else ledger
+        history = ledgers.read_history(file, query)
     sites = by_site(history.counts)
     if page:
         chosen = {"--since": args.since, "--site": args.site, "--spider": args.spider}
         filters = [f"{option} {value}" for option, value in chosen.items() if value]
-        shown = without_secrets(ledger)
-        text = page(history, now=now, ledger=shown, filters=filters)
+        text = page(history, now=now, ledger=without_secrets(ledger), filters=filters)
         with cli.usage_error(f"cannot write {args.html}: ", OSError):
             args.html.write_text(text, encoding="utf-8")
     result = as_json(sites, history.alerts)
@@ -115,16 +116,13 @@ def _rows(sites: dict[str, Figures]) -> Iterator[Sequence[str]]:
             # The figures of the only type are those of the site.
             yield f"  {task_type}", *(_cells(of_type) if len(types) > 1 else ())
         if figures.rejected:
-            reports = _counted(_outcomes(figures))
+            outcomes = {
+                status.removeprefix("sent/").replace("/", ": "): tasks
+                for status, tasks in figures.statuses.items()
+                if status != ledgers.PASSED
+            }
+            reports = _counted(outcomes)
             yield (f"  rejected by: {_counted(figures.rules)} | reports: {reports}",)
-
-
-def _outcomes(figures: Figures) -> dict[str, int]:
-    return {
-        status.removeprefix("sent/").replace("/", ": "): tasks
-        for status, tasks in figures.statuses.items()
-        if status != ledgers.PASSED
-    }
 
 
 def _counted(counts: Mapping[str, int]) -> str:
@@ -136,29 +134,21 @@ def _counted(counts: Mapping[str, int]) -> str:
 def _cells(figures: Figures) -> list[str]:
     low, high = figures.interval
     between = "-" if figures.rejection_rate is None else f"{low * 100:.0f}-{high * 100:.0f}"
-    rate = [percent(figures.rejection_rate), between]
+    rate = (percent(figures.rejection_rate), between)
     reported = figures.accepted_reports + figures.refused_reports
-    seen = map(str, (figures.tasks, figures.passed, figures.rejected))
-    return [*seen, *rate, str(figures.withheld), str(reported)]
+    seen = (figures.tasks, figures.passed, figures.rejected)
+    return [*map(str, (*seen, *rate, figures.withheld, reported))]
 
 
 def _ledger_of_project(command: Command, spider: str | None) -> str:
     crawler = cli.crawler_of(command, spider)
     cli.load_addons(crawler)
-    settings = crawler.settings
-    settings.set(ENABLED, True, priority="cmdline")  # earlier crawls can be read all the same
-    with cli.usage_error(kinds=(NotConfigured, ValueError)):
-        name = ledgers.ledger_name(cli.report_settings(settings), settings.get("JOBDIR"))
+    with cli.usage_error(kinds=ValueError):
+        settings = ReportSettings.read(crawler.settings)
+    name = ledgers.ledger_name(settings, crawler.settings.get("JOBDIR"))
     if not name:
         raise UsageError(f"this project has no ledger: set {LEDGER}, or name one: summary LEDGER")
     return name
-
-
-def _read(ledger: str, query: ledgers.Query) -> History:
-    with cli.usage_error(kinds=ValueError):
-        if Path(ledger).is_dir():
-            ledger = str(Path(ledger, ledgers.JOBDIR_FILE))
-        return ledgers.read_history(ledger, query)
 
 
 def _page() -> Callable[..., str]:

@@ -57,7 +57,7 @@ class VerifiedTLS:
     def __init__(self, host: str) -> None:
         self._context = SSL.Context(SSL.TLS_CLIENT_METHOD)
         self._context.set_min_proto_version(SSL.TLS1_2_VERSION)
-        if _has_trust_store():
+        if has_trust_store():
             self._context.set_default_verify_paths()
         else:
             self._context.load_verify_locations(certifi.where())
@@ -92,7 +92,7 @@ class VerifiedTLS:
         return ""
 
 
-def _has_trust_store() -> bool:
+def has_trust_store() -> bool:
     """Whether OpenSSL finds certificates on this machine (``SSL_CERT_FILE``, ``SSL_CERT_DIR``)."""
     paths = ssl.get_default_verify_paths()
     if paths.cafile and os.path.getsize(paths.cafile):

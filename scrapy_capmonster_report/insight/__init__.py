@@ -2,5 +2,5 @@
 
 from __future__ import annotations
 
-from .closing import ClosingHints as ClosingHints
+from .crawl import ClosingHints as ClosingHints
 from .crawl import CrawlInsight as CrawlInsight

@@ -1,25 +1,39 @@
-"""Charts as SVG text that takes its colours and its font from the page around it."""
+"""Charts of rejection rates: SVG text that takes colours and font from the page around it."""
 
 from __future__ import annotations
 
 import io
 import re
-from datetime import datetime, timezone
+from time import localtime
 from typing import TYPE_CHECKING, Any, Final
 
 import matplotlib as mpl
 from dateutil.tz import tzlocal  # Matplotlib requires it
 from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
+
+from ..ledger import AGES, base
+from .figures import Figures, figures_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from matplotlib.axes import Axes
 
-    from .figures import Figures
+    from ..ledger import Alert, Count
+
+# These limits keep the page small for any ledger.
+MAX_CHARTS: Final = 6
+MAX_TYPES: Final = 4
+
+_SPANS: Final = (
+    *(periods * base.PERIOD_SECONDS for periods in (1, 3, 6)),
+    *(hours * base.HOUR_SECONDS for hours in (1, 3, 6, 12)),
+    *(days * base.DAY_SECONDS for days in (1, 2, 7)),
+)
+_MAX_SPANS: Final = 48
 
 # Matplotlib does not know CSS variables: these colours stand for those of the page.
 _IN_THE_PAGE: Final = {
@@ -57,67 +71,95 @@ _MIN_TASKS: Final = 20
 """The intervals of fewer tasks may be cut off at the top, or they would flatten all others."""
 
 
-def rate_over_time(
-    rates: Sequence[tuple[float, Figures]],
-    alerts: Iterable[float],
-    *,
-    between: tuple[float, float],
-    y_max: float,
-) -> str:
-    """The rejection rate of a site over time, with its 95 % intervals.
+def over_time(
+    counts: list[Count], alerts: list[Alert], sites: dict[str, Figures], now: float
+) -> dict[str, str]:
+    """The rate of each site over time: those with alerts first, then those that rejected most.
 
-    Args:
-        rates: the figures of each span of time, with its middle (seconds since the epoch).
-        alerts: when there were alerts.
-        between: the first and the last moment to show.
-        y_max: the highest rate to show.
+    Empty if all answers were used in one span of time.
     """
-    with mpl.rc_context(_STYLE):
-        figure, axes = _axes(y_max, below=0.13)
-        for alert in alerts:
-            axes.axvline(_day(alert), color=_ALERT, linewidth=1.5, linestyle=(0, (4, 2)))
-        _draw(axes, [(_day(middle), rate) for middle, rate in rates], line=True)
-        axes.set_xlim(*map(_day, between))
-        zone = tzlocal()
-        locator = AutoDateLocator(tz=zone, minticks=3, maxticks=6)
-        axes.xaxis.set_major_locator(locator)
-        axes.xaxis.set_major_formatter(
-            ConciseDateFormatter(
-                locator,
-                tz=zone,
-                formats=["%Y", "%b", "%d %b", "%H:%M", "%H:%M", "%H:%M"],
-                zero_formats=["", "%Y", "%d %b", "%d %b", "%H:%M", "%H:%M"],
-                show_offset=False,
+    span = _span(counts, now)
+    # Days begin at midnight of the reader's time zone.
+    shift = localtime(now).tm_gmtoff
+
+    def middle(count: Count) -> float:
+        return ((count.period + shift) // span + 0.5) * span - shift
+
+    alerted = {alert.site for alert in alerts}
+    names = [name for name in sites if sites[name].rejection_rate]
+    names.sort(key=lambda name: (name not in alerted, -sites[name].rejected))
+    rates = {name: figures_by(middle, sites[name].counts) for name in names[:MAX_CHARTS]}
+    middles = {at for of_site in rates.values() for at in of_site}
+    if len(middles) < 2:
+        return {}
+    highest = _highest(rates)
+    charts = {}
+    for name, of_site in rates.items():
+        with mpl.rc_context(_STYLE):
+            figure, axes = _axes(highest, below=0.13)
+            for alert in alerts:
+                if alert.site == name:
+                    axes.axvline(_day(alert.at), color=_ALERT, linewidth=1.5, linestyle=(0, (4, 2)))
+            _draw(axes, [(_day(at), rate) for at, rate in sorted(of_site.items())], line=True)
+            axes.set_xlim(_day(min(middles) - span / 2), _day(max(middles) + span / 2))
+            zone = tzlocal()
+            locator = AutoDateLocator(tz=zone, minticks=3, maxticks=6)
+            axes.xaxis.set_major_locator(locator)
+            axes.xaxis.set_major_formatter(
+                ConciseDateFormatter(
+                    locator,
+                    tz=zone,
+                    formats=["%Y", "%b", "%d %b", "%H:%M", "%H:%M", "%H:%M"],
+                    zero_formats=["", "%Y", "%d %b", "%d %b", "%H:%M", "%H:%M"],
+                    show_offset=False,
+                )
             )
-        )
-        return _svg(figure)
+            charts[name] = _svg(figure)
+    return charts
 
 
-def rate_by_age(ages: Sequence[tuple[int, Figures | None]], *, y_max: float) -> str:
-    """The rejection rate of answers by how old they were when they were used.
+def _span(counts: Iterable[Count], now: float) -> int:
+    """The length of a span in seconds: the ledger's own periods, if the chart has room."""
+    periods = {count.period for count in counts}
+    first, last = min(periods, default=0), max(periods, default=0)
+    finest = base.PERIOD_SECONDS if now - first < base.KEEP_PERIODS_SECONDS else base.HOUR_SECONDS
+    spans = [span for span in _SPANS if span >= finest]
+    return next((span for span in spans if last - first < span * _MAX_SPANS), spans[-1])
 
-    Args:
-        ages: the figures of each age (seconds) up to the next; ``None`` if there are no answers.
-        y_max: the highest rate to show.
+
+def by_age(counts: list[Count]) -> dict[str, str]:
+    """The rate of each type by how old its answers were when they were used.
+
+    Of the most used types with answers of several ages.
     """
-    with mpl.rc_context(_STYLE):
-        figure, axes = _axes(y_max, below=0.23)
-        rates = [(place + 0.5, found) for place, (_, found) in enumerate(ages) if found]
-        most = max(found.tasks for _, found in rates)
-        for place, found in rates:
-            axes.bar(place, found.tasks / most * y_max, width=0.92, color=_RULE, alpha=0.55)
-        _draw(axes, rates)
-        axes.set_xticks(range(len(ages)), [str(age) for age, _ in ages])
-        axes.set_xlim(0, len(ages))
-        axes.set_xlabel("seconds after solving")
-        return _svg(figure)
+    types = Figures(counts).types
+    ages = {name: figures_by(lambda count: count.age, types[name].counts) for name in types}
+    names = sorted((name for name in types if len(ages[name]) > 1), key=lambda n: -types[n].tasks)
+    rates = {name: ages[name] for name in names[:MAX_TYPES]}
+    highest = _highest(rates)
+    charts = {}
+    for name, of_type in rates.items():
+        with mpl.rc_context(_STYLE):
+            figure, axes = _axes(highest, below=0.23)
+            most = max(found.tasks for found in of_type.values())
+            found = [(AGES.index(age) + 0.5, of_type[age]) for age in sorted(of_type)]
+            for place, figures in found:
+                height = figures.tasks / most * highest
+                axes.bar(place, height, width=0.92, color=_RULE, alpha=0.55)
+            _draw(axes, found)
+            axes.set_xticks(range(len(AGES)), [*map(str, AGES)])
+            axes.set_xlim(0, len(AGES))
+            axes.set_xlabel("seconds after solving")
+            charts[name] = _svg(figure)
+    return charts
 
 
-def y_max(rates: Iterable[Figures]) -> float:
-    """The highest rate that charts of *rates* must show."""
+def _highest(charts: dict[str, dict[Any, Figures]]) -> float:
+    """The highest rate that these charts must show."""
     highest = (
         found.interval[1] if found.tasks >= _MIN_TASKS else found.rejected / found.tasks
-        for found in rates
+        for rates in charts.values()
+        for found in rates.values()
     )
     return min(1.0, max([0.1, *highest]) + 0.02)
 
@@ -151,7 +193,7 @@ def _draw(axes: Axes, rates: Sequence[tuple[float, Figures]], *, line: bool = Fa
 
 def _day(moment: float) -> float:
     """*moment* (seconds since the epoch) as Matplotlib counts. The axis has this machine's zone."""
-    return float(date2num(datetime.fromtimestamp(moment, timezone.utc)))
+    return moment / base.DAY_SECONDS
 
 
 def _svg(figure: Figure) -> str:

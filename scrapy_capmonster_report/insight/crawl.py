@@ -1,4 +1,4 @@
-"""The rejection rates of a crawl while it runs: alerts, and the table at its end."""
+"""What a crawl logs about answers: alerts while it runs; at its end a table, and hints."""
 
 from __future__ import annotations
 
@@ -9,22 +9,37 @@ from .. import signals, stats
 from ..ledger import Alert
 from ..outcome import Outcome
 from ..recent import Recent
-from ..settings import SAVE_REJECTED
-from .rates import interval, percent
+from ..rules.hosts import host_of, parents_of
+from ..settings import CLOSE_TIMEOUT, CONCURRENCY, LEDGER, QUEUE_SIZE, SAVE_REJECTED
+from ..text import some_of
+from .figures import interval, percent
 from .watch import STREAK, STREAK_AT_CLOSE, RejectionWatch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterator, Mapping
+
+    from scrapy.http import Response
 
     from ..context import CrawlContext
     from ..ledger import Ledger
     from ..outcome import Report
+    from ..stats import Stats
     from .watch import RateIncrease, SiteWatch
 
 logger = logging.getLogger(__name__)
 
 MAX_ROWS: Final = 10
 """How many sites the table at the end of a crawl shows."""
+
+MAX_HOSTS: Final = 5
+"""How many hosts or domains a line names."""
+
+REMEDIES: Final = {
+    Outcome.QUEUE_FULL: f"A larger {QUEUE_SIZE} lets more of them wait",
+    Outcome.EXPIRED: f"A larger {CONCURRENCY} sends more of them at once",
+    Outcome.SHUTDOWN: f"A larger {CLOSE_TIMEOUT} gives them more time; {LEDGER} keeps them",
+}
+"""The settings that would have avoided each kind of dropped report."""
 
 _REJECTED: Final = 0
 """Takes the place of the attempt of a task whose verdict is final."""
@@ -141,3 +156,51 @@ def _rate_interval(row: tuple[str, SiteWatch]) -> tuple[float, float]:
     """The 95 % interval of a site's rate; below all others if it is not known."""
     _, site = row
     return (-1.0, -1.0) if site.rate is None else interval(site.rejected, site.answers)
+
+
+class ClosingHints:
+    """Notes what the crawl sees, and logs at its end what was probably not intended.
+
+    Args:
+        context: the crawl.
+        domains: those that the rules are for; empty if a rule is for any.
+    """
+
+    def __init__(self, context: CrawlContext, domains: Collection[str]) -> None:
+        self.task_seen = False
+        """Whether a request carried a ``taskId``; set by the middleware."""
+        self._context = context
+        self._domains = frozenset(domains)
+        self._hosts: dict[str, None] = {}
+
+    def checked(self, response: Response) -> None:
+        """Note a response that was judged by the rules."""
+        if not self._domains:
+            return
+        host = host_of(response.url)
+        if not self._domains.isdisjoint(parents_of(host)):
+            self._domains = frozenset()  # a rule is for this host, so there is nothing to log
+        elif host and len(self._hosts) < MAX_HOSTS:  # a middleware may set any URL
+            self._hosts[host] = None
+
+    def log(self) -> None:
+        """Log the lines that apply."""
+        for line in self._lines(self._context.stats):
+            logger.warning(line, extra=self._context.log_extra)
+
+    def _lines(self, counters: Stats) -> Iterator[str]:
+        if not self.task_seen and counters.responses():
+            yield (
+                "No request carried a taskId, so no response was checked. Give the request that "
+                "submits an answer meta=captcha_meta(task_id, task_type)."
+            )
+        if self._domains and self._hosts:
+            domains = some_of(sorted(self._domains), MAX_HOSTS)
+            hosts = some_of(self._hosts, MAX_HOSTS)
+            yield (
+                "No rule is for the sites that responded to answers. The rules are for "
+                f"{domains}; the responses came from {hosts}."
+            )
+        for outcome, remedy in REMEDIES.items():
+            if count := counters.tally[outcome.value]:
+                yield f"Reports dropped ({outcome.reason}): {count}. {remedy}."

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ..outcome import Outcome, Report
-    from .history import History, Query
+    from .history import Query
 
 PASSED: Final = "passed"
 """The status of a task whose answer the site accepted."""
@@ -192,8 +192,8 @@ class LedgerBackend(Protocol):
     def losses(self) -> int:
         """How often a call has found that claims, of this run or of another, may be lost."""
 
-    def read(self, query: Query, now: float) -> History:
-        """What *query* asks for (*now* is wall-clock time)."""
+    def count(self, query: Query, now: float) -> list[Count]:
+        """Count the tasks that *query* selects (*now* is wall-clock time)."""
 
     def write(self, events: Sequence[Event]) -> list[Outcome | None]:
         """Write *events*, all or none of them.

@@ -14,7 +14,7 @@ from ..outcome import Outcome
 from .base import PASSED, RECENT_SECONDS, Claimed, Finished, Judged, NotSent, Recovered, Sent
 from .buffer import EventBuffer
 from .contact import Contact
-from .history import Query
+from .history import Query, by_site
 from .memory import Ledger
 from .translator import Translator, storable
 
@@ -51,6 +51,7 @@ class BufferedLedger(Ledger):
 
     def __init__(self, backend: LedgerBackend, context: CrawlContext) -> None:
         super().__init__(context.clock.now)
+        self.name = backend.name
         self._backend = backend
         self._clock = context.clock
         self._reactor = context.reactor
@@ -75,10 +76,6 @@ class BufferedLedger(Ledger):
         self._idle: Deferred[None] = succeed(None)
         self._looked: Deferred[None] = Deferred()
         self._closed: Deferred[None] = Deferred()
-
-    @property
-    def name(self) -> str:
-        return self._backend.name
 
     @property
     def durable(self) -> bool:
@@ -209,9 +206,9 @@ class BufferedLedger(Ledger):
     async def _load_baseline(self) -> None:
         now = self._clock.wall()
         query = Query(since=now - RECENT_SECONDS, keys=("site", "status"))
-        history = await self._contact.ask(self._backend.read, query, now)
+        counts = await self._contact.ask(self._backend.count, query, now)
         self._has_baseline = True
-        self._on_recovered(Recovered(sites=history.by_site()))
+        self._on_recovered(Recovered(sites=by_site(counts)))
 
     async def _recover(self) -> None:
         claims = await self._contact.ask(self._backend.recover, self._clock.wall())

@@ -6,10 +6,13 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from .base import PASSED, Alert, Count, hour_of
+from .base import KEEP_PERIODS_SECONDS, PASSED, Alert, Count, hour_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+EVER: Final = 10.0**15
+"""Later than any moment."""
 
 _KEYS: Final = Count._fields[:-1]
 
@@ -19,14 +22,6 @@ class History(NamedTuple):
 
     counts: list[Count]
     alerts: list[Alert]
-
-    def by_site(self) -> dict[str, tuple[int, int]]:
-        """How many answers each site accepted and rejected."""
-        passed: Counter[str] = Counter()
-        others: Counter[str] = Counter()
-        for count in self.counts:
-            (passed if count.status == PASSED else others)[count.site] += count.tasks
-        return {site: (passed[site], others[site]) for site in passed | others}
 
 
 @dataclass(frozen=True)
@@ -49,6 +44,10 @@ class Query:
     def first_hour(self) -> int:
         return 0 if self.since is None else hour_of(self.since)
 
+    def periods_from(self, now: float) -> float:
+        """From when on tasks are counted by periods of five minutes, and not by the hour."""
+        return hour_of(now - KEEP_PERIODS_SECONDS) if "period" in self.keys else EVER
+
     @property
     def ordered_keys(self) -> list[str]:
         """The *keys*, in the order of ``Count``."""
@@ -68,3 +67,12 @@ class Query:
             and self.site in (None, alert.site)
             and (self.spider is None or alert.site in sites)
         ]
+
+
+def by_site(counts: Iterable[Count]) -> dict[str, tuple[int, int]]:
+    """How many answers each site accepted and rejected."""
+    passed: Counter[str] = Counter()
+    others: Counter[str] = Counter()
+    for count in counts:
+        (passed if count.status == PASSED else others)[count.site] += count.tasks
+    return {site: (passed[site], others[site]) for site in passed | others}

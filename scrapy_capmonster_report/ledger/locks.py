@@ -6,6 +6,7 @@ import glob
 import logging
 import secrets
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,7 +22,7 @@ IS_HELD_AFTER_SECONDS: Final = 60.0
 
 
 class RunLocks:
-    """The lock of this run and those of other runs. Every method may wait for a disk.
+    """The lock of this run and those of ended runs. Every method may wait for a disk.
 
     Args:
         ledger: the ledger file; the lock files lie beside it.
@@ -62,45 +63,30 @@ class RunLocks:
             extra=self._log_extra,
         )
 
-    def has_ended(self, run_id: str) -> bool | None:
-        """Whether that run has ended; ``None`` if that is unknown.
+    def find_ended(self, pending: Collection[str | None]) -> Collection[str]:
+        """The runs that have ended, as far as their files show it.
 
-        We hold the lock of an ended run until :meth:`forget_ended`, so only one run recovers it.
+        We hold their locks until :meth:`forget_ended`, so only one run recovers what they left.
+
+        Args:
+            pending: the runs that have left something, or are alive.
         """
-        if run_id in self._ended:
-            return True
-        lock = self._lock_of(run_id)
-        # A run removes its lock only if it left nothing: another program has removed this one.
-        if not self._have_effect or not Path(lock.lock_file).exists():
-            return None
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            return False
-        except (OSError, NotImplementedError):
-            return None
-        self._ended[run_id] = lock
-        return True
+        if not self._have_effect:
+            return ()
+        for path in self._ledger.parent.glob(f"{glob.escape(self._ledger.name)}.run-*.lock"):
+            run_id = path.name.rpartition(".run-")[2].removesuffix(".lock")
+            with suppress(OSError):  # its run is alive, or has just ended
+                is_old = time.time() - path.stat().st_mtime > IS_HELD_AFTER_SECONDS
+                if run_id not in self._ended and (is_old or run_id in pending):
+                    lock = self._lock_of(run_id)
+                    lock.acquire(blocking=False)
+                    self._ended[run_id] = lock
+        return self._ended.keys()
 
     def forget_ended(self) -> None:
         """Remove the locks of ended runs: what they left is recovered."""
         while self._ended:
             _let_go(self._ended.popitem()[1], remove=True)
-
-    def find_old(self, pending: Collection[str | None]) -> None:
-        """Remove the locks of runs that were killed after they had left nothing.
-
-        Args:
-            pending: the runs that have left something, or are alive.
-        """
-        for path in self._ledger.parent.glob(f"{glob.escape(self._ledger.name)}.run-*.lock"):
-            run_id = path.name.rpartition(".run-")[2].removesuffix(".lock")
-            try:
-                is_old = time.time() - path.stat().st_mtime > IS_HELD_AFTER_SECONDS
-            except FileNotFoundError:  # its run has just ended
-                continue
-            if is_old and run_id not in pending:
-                self.has_ended(run_id)
 
     def release(self, *, remove: bool) -> None:
         """End this run, and *remove* its lock if it has left nothing."""

@@ -27,13 +27,11 @@ class Ledger:
         now: seconds, steady.
     """
 
+    name = "memory"
+    """Its name in the log: the value of ``CAPMONSTER_REPORT_LEDGER`` without secrets."""
+
     def __init__(self, now: Callable[[], float]) -> None:
         self._claimed: Recent[bool] = Recent(now)
-
-    @property
-    def name(self) -> str:
-        """Its name in the log: the value of ``CAPMONSTER_REPORT_LEDGER`` without secrets."""
-        return "memory"
 
     @property
     def durable(self) -> bool:

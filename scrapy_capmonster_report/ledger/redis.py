@@ -16,7 +16,7 @@ from redis.retry import Retry
 from ..outcome import Outcome
 from ..task import Kind
 from . import base
-from .history import History
+from .history import EVER, History
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -46,8 +46,6 @@ _KEEP: Final = {
     "alive": ALIVE_SECONDS,
 }
 _SCRIPT: Final = files(__package__).joinpath("redis.lua").read_text(encoding="utf-8")
-
-_EVER: Final = 1e15
 
 _MOMENT: Final = (int, float)
 _CLAIM_TYPES: Final[tuple[Any, ...]] = (
@@ -88,17 +86,20 @@ class RedisBackend:
         self._alive_since: bytes | None = None
         self.losses = 0
 
-    def read(self, query: Query, now: float) -> History:
+    def count(self, query: Query, now: float) -> list[base.Count]:
         pipeline = self._redis.pipeline(transaction=False)  # all at once, however slow it is
         for arguments in _totals(query, now):
             pipeline.eval(*self._script("sums", **arguments))
-        pipeline.lrange(f"{self._prefix}alerts", 0, -1)
-        replies = pipeline.execute(raise_on_error=False)  # else it would quote the script
-        for reply in replies:
-            if isinstance(reply, Exception):
-                raise reply
-        *sums, alerts = replies
-        return History(_counts(query, sums), [base.Alert(*json.loads(text)) for text in alerts])
+        days = pipeline.execute(raise_on_error=False)  # else it would quote the script
+        for sums in days:
+            if isinstance(sums, Exception):
+                raise sums
+        return _counts(query, days)
+
+    def alerts(self) -> list[base.Alert]:
+        """All alerts."""
+        texts = self._redis.lrange(f"{self._prefix}alerts", 0, -1)
+        return [base.Alert(*json.loads(text)) for text in texts]
 
     def write(self, events: Sequence[base.Event]) -> list[Outcome | None]:
         replies = self._call(
@@ -142,15 +143,15 @@ def read(name: RedisName, query: Query, now: float) -> History:
     try:
         backend = RedisBackend(name, report_reused=False)
         with closing(backend._redis):
-            return backend.read(query, now)
+            return History(backend.count(query, now), backend.alerts())
     except (RedisError, ValueError, TypeError) as error:  # an unknown option: TypeError
         raise ValueError(f"{name.shown} cannot be read: {error}") from error
 
 
 def _totals(query: Query, now: float) -> Iterator[dict[str, Any]]:
     """The arguments of ``sums`` for each day of the totals that *query* asks for."""
-    fresh = base.hour_of(now - base.KEEP_PERIODS_SECONDS) if "period" in query.keys else _EVER
-    kinds = {"hours": (query.first_hour, fresh), "periods": (max(fresh, query.first_hour), _EVER)}
+    fresh = query.periods_from(now)
+    kinds = {"hours": (query.first_hour, fresh), "periods": (max(fresh, query.first_hour), EVER)}
     oldest = now - base.KEEP_TOTALS_DAYS * base.DAY_SECONDS
     tomorrow = now + base.DAY_SECONDS  # the clock of another worker may be ahead
     positions = [n for n, key in enumerate(base.Count._fields, 1) if key in query.ordered_keys]

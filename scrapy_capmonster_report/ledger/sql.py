@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..outcome import Outcome
 from . import base
-from .history import History
 
 if TYPE_CHECKING:
     import sqlite3
@@ -101,38 +100,36 @@ def take_over(
 
 def forget(database: sqlite3.Connection, now: float) -> None:
     """Delete what is old."""
-    database.execute(_SQL["forget_tasks"], {"now": now})
-    oldest = now - base.KEEP_TOTALS_DAYS * base.DAY_SECONDS
-    fresh = now - base.KEEP_PERIODS_SECONDS - base.HOUR_SECONDS
-    for seconds, before in ((base.PERIOD_SECONDS, fresh), (base.HOUR_SECONDS, oldest)):
-        database.execute(_SQL["forget_totals"], {"seconds": seconds, "before": before})
-    database.execute(_SQL["forget_alerts"], {"before": oldest})
+    arguments = {
+        "now": now,
+        "oldest_period": now - base.KEEP_PERIODS_SECONDS - base.HOUR_SECONDS,
+        "oldest": now - base.KEEP_TOTALS_DAYS * base.DAY_SECONDS,
+    }
+    for statement in ("forget_tasks", "forget_totals", "forget_alerts"):
+        database.execute(_SQL[statement], arguments)
 
 
-def read(database: sqlite3.Connection, query: Query, now: float) -> History:
-    """What *query* asks for.
+def count(database: sqlite3.Connection, query: Query, now: float) -> list[base.Count]:
+    """Count the tasks that *query* selects.
 
     Raises:
         ValueError: the tables are those of another release.
     """
     _version(database)
-    conditions: dict[str, Any] = {"tasks > ?": 0, "start >= ?": query.first_hour}
-    conditions |= {"site = ?": query.site, "spider = ?": query.spider}
-    if "period" in query.keys:
-        fresh = base.hour_of(now - base.KEEP_PERIODS_SECONDS)
-        conditions[f"(seconds = {base.PERIOD_SECONDS}) = (start >= ?)"] = fresh
-    else:
-        conditions["seconds = ?"] = base.HOUR_SECONDS
-    conditions = {sql: value for sql, value in conditions.items() if value is not None}
     keys = ", ".join("start" if key == "period" else key for key in query.ordered_keys)
-    where = " AND ".join(conditions)
-    rows = database.execute(
-        f"SELECT {keys}, sum(tasks) FROM total WHERE {where} GROUP BY {keys} ORDER BY {keys}",
-        [*conditions.values()],
-    )
-    counts = [query.count(values, tasks) for *values, tasks in rows]
-    alerts = database.execute("SELECT at, site, before, after, answers FROM alert ORDER BY at")
-    return History(counts, [*map(base.Alert._make, alerts)])
+    arguments = {
+        "first": query.first_hour,
+        "periods_from": query.periods_from(now),
+        "site": query.site,
+        "spider": query.spider,
+    }
+    rows = database.execute(_SQL["count"].format(keys=keys), arguments)
+    return [query.count(values, tasks) for *values, tasks in rows]
+
+
+def alerts(database: sqlite3.Connection) -> list[base.Alert]:
+    """All alerts."""
+    return [*map(base.Alert._make, database.execute(_SQL["all_alerts"]))]
 
 
 def _version(database: sqlite3.Connection) -> int:

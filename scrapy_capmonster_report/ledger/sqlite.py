@@ -10,6 +10,8 @@ from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from . import sql
+from .base import HOUR_SECONDS
+from .history import History
 from .locks import RunLocks
 
 if TYPE_CHECKING:
@@ -17,8 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..outcome import Outcome
-    from .base import Claimed, Event
-    from .history import History, Query
+    from .base import Claimed, Count, Event
+    from .history import Query
 
 _T = TypeVar("_T")
 
@@ -26,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 LOCK_SECONDS: Final = 1.0
 """How long to wait for another process that writes, before that counts as a failure."""
+
+USELESS_SECONDS: Final = HOUR_SECONDS
+"""A claim that expired so long ago is of no use to its run, even if that should be alive."""
 
 MAX_LOSSES: Final = 10
 """How many losses are noticed at most: not every file system has stable inode numbers."""
@@ -55,8 +60,8 @@ class SQLiteBackend:
         self.losses = 0
         self._database: sqlite3.Connection | None = None
 
-    def read(self, query: Query, now: float) -> History:
-        return self._transaction(sql.read, query, now)
+    def count(self, query: Query, now: float) -> list[Count]:
+        return self._transaction(sql.count, query, now)
 
     def write(self, events: Sequence[Event]) -> list[Outcome | None]:
         return self._transaction(sql.write, events, self._locks.run_id, self._report_reused)
@@ -77,16 +82,13 @@ class SQLiteBackend:
 
     def _take_over(self, database: sqlite3.Connection, now: float) -> list[Claimed]:
         claims: list[Claimed] = []
-        owners = sql.owners(database)
+        own, owners = self._locks.run_id, sql.owners(database)
+        ended = self._locks.find_ended(owners)
         for owner in owners:
-            if owner == self._locks.run_id:
-                continue
-            has_ended = owner is None or self._locks.has_ended(owner)
-            if has_ended:
-                claims += sql.take_over(database, owner, self._locks.run_id)
-            elif has_ended is None:  # but its expired claims are of no use to it
-                claims += sql.take_over(database, owner, self._locks.run_id, expired_at=now)
-        self._locks.find_old(owners)
+            if owner is None or owner in ended:
+                claims += sql.take_over(database, owner, own)
+            elif owner != own:
+                claims += sql.take_over(database, owner, own, expired_at=now - USELESS_SECONDS)
         sql.forget(database, now)
         return claims
 
@@ -131,10 +133,9 @@ class SQLiteBackend:
 
     def _identify_parts(self) -> list[tuple[int, int] | None]:
         """Device and inode of each part. Sizes are ignored: other programs may shrink a file."""
-        stats = [*map(_stat, self._parts)]
-        if stats[0] is not None and not stats[0].st_size:
-            stats[0] = None
-        return [stat and (stat.st_dev, stat.st_ino) for stat in stats]
+        file, *others = map(_stat, self._parts)
+        parts = [file if file and file.st_size else None, *others]
+        return [part and (part.st_dev, part.st_ino) for part in parts]
 
     def _connect(self) -> sqlite3.Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -192,6 +193,6 @@ def read(path: Path, query: Query, now: float) -> History:
     try:
         # Read only: must not create a file, nor wait for a crawl that writes it.
         with closing(sqlite3.connect(uri, uri=True)) as database:
-            return sql.read(database, query, now)
+            return History(sql.count(database, query, now), sql.alerts(database))
     except (sqlite3.Error, ValueError) as error:
         raise ValueError(f"{path} is not a readable ledger: {error}") from error

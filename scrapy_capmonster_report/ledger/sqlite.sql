@@ -155,7 +155,20 @@ DELETE FROM task WHERE id IN
 (SELECT id FROM task WHERE keep_until < :now ORDER BY keep_until LIMIT 10000)
 
 -- name: forget_totals
-DELETE FROM total WHERE seconds = :seconds AND start < :before
+DELETE FROM total
+WHERE (seconds = 300 AND start < :oldest_period) OR (seconds = 3600 AND start < :oldest)
 
 -- name: forget_alerts
-DELETE FROM alert WHERE at < :before
+DELETE FROM alert WHERE at < :oldest
+
+-- name: count
+SELECT {keys}, sum(tasks) FROM total WHERE tasks > 0
+AND (
+    (seconds = 3600 AND start >= :first AND start < :periods_from)
+    OR (seconds = 300 AND start >= max(:first, :periods_from))
+)
+AND (:site IS NULL OR site = :site) AND (:spider IS NULL OR spider = :spider)
+GROUP BY {keys} ORDER BY {keys}
+
+-- name: all_alerts
+SELECT at, site, before, after, answers FROM alert ORDER BY at

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from scrapy.utils.misc import load_object
@@ -103,14 +103,8 @@ def _problem_of(function: Callable[..., Any]) -> str | None:
         signature.bind(None, None)
     except TypeError:
         return f"takes {signature}, not a response and a request"
-    if _is_swapped([*signature.parameters][:2]):
+    # By their names, such a callback would get the wrong objects and never match.
+    first, second = [*signature.parameters, ""][:2]
+    if first in ("request", "req") or second in ("response", "resp", "res"):
         return f"takes {signature}, the request before the response"
     return None
-
-
-def _is_swapped(names: Sequence[str]) -> bool:
-    """Whether the parameters' names say that the request comes first, or the response second.
-
-    Such a callback would get the wrong objects and never match.
-    """
-    return names[0] in ("request", "req") or names[1:] in (["response"], ["resp"], ["res"])

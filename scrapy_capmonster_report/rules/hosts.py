@@ -70,9 +70,5 @@ def parse_host(value: str) -> str | None:
 def host_within(value: str) -> str | None:
     """The host in a URL, a host with a port, a ``*.`` pattern or a cookie's domain."""
     rest = re.sub(r"^(?:[\w+.-]+://|https?:/*|/+)", "", value.strip())
-    try:
-        host = urlsplit(f"//{rest}").hostname or ""
-    except ValueError:
-        return None
-    host = host.lstrip("*.")
+    host = host_of(f"//{rest}").lstrip("*.")
     return host if parse_host(host) else None

@@ -59,17 +59,16 @@ class Rule:
         return tuple(item.holds for item in self.conditions if not isinstance(item, looked_up))
 
     @cached_property
-    def domains(self) -> frozenset[str] | None:
-        """The domains that the rule is for; ``None`` if it is for any."""
-        found = [item for item in self.conditions if isinstance(item, Domains)]
-        return frozenset(found[0].options) if found else None
+    def domains(self) -> frozenset[str]:
+        """The domains that the rule is for; empty if it is for any."""
+        found = (item.options for item in self.conditions if isinstance(item, Domains))
+        return frozenset(next(found, ()))
 
     def may_match(self, domains: Collection[str], status: int) -> bool:
         """Whether the rule is for a host in all of *domains*, and for this *status*."""
-        if self.domains is not None and self.domains.isdisjoint(domains):
+        if self.domains and self.domains.isdisjoint(domains):
             return False
-        statuses = (item for item in self.conditions if isinstance(item, Status))
-        return all(item.allows(status) for item in statuses)
+        return all(item.allows(status) for item in self.conditions if isinstance(item, Status))
 
     @property
     def sees_redirects(self) -> bool:
@@ -157,7 +156,7 @@ class Rules:
     def domains(self) -> frozenset[str]:
         """The domains that the rules are for; empty if a rule is for any."""
         domains = [rule.domains for rule in self._rules]
-        return frozenset() if None in domains else frozenset().union(*filter(None, domains))
+        return frozenset().union(*domains) if all(domains) else frozenset()
 
     def match(
         self,

@@ -4,9 +4,9 @@ A preset only looks for marks that say that the answer itself is wrong. An expir
 reused answer, a wrong key or a blocked address is not the answer's fault. If a mark may mean
 either, the documentation says so, and the fairness checks (``reused``, ``stale``) decide.
 
-``catalogue.json`` has the rules of every preset. A rule is made of conditions, and of ``marks``,
-which rest on the ``evidence`` on a page: ``places`` finds errors on a page, ``answers`` errors in
-JSON, and ``messages`` understands them by the words in many languages of ``words.ini``.
+``catalogue.json`` has the rules of every preset, made of conditions and ``marks``: ``places`` finds
+errors on a page, ``answers`` in JSON, and ``messages`` understands them by the words in many
+languages of ``words.ini``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
 from ..compile import CONDITIONS
-from .marks import MARKS, OF_ONE
+from .marks import MARKS, MARKS_BY_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,15 +35,12 @@ GENERAL: Final = _CATALOGUE["general"].keys()
 
 
 def conditions_of(rule: Mapping[str, Any]) -> Iterator[Condition]:
-    """The conditions and marks of a preset's rule, the cheapest first."""
+    """The conditions and marks of a preset's rule, as it is written: the cheapest first."""
     for key, value in rule.items():
         if key in CONDITIONS:
             yield CONDITIONS[key](value)
-    for name in rule.get("marks", ()):
-        yield MARKS[name]
-    for key, marks in OF_ONE.items():
-        if key in rule:
-            yield from marks(rule[key])
+        elif key in MARKS_BY_KEY:
+            yield from MARKS_BY_KEY[key](value)
 
 
 def shows_product(conditions: tuple[Condition, ...]) -> bool:

@@ -27,7 +27,7 @@ _MAX_ITEMS: Final = 20
 
 _MAX_SAYINGS: Final = 200
 _MAX_LOOKED_AT: Final = 5000
-"""A document of which more members may hold errors is data, too."""
+"""A document with more members that may hold errors is data."""
 
 MAX_SCRIPT: Final = 100_000
 """How many characters of a script are read as JSON, or searched for an ``alert()``."""

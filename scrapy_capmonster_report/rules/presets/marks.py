@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Find = Callable[[Page], str | None]
 
 _MAX_SHORT_PAGE: Final = 1500
-"""A page that shows only an error has at most so many characters."""
+"""The most characters of a page that shows only an error."""
 
 _MAX_SHORT_BODY: Final = 100_000
 _MAX_LONE: Final = 5000
@@ -237,7 +237,7 @@ def alert(page: Page) -> str | None:
     texts = [
         _ESCAPE.sub(_character, match["text"])
         for match in shown
-        if match and not is_like(match.string, "script.conditional")
+        if match and not regex("script.conditional").search(match.string)
     ]
     return next((text for text in texts if rejects(text, About.ITS_ANSWER)), None)
 
@@ -300,10 +300,11 @@ def _selected(condition: type[Condition], named: Mapping[str, Any]) -> Iterator[
     yield Mark(value, lambda page: selects.found(page) if selects.holds(page) else None)
 
 
-OF_ONE: Final[Mapping[str, Callable[[Any], Iterator[Mark]]]] = {
+MARKS_BY_KEY: Final[Mapping[str, Callable[[Any], Iterable[Mark]]]] = {
+    "marks": partial(map, MARKS.__getitem__),
     "codes": _codes,
     "error": _error,
     "element": partial(_selected, Css),
     "member": partial(_selected, JmesPath),
 }
-"""Marks of one product, by the key under which its presets describe them."""
+"""The marks of a preset's rule, by the keys that describe them."""

@@ -21,7 +21,7 @@ MAX_LENGTH: Final = 300
 """The most characters of a message. A longer text is an article."""
 
 _MIN_SHARED: Final = 5
-"""Phrases with so many characters are not words of another language by chance."""
+"""Phrases of this length are not words of another language by chance."""
 
 _ANSWER_FIRST: Final = frozenset(("zh",))
 """Languages whose common word for a code means the captcha if no other code is named."""
@@ -81,7 +81,7 @@ class _Found(NamedTuple):
 
     @property
     def is_long(self) -> bool:
-        """Whether it has so many characters that it means the same in any language."""
+        """Whether it is long enough to mean the same in any language."""
         return self.end - self.start >= _MIN_SHARED
 
 
