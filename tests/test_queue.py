@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 from misbehaving import says
-from scripted import HANG, LOST, Desk
+from scripted import HANG, LOST, OK, Desk
 from support import crawl
 from twisted.internet.task import Clock, LoopingCall
 from wired import WRONG, Refused, lines, until
@@ -104,6 +104,15 @@ async def test_a_crawl_with_a_full_queue_says_so_once_and_gives_the_total(
     assert stats["sent/accepted"] == len(server.arrivals) == 6
     assert len(lines(caplog, logging.WARNING)) == 1
     assert "24 dropped (queue_full)" in lines(caplog, logging.INFO)[-1]
+
+
+def test_a_report_that_was_sent_in_vain_goes_before_those_that_were_not_sent() -> None:
+    """It is older, and where the first of all is answered, the others may be sent at once."""
+    desk = Desk(concurrency=4, answered=False)
+    desk.api.script = lambda task_id, _: OK if desk.api.task_ids().count(task_id) > 2 else LOST
+    desk.reject(*range(1, 31))
+    desk.pass_time(2.0)
+    assert desk.api.task_ids()[:4] == [1, 1, 1, 2]
 
 
 # -- row 16: the same task again ------------------------------------------------------------------

@@ -81,13 +81,12 @@ class Pacing:
         return max(self.paused_until, self._told_to_wait_until, self._backing_off_until)
 
     @property
-    def at_once(self) -> int:
-        """How many reports may be in flight from that moment on."""
+    def _at_once(self) -> int:
         return self._settings.concurrency if self._is_answered and not self.is_paused else 1
 
     def allowed(self, now: float) -> int:
         """How many reports may be in flight *now*."""
-        return self.at_once if now >= self.opens_at else 0
+        return self._at_once if now >= self.opens_at else 0
 
     def stop_backing_off(self) -> None:
         """End a pause of our own choice. Those that the service asked for continue."""
@@ -159,7 +158,7 @@ class Pacing:
         # After a whole round without a success, the service is down. Pause all reports together:
         # otherwise each of thousands would be tried in vain.
         self._failures += 1
-        rounds, rest = divmod(self._failures, self.at_once)
+        rounds, rest = divmod(self._failures, self._at_once)
         if rest == 0:
             self._backing_off_until = now + self.backoff(rounds - 1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import deque
 from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, Final
@@ -40,9 +41,9 @@ MIN_DELAY_SECONDS: Final = 0.001
 class Delivery:
     """Takes reports, and brings each of them to one outcome.
 
-    A report is being claimed (in the ledger), waiting (in the queue, perhaps because it was sent in
-    vain and is to be sent again later), or in flight. It leaves through :meth:`_finish`, exactly
-    once. Handing over never waits.
+    A report is being claimed (in the ledger), waiting (in the queue), in flight, or backing off
+    (until it is the next to be sent again). It leaves through :meth:`_finish`, exactly once.
+    Handing over never waits.
 
     Args:
         context: the crawl.
@@ -66,9 +67,10 @@ class Delivery:
         self._on_finish = on_finish
         self._pacing = Pacing(context)
         self._claiming = 0
+        self._waiting: deque[Report] = deque()
+        # A heap: until when, and a number, so that reports are not compared.
+        self._backing_off: list[tuple[float, int, Report]] = []
         self._numbers = count()
-        # A heap: from when on it may be sent, and a number, so that reports are not compared.
-        self._waiting: list[tuple[float, int, Report]] = []
         self._in_flight: dict[Report, Deferred[ReportAnswer]] = {}
         self._wake_up: IDelayedCall | None = None
         self._is_full_logged = False
@@ -79,7 +81,8 @@ class Delivery:
     @property
     def unfinished(self) -> int:
         """How many reports have no outcome yet."""
-        return self._claiming + len(self._waiting) + len(self._in_flight)
+        in_queue = len(self._waiting) + len(self._backing_off)
+        return self._claiming + in_queue + len(self._in_flight)
 
     # -- taking reports ----------------------------------------------------------------------
 
@@ -114,21 +117,22 @@ class Delivery:
         outcome = self._outcome_unsent(report, due)
         if outcome is not None:
             self._finish(report, outcome)
+        elif due > self._now():
+            heappush(self._backing_off, (due, next(self._numbers), report))
         else:
-            heappush(self._waiting, (due, next(self._numbers), report))
+            self._waiting.append(report)
 
     def _is_full(self) -> bool:
-        if self._queued() < self._settings.queue_size:
-            return False
-        if self._waiting:
-            due, _, first = heappop(self._waiting)
-            self._enqueue(first, due)  # makes room if it is too late for it
-        return self._queued() >= self._settings.queue_size
+        while self._queued() >= self._settings.queue_size:
+            if not self._waiting or self._outcome_unsent(self._waiting[0], self._now()) is None:
+                return True
+            self._enqueue(self._waiting.popleft(), self._now())  # which is too late
+        return False
 
     def _queued(self) -> int:
         """How many reports wait, or will wait once their claims are written."""
         free = max(0, self._pacing.allowed(self._now()) - len(self._in_flight))
-        return len(self._waiting) + max(0, self._claiming - free)
+        return len(self._waiting) + len(self._backing_off) + max(0, self._claiming - free)
 
     def _log_full(self) -> None:
         if not self._is_full_logged:
@@ -145,14 +149,19 @@ class Delivery:
     @property
     def _next_at(self) -> float:
         """From when on the next report may be sent."""
-        return max(self._waiting[0][0], self._pacing.opens_at) if self._waiting else math.inf
+        if self._waiting:
+            return self._pacing.opens_at
+        due = self._backing_off[0][0] if self._backing_off else math.inf
+        return max(due, self._pacing.opens_at)
 
     def _dispatch(self) -> None:
         """Send as many reports as may be in flight, and come back when there may be more."""
         now = self._now()
-        while len(self._in_flight) < self._pacing.at_once and self._next_at <= now:
-            due, _, report = heappop(self._waiting)
-            outcome = self._outcome_unsent(report, due)
+        while self._backing_off and self._backing_off[0][0] <= now:
+            self._waiting.appendleft(heappop(self._backing_off)[-1])
+        while self._waiting and len(self._in_flight) < self._pacing.allowed(now):
+            report = self._waiting.popleft()
+            outcome = self._outcome_unsent(report, now)
             if outcome is not None:
                 self._finish(report, outcome)
             elif not self._ledger.is_ours(report):
@@ -225,9 +234,12 @@ class Delivery:
 
     def _queue_again(self, latest: float = math.inf) -> None:
         """Queue what waits again, not to wait longer than until *latest*."""
-        waiting, self._waiting = sorted(self._waiting), []
-        for due, _, report in waiting:
+        waiting, self._waiting = self._waiting, deque()
+        backing_off, self._backing_off = sorted(self._backing_off), []
+        for due, _, report in backing_off:
             self._enqueue(report, min(due, latest))
+        for report in waiting:
+            self._enqueue(report, self._now())
 
     # -- closing -----------------------------------------------------------------------------
 
