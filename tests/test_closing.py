@@ -231,7 +231,7 @@ async def test_a_signal_while_the_spider_is_closing_loses_no_report(
     service.hold()
     settings = {"CAPMONSTER_API_URL": service.url, "TWISTED_REACTOR": reactor}
     stopped = child_crawl(serve(lambda _: WRONG).url, range(1, 6), settings)
-    await until(lambda: "Sending the last 5 reports to CapMonster Cloud" in stopped.log)
+    await until(lambda: "Sending the last reports to CapMonster Cloud (5)" in stopped.log)
     stopped.process.send_signal(sent)
     await until(lambda: f"Received {sent.name}, shutting down gracefully" in stopped.log)
     service.release()

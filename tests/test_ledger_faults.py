@@ -256,7 +256,7 @@ async def test_a_short_crawl_whose_redis_never_answers_still_has_time_to_send(
     ledger = f"redis://127.0.0.1:{silent.port}/0"
     stats = await crawl_with(ledger, serve, cloud, CAPMONSTER_REPORT_CLOSE_TIMEOUT=4)
     assert_went_on_in_memory(stats, cloud, caplog, "claims were not written in time")
-    assert "Sending the last 30 reports to CapMonster Cloud, for 4 seconds at most" in caplog.text
+    assert "Sending the last reports to CapMonster Cloud (30), for 4 seconds at most" in caplog.text
 
 
 @pytest_twisted.ensureDeferred

@@ -268,7 +268,7 @@ class Delivery:
         return self._closed
 
     def _log_unfinished(self) -> None:
-        doing = f"Sending the last {self.unfinished} reports to CapMonster Cloud"
+        doing = f"Sending the last reports to CapMonster Cloud ({self.unfinished})"
         if not self.unfinished:
             doing = f"Looking for reports of earlier crawls in ledger {self._ledger.name}"
         logger.info(
