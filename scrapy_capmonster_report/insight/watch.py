@@ -131,7 +131,8 @@ class SiteWatch:
         self._counts_both |= passed > 0
         self._answers += passed + rejected
         self._all_rejected += rejected
-        self._fade()
+        if self._answers > MAX_BEFORE:
+            self._fade()
         if not passed:  # a streak continues from crawl to crawl
             streak = (1 << min(rejected, _MAX_WINDOW)) - 1
             self._recent = (self._recent | streak << self._remembered) & _REMEMBERED
@@ -142,7 +143,7 @@ class SiteWatch:
         self._counts_both = True
         self._add(0)
         # A decrease is not an alert, but the next increase starts from the lower rate.
-        if self._changed(_MAX_WINDOW, increased=False):
+        if self._all_rejected and self._changed(_MAX_WINDOW, increased=False):
             self._reset_baseline(_MAX_WINDOW)
 
     def rejects(self, *, by_rule: bool = True) -> RateIncrease | None:
@@ -177,17 +178,17 @@ class SiteWatch:
         return streak
 
     def _fade(self) -> None:
-        if self._answers > MAX_BEFORE:
-            kept = MAX_BEFORE * 0.75 / self._answers
-            self._answers *= kept
-            self._all_rejected *= kept
+        kept = MAX_BEFORE * 0.75 / self._answers
+        self._answers *= kept
+        self._all_rejected *= kept
 
     def _add(self, bit: int) -> None:
         self._answers += 1
         self._all_rejected += bit
         self._recent = (self._recent << 1 | bit) & _REMEMBERED
         self._remembered = min(self._remembered + 1, _MAX_WINDOW)
-        self._fade()
+        if self._answers > MAX_BEFORE:
+            self._fade()
 
     def _increase(self) -> RateIncrease | None:
         for window in WINDOWS:
@@ -201,7 +202,7 @@ class SiteWatch:
     def _changed(self, window: int, *, increased: bool) -> bool:
         """Whether the rate in the last *window* answers differs from before, and is higher."""
         before = self._answers - window
-        if not self._all_rejected or before < MIN_BEFORE or self._remembered < window:
+        if before < MIN_BEFORE or self._remembered < window:
             return False
         rejected = self._rejected_in(window)
         rejected_before = max(0.0, self._all_rejected - rejected)
