@@ -482,3 +482,24 @@ def test_fresh_tasks_are_told_apart_by_five_minutes_and_old_ones_by_the_hour(
         period_of(NOW - 100): 1,
         period_of(NOW - 1000): 1,
     }
+
+
+def test_writing_outcomes_does_not_take_longer_the_more_reports_wait(tmp_path: Path) -> None:
+    def steps(waiting: int) -> int:
+        """SQLite's steps, in hundreds, for as many outcomes each time."""
+        crawl = sqlite_backend(tmp_path / f"{waiting}.sqlite")
+        crawl.write([claim(number) for number in range(1, waiting + 1)])
+        counted = 0
+
+        def count() -> int:
+            nonlocal counted
+            counted += 1
+            return 0
+
+        assert crawl._database is not None
+        crawl._database.set_progress_handler(count, 100)
+        crawl.write([Finished(number, Outcome.KEPT.value, "", NOW) for number in range(1, 101)])
+        crawl.close()
+        return counted
+
+    assert steps(5000) < 2 * steps(500)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from clocked import Disk, clocked_ledger
+from scripted import HANG, OK, Desk, coded, throttled
 from twisted.internet.task import Clock
 from wired import lines
 
@@ -523,3 +527,89 @@ def test_a_rejection_found_after_closing_waits_for_nothing(crawl: Crawl) -> None
     crawl.use(2)
     assert crawl.claims == {1: [None]}
     assert crawl.clock.getDelayedCalls() == []
+
+
+# -- beside delivery -------------------------------------------------------------------------------
+
+
+def test_what_the_end_of_the_crawl_keeps_is_kept_once(crawl: Crawl) -> None:
+    """A wrong key stops reporting while another report is in flight: the rest waits for the end."""
+    script = {2: coded("ERROR_KEY_DOES_NOT_EXIST"), 3: HANG}
+    desk = Desk(
+        lambda task_id, earlier: script.get(task_id, OK),
+        concurrency=2,
+        clock=crawl.clock,
+        ledger=crawl.ledger,
+    )
+    crawl.ledger.open(crawl.recovered.append)
+    crawl.pass_time(1.0)
+    desk.reject(1, 2, 3, *range(10, 20))
+    desk.close(30.0)
+    crawl.pass_time(31.0)
+    assert {n: desk.outcomes[n] for n in range(10, 20)} == {
+        n: [Outcome.KEPT] for n in range(10, 20)
+    }
+    assert [recovered.reports for recovered in crawl.recovered] == [()]
+
+
+def test_a_worker_that_was_stopped_sends_nothing_that_another_one_has_taken_over() -> None:
+    """Row 40: not even if it cannot reach its ledger when it goes on."""
+    stopped = Crawl()
+    stopped.backend.lease = 25.0
+    waits = Desk(
+        lambda task_id, earlier: OK if earlier else throttled("60"),
+        concurrency=2,
+        clock=stopped.clock,
+        ledger=stopped.ledger,
+    )
+    stopped.open()
+    stopped.pass_time(1.0)
+    waits.reject(*range(1, 11))
+    stopped.pass_time(1.0)
+
+    stopped.disk.running.discard(stopped.backend.run_id)
+    other = Crawl(disk=stopped.disk)
+    other.clock.rightNow = stopped.clock.seconds() + 31.0
+    sends = Desk(concurrency=2, clock=other.clock, ledger=other.ledger)
+    other.ledger.open(lambda recovered: sends.delivery.recover(recovered.reports))
+    other.pass_time(5.0)
+
+    stopped.backend.fails = on_fire
+    stopped.clock.rightNow += 45.0
+    stopped.clock.callLater(20.0, lambda: setattr(stopped.backend, "fails", fine))
+    for _ in range(900):
+        stopped.clock.advance(0.1)
+    assert sorted([*waits.api.accepted, *sends.api.accepted]) == [*range(1, 11)]
+    stopped.disk.database.close()
+
+
+def test_a_process_that_ends_lets_the_ledger_finish_its_last_write() -> None:
+    """Row 30: another process holds the file's lock while the crawl closes, and a moment longer."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", ENDS_WHILE_IT_WRITES],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=Path(__file__).parent,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ends\n"
+    out, _ = process.communicate(b"go on\n")
+    assert (out, process.returncode) == (b"['go on']\n", 0)
+
+
+ENDS_WHILE_IT_WRITES = """
+import atexit, sys
+from contexts import context
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from scrapy_capmonster_report.ledger.contact import Contact
+
+written = []
+atexit.register(print, written)  # after what is registered later
+contact = Contact(None, context(reactor=reactor))
+write = contact.ask(lambda: written.append(sys.stdin.readline().strip()))
+reactor.callWhenRunning(lambda: Deferred.fromCoroutine(write))
+reactor.callLater(0, reactor.stop)
+reactor.run()
+print("ends", flush=True)
+"""

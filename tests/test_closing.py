@@ -94,6 +94,33 @@ def test_closing_wakes_what_is_backing_off() -> None:
     assert desk.clock.getDelayedCalls() == []
 
 
+def test_a_callback_that_blocks_while_the_spider_closes_costs_no_report() -> None:
+    """Row 28: that time is not the service's."""
+    desk = Desk(concurrency=2)
+    desk.reject(*range(1, 11))
+    desk.close(5.0)
+    desk.clock.rightNow += 7.0
+    desk.pass_time(20.0)
+    assert desk.count(Outcome.ACCEPTED) == 10
+    assert len(desk.closed) == 1
+
+
+def test_what_a_handler_hands_in_while_others_are_dropped_does_not_end_the_closing() -> None:
+    """The fifth strike pauses reporting until it is too late for 6, and for 9 from a handler."""
+    desk = Desk(
+        lambda task_id, earlier: coded("WRONG_CAPTCHA_ID") if task_id <= 5 else OK, concurrency=1
+    )
+    desk.reject(1, 2, 3, 4, 5)
+    desk.reject(6, age=260.0)
+    desk.reject(7, 8)
+    desk.listener = lambda report: desk.reject(9, age=260.0) if report.task.id == 6 else None
+    desk.close(120.0)
+    desk.pass_time(200.0)
+    assert desk.outcomes[6] == desk.outcomes[9] == [Outcome.BREAKER]
+    assert desk.outcomes[7] == desk.outcomes[8] == [Outcome.ACCEPTED]
+    assert len(desk.closed) == 1
+
+
 @pytest.mark.parametrize(
     ("answer", "outcome"),
     [

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 from misbehaving import says
-from scripted import HANG, LOST, OK, Desk
+from scripted import HANG, LOST, OK, Desk, coded
 from support import crawl
 from twisted.internet.task import Clock, LoopingCall
 from wired import WRONG, Refused, lines, until
@@ -45,6 +45,22 @@ def test_what_is_too_old_makes_room_in_a_full_queue() -> None:
         **{task_id: [Outcome.EXPIRED] for task_id in (2, 3, 4)},
         8: [Outcome.QUEUE_FULL],
     }
+
+
+def test_what_a_handler_hands_in_while_others_are_dropped_goes_behind_what_waits() -> None:
+    """The fifth strike pauses reporting for longer than 6 is good for."""
+    desk = Desk(
+        lambda task_id, earlier: coded("WRONG_CAPTCHA_ID") if task_id <= 5 else OK,
+        concurrency=1,
+        queue_size=10,
+    )
+    desk.reject(1, 2, 3, 4, 5)
+    desk.reject(6, age=260.0)
+    desk.reject(7, 8, 10, 11, 12)
+    desk.listener = lambda report: desk.reject(*range(100, 120)) if report.task.id == 6 else None
+    desk.pass_time(200.0)
+    assert desk.api.task_ids()[5:] == [7, 8, 10, 11, 12, 100, 101, 102, 103, 104]
+    assert desk.count(Outcome.QUEUE_FULL) == 15
 
 
 def test_what_is_between_two_attempts_takes_a_place_in_the_queue() -> None:

@@ -41,6 +41,23 @@ def test_a_run_whose_lock_was_deleted_keeps_its_claims(path: Path) -> None:
         each.close()
 
 
+def test_the_claims_of_an_ended_run_whose_lock_cannot_be_removed_are_taken_over(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows, where a file that is open stays."""
+    ended, next_run = sqlite_backend(path), sqlite_backend(path)
+    ended.write([claim(1)])
+    ended.close()
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError("the process cannot access the file")
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(Path, "unlink", refuse)
+        assert next_run.recover(NOW) == [claim(1)]
+    next_run.close()
+
+
 def test_a_folder_may_be_renamed(path: Path) -> None:
     """Row 42."""
     first = sqlite_backend(path)

@@ -72,16 +72,17 @@ class Delivery:
         self._backing_off: list[tuple[float, int, Report]] = []
         self._numbers = count()
         self._in_flight: dict[Report, Deferred[ReportAnswer]] = {}
+        self._too_late: deque[tuple[Report, Outcome]] = deque()
         self._wake_up: IDelayedCall | None = None
         self._is_full_logged = False
-        self._gives_up_at = math.inf  # until it is closing; -inf when it is closed
+        self._gives_up_at = math.inf  # until it is closing; -inf when it is too late for all
         self._deadlines: list[Deadline] = []  # until it is closed
         self._closed: Deferred[None] = Deferred()
 
     @property
     def unfinished(self) -> int:
         """How many reports have no outcome yet."""
-        in_queue = len(self._waiting) + len(self._backing_off)
+        in_queue = len(self._waiting) + len(self._backing_off) + len(self._too_late)
         return self._claiming + in_queue + len(self._in_flight)
 
     # -- taking reports ----------------------------------------------------------------------
@@ -113,8 +114,8 @@ class Delivery:
         self._dispatch()
 
     def _enqueue(self, report: Report, due: float) -> None:
-        """Let *report* wait to be sent from *due* on, if there will be time."""
-        outcome = self._outcome_unsent(report, due)
+        """Let *report* wait to be sent from *due* on, unless it is too late."""
+        outcome = self._outcome_if_too_late(report)
         if outcome is not None:
             self._finish(report, outcome)
         elif due > self._now():
@@ -124,9 +125,10 @@ class Delivery:
 
     def _is_full(self) -> bool:
         while self._queued() >= self._settings.queue_size:
-            if not self._waiting or self._outcome_unsent(self._waiting[0], self._now()) is None:
+            outcome = self._outcome_if_too_late(self._waiting[0]) if self._waiting else None
+            if outcome is None:
                 return True
-            self._enqueue(self._waiting.popleft(), self._now())  # which is too late
+            self._finish(self._waiting.popleft(), outcome)
         return False
 
     def _queued(self) -> int:
@@ -161,7 +163,7 @@ class Delivery:
             self._waiting.appendleft(heappop(self._backing_off)[-1])
         while self._waiting and len(self._in_flight) < self._pacing.allowed(now):
             report = self._waiting.popleft()
-            outcome = self._outcome_unsent(report, now)
+            outcome = self._outcome_if_too_late(report)
             if outcome is not None:
                 self._finish(report, outcome)
             elif not self._ledger.is_ours(report):
@@ -197,7 +199,7 @@ class Delivery:
         else:
             self._finish(report, Outcome.REFUSED, answer.reason)
         if self._pacing.is_paused:
-            self._queue_again()  # it is too late for some
+            self._finish_too_late()
         self._dispatch()
 
     def _try_again(self, report: Report, answer: ReportAnswer, now: float) -> None:
@@ -216,8 +218,8 @@ class Delivery:
         self._ledger.finished(report, outcome, code)
         self._on_finish(report, outcome, code)
 
-    def _outcome_unsent(self, report: Report, due: float) -> Outcome | None:
-        """The outcome of *report* if it is too late to send it from *due* on; ``None`` if not."""
+    def _outcome_if_too_late(self, report: Report) -> Outcome | None:
+        """The outcome of *report* if it is too late to send it; ``None`` if it is not."""
         pacing = self._pacing
         # If reporting is paused, the pause is the reason.
         if self._now() >= report.expires_at:
@@ -226,20 +228,22 @@ class Delivery:
         is_kept = pacing.is_stopped and self._ledger.durable
         if pacing.paused_until >= report.expires_at and not is_kept:
             return Outcome.BREAKER
-        if max(due, pacing.opens_at) <= self._gives_up_at:
+        if self._gives_up_at > -math.inf:
             return None
         if self._ledger.durable:
             return Outcome.KEPT
         return Outcome.BREAKER if pacing.is_paused else Outcome.SHUTDOWN
 
-    def _queue_again(self, latest: float = math.inf) -> None:
-        """Queue what waits again, not to wait longer than until *latest*."""
-        waiting, self._waiting = self._waiting, deque()
-        backing_off, self._backing_off = sorted(self._backing_off), []
-        for due, _, report in backing_off:
-            self._enqueue(report, min(due, latest))
-        for report in waiting:
-            self._enqueue(report, self._now())
+    def _finish_too_late(self) -> None:
+        """Finish those of the waiting reports that it is too late to send."""
+        waiting = [*(report for *_, report in self._backing_off), *self._waiting]
+        outcomes = {report: self._outcome_if_too_late(report) for report in waiting}
+        self._waiting = deque(report for report in self._waiting if outcomes[report] is None)
+        self._backing_off = sorted(entry for entry in self._backing_off if not outcomes[entry[-1]])
+        self._too_late.extend((report, outcome) for report, outcome in outcomes.items() if outcome)
+        # Last, because on_finish may submit the next report.
+        while self._too_late:
+            self._finish(*self._too_late.popleft())
 
     # -- closing -----------------------------------------------------------------------------
 
@@ -255,10 +259,10 @@ class Delivery:
         whose claims are still being written then get their outcome afterwards.
         """
         if self._gives_up_at == math.inf:
-            now = self._now()
             self._pacing.stop_backing_off()
-            self._queue_again(latest=now)
-            self._gives_up_at = now + timeout
+            self._waiting.extendleft(report for *_, report in sorted(self._backing_off)[::-1])
+            self._backing_off.clear()
+            self._gives_up_at = self._now() + timeout
             if timeout > 0:
                 deadline = Deadline(self._context.reactor, timeout, self._give_up, self._now)
                 self._deadlines.append(deadline)
@@ -281,7 +285,7 @@ class Delivery:
 
     def _check_closed(self) -> None:
         """While closing, give up if nothing is left, or nothing more can be sent in time."""
-        is_busy = self._claiming or self._in_flight
+        is_busy = self._claiming or self._in_flight or self._too_late
         if math.isfinite(self._gives_up_at) and not is_busy and self._next_at >= self._gives_up_at:
             self._give_up()
 
@@ -289,9 +293,8 @@ class Delivery:
         """Send nothing more."""
         self._gives_up_at = -math.inf
         in_flight, self._in_flight = self._in_flight, {}
-        for report in in_flight:
-            self._enqueue(report, self._now())
-        self._queue_again()
+        self._waiting.extendleft(in_flight)
+        self._finish_too_late()
         for sending in in_flight.values():
             sending.cancel()
         self._dispatch()

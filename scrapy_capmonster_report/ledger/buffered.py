@@ -121,7 +121,7 @@ class BufferedLedger(Ledger):
         _fire(self._looked)
 
     def is_ours(self, report: Report) -> bool:
-        if self._has_ended or not self._contact.is_available:
+        if self._has_ended or self._contact.silent_for > self._max_silence:
             return True  # as far as memory knows
         waiting, _ = self._claims.get((report.task.id, report.attempt), (None, None))
         is_held = self._held.get(report.task.id) is report and waiting is not report

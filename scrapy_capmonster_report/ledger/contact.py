@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import math
 from contextlib import suppress
@@ -28,6 +29,9 @@ RETRY_SECONDS: Final = 0.5
 MAX_RETRY_SECONDS: Final = 5.0
 """Pauses between calls while the backend is unavailable. The first retry is immediate."""
 
+EXIT_SECONDS: Final = 2.0
+"""How long a process that ends waits for the current call."""
+
 QUIET_SECONDS: Final = 60.0
 """How long no other warning is logged after one, in case the backend comes and goes."""
 
@@ -40,9 +44,10 @@ class Contact:
         self._context = context
         self._now = context.clock.now
         self._thread = ThreadPool(0, 1, "capmonster-ledger")
-        # A process that ends does not wait for it.
+        # A process that ends waits for it, but not for long.
         self._thread.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
         self._thread.start()
+        atexit.register(self._end_thread)
         self._call: Deferred[Any] = succeed(None)
         self._pause: Deferred[None] = succeed(None)
         self._failures = 0
@@ -71,7 +76,16 @@ class Contact:
         """Close the backend after the current call, and then end the thread."""
         closed = self._in_thread(self._backend.close)
         self._thread.adjustPoolsize(0, 0)
-        return closed
+        return closed.addBoth(self._closed)
+
+    def _closed(self, result: Any) -> Any:
+        atexit.unregister(self._end_thread)
+        return result
+
+    def _end_thread(self) -> None:
+        self._thread.adjustPoolsize(0, 0)
+        for thread in self._thread.threads:
+            thread.join(EXIT_SECONDS)
 
     def _in_thread(self, work: Callable[..., Any], *args: Any) -> Deferred[Any]:
         return deferToThreadPool(self._context.reactor, self._thread, work, *args)

@@ -101,5 +101,6 @@ class RunLocks:
 
 def _let_go(lock: FileLock, *, remove: bool) -> None:
     if remove:  # while we hold it, so that it is not another run's
-        Path(lock.lock_file).unlink(missing_ok=True)
+        with suppress(OSError):  # Windows does not remove an open file
+            Path(lock.lock_file).unlink()
     lock.release()

@@ -123,6 +123,7 @@ WHERE excluded.state IS NOT NULL OR status IS NULL OR (
 )
 
 -- name: finished
+-- CROSS JOIN: else SQLite may search all events for each pending task.
 INSERT INTO task (id, state, status, code, keep_until)
 SELECT id, CASE outcome WHEN 'kept' THEN state ELSE 'finished' END,
     CASE outcome WHEN 'kept' THEN status ELSE outcome END, event.code, finished_at + :keep_rejected
@@ -130,7 +131,7 @@ FROM (
     SELECT json_extract(value, '$[1]') AS id, json_extract(value, '$[2]') AS outcome,
         json_extract(value, '$[3]') AS code, json_extract(value, '$[4]') AS finished_at
     FROM json_each(:events) WHERE json_extract(value, '$[0]') = 'Finished'
-) AS event JOIN task USING (id) WHERE state = 'pending' AND owner = :run
+) AS event CROSS JOIN task USING (id) WHERE state = 'pending' AND owner = :run
 ON CONFLICT DO UPDATE SET state = excluded.state, owner = NULL, status = excluded.status,
     code = excluded.code, keep_until = excluded.keep_until
 
