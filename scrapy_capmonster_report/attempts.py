@@ -187,7 +187,8 @@ class Attempts:
         else:
             other = address is not None and attempt.peer not in (0, id(address))
             if other or attempt.in_downloader != id(request):
-                attempt = self._leave(request, attempt)
+                # Written for a rule's callback that calls reject().
+                attempt = self._leave(request, attempt).write(meta)
             if attempt.sent_at is None:  # no headers were seen: then, or now, at the latest
                 self._note_sent(attempt, meta.get(LATENCY) if attempt.in_downloader else None)
         attempt.in_downloader = 0

@@ -133,7 +133,7 @@ _count: Final = _number(int, "a whole number, 1 or more", lambda number: number 
 _seconds: Final = _number(
     float, "a number of seconds, more than 0", lambda number: 0 < number < math.inf
 )
-_seconds_or_none: Final = _number(
+_seconds_or_zero: Final = _number(
     float, "a number of seconds, 0 or more", lambda number: 0 <= number < math.inf
 )
 
@@ -211,7 +211,7 @@ class ReportSettings:
     timeout: float = _setting(TIMEOUT, 10.0, _seconds)
     max_age: float = _setting(MAX_AGE, 300.0, _seconds)
     report_reused: bool = _setting(REUSED, False, _boolean)
-    close_timeout: float = _setting(CLOSE_TIMEOUT, 30.0, _seconds_or_none)
+    close_timeout: float = _setting(CLOSE_TIMEOUT, 30.0, _seconds_or_zero)
     ledger: str = _setting(LEDGER, "", _text)
     proxy: str = _setting(PROXY, "", _proxy)
     save_rejected: str = _setting(SAVE_REJECTED, "", _text)

@@ -210,7 +210,7 @@ async def test_150_at_once_with_errors_timeouts_and_cancellations(
         unsolvable = SimulatedAnswer.error("ERROR_CAPTCHA_UNSOLVABLE")
         simulator.answer_with(unsolvable, times=10, on=[path])
         simulator.answer_with(SimulatedAnswer("hang"), times=5, on=[path])
-    client = library.connect(simulator.url, timeout=3.0)
+    client = library.connect(simulator.url, timeout=10.0)
 
     async def story() -> list[Any]:
         calls = [

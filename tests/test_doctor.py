@@ -121,6 +121,14 @@ class TestSettings:
 
 
 class TestKeyAndService:
+    @pytest_twisted.ensureDeferred
+    async def test_a_service_with_an_ipv6_address_needs_no_port(
+        self, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        """http.client would take its last digit for one."""
+        service = (await online(capfd, {URL: "http://[::1]"}))["service"]
+        assert (service["ok"], "Name or service" in service["found"]) == (False, False)
+
     def test_no_key(self, capfd: pytest.CaptureFixture[str]) -> None:
         check = offline(capfd, {KEY: None})["key"]
         assert (check["ok"], check["found"]) == (False, "There is no account key.")
@@ -439,6 +447,15 @@ class TestLedger:
             check = offline(capfd, {LEDGER: where})["ledger"]
         assert check["ok"] is False
         assert "hush" not in json.dumps(check)
+        assert check["found"].count("redis://") == 1
+
+    def test_what_is_wrong_with_the_url_is_said_whole(
+        self, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        check = offline(capfd, {LEDGER: "redis://h/x"})["ledger"]
+        assert check["found"].startswith(
+            "redis://h/x cannot be used: It must be a URL like 'redis:"
+        )
 
     def test_redis_is_written_and_left_as_it_was(
         self, redis_server: Any, capfd: pytest.CaptureFixture[str]

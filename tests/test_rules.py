@@ -445,6 +445,34 @@ class TestSlowRules:
         (message,) = caplog.messages
         assert message.startswith("The rule 'slow' took 1000 ms on ")
 
+    def test_one_that_waits_for_a_second_is_named_too(
+        self, rules: tuple[Rules, list[float]], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        judging, seconds = rules
+        judging._processor_clock = lambda: 0.0
+        for seconds[0] in (0.1, 0.1, 1.5):
+            assert matched(judging, html()) is None
+        (message,) = caplog.messages
+        assert message.startswith("The rule 'slow' took 1500 ms on ")
+
+    def test_that_another_one_was_slow_does_not_name_it(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        now, seconds = [0.0], {"first": 0.1, "second": 0.0}
+
+        def taking(name: str) -> Any:
+            def take_time(response: Response, request: Request) -> bool:
+                now[0] += seconds[name]
+                return False
+
+            return {"name": name, "callback": take_time}
+
+        judging = ticking([taking("first"), taking("second")], now)
+        assert matched(judging, html()) is None
+        seconds.update(first=0.0, second=0.1)
+        assert matched(judging, html()) is None
+        assert caplog.messages == []
+
     def test_parsing_is_not_the_rules_fault(self, caplog: pytest.LogCaptureFixture) -> None:
         now = [0.0]
 

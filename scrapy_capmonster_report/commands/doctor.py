@@ -54,7 +54,7 @@ _OK: Final = {True: ("ok", "green"), False: ("wrong", "bold red"), None: ("?", "
 _FAST: Final = ledgers.Query(keys=("site",))
 
 _PROBE: Final = "{capmonster_report}:doctor"
-"""A key that a user of Redis has who may use the ledger's keys and no others."""
+"""Begins like the ledger's keys, because a Redis user may be limited to those."""
 
 _MAX_BYTES: Final = 64 * 1024
 """How much of the service's answer is read."""
@@ -174,12 +174,13 @@ def _ask_service(ours: ReportSettings) -> tuple[int, bytes]:
         authorities = None if has_trust_store() else certifi.where()
         trust = ssl.create_default_context(cafile=authorities)
         connect = partial(HTTPSConnection, context=trust)
-    server = (proxy.host, proxy.port) if proxy else (url.hostname, url.port)
+    port = url.port or (443 if url.scheme == "https" else 80)  # http.client looks in the host
+    server = (proxy.host, proxy.port) if proxy else (url.hostname, port)
     with closing(connect(*server, timeout=ours.timeout)) as connection:
         if proxy:
             password = proxy.authorization
             headers = {"Proxy-Authorization": password.decode()} if password else {}
-            connection.set_tunnel(url.hostname, url.port, headers)
+            connection.set_tunnel(url.hostname, port, headers)
         if key := ours.client_key:
             body = json.dumps({"clientKey": key}).encode()
             headers = {"Content-Type": "application/json"}
@@ -229,15 +230,19 @@ def _check_ledger(ours: ReportSettings, job_dir: str | None) -> Finding:
         elif ledgers.is_redis(name):
             _try_redis(name)
         else:
-            raise ValueError("it must be '' (memory), 'sqlite:PATH' or 'redis://HOST:PORT/DB'")
+            allowed = "'' (memory), 'sqlite:PATH' or 'redis://HOST:PORT/DB'"
+            found = f"{shown} cannot be used: it must be {allowed}."
+            return Finding(False, found, f"Correct {LEDGER}.")
     except Exception as error:  # each backend has errors of its own
-        advice = f"Check it, and {LEDGER}."
+        advice = f"Check the file or the server, and {LEDGER}."
         if isinstance(error, ImportError):
             advice = 'pip install "scrapy-capmonster-report[redis]"'
         elif "locked" in str(error):
             advice = "Another process has locked it. End that process."
-        why = without_secrets(str(error)).rstrip(".")
-        return Finding(False, f"{shown} cannot be used: {why}.", advice)
+        # A ValueError is ours, and shows no password.
+        why = str(error) if isinstance(error, ValueError) else without_secrets(str(error))
+        found = why if shown in why else f"{shown} cannot be used: {why}"
+        return Finding(False, f"{found.rstrip('.')}.", advice)
     return Finding(True, f"{shown} can be written.")
 
 

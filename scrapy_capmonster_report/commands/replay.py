@@ -62,12 +62,12 @@ def replay(source: Source, rules: Rules) -> dict[str, Any]:
         if missing:
             undecided.append({"source": page.source, "missing": missing})
             continue
-        found = {"source": page.source, "rule": rule and rule.name}
+        name = rule and rule.name
         if rule:
-            matches.append(found)
+            matches.append({"source": page.source, "rule": name})
         expected = source.expectation(page.source)
         if expected and (expected == REFUSED) is not (rule is not None):
-            wrong.append({**found, "expected": expected})
+            wrong.append({"source": page.source, "expected": expected, "rule": name})
     for name, error in failed.items():
         cli.warn(f"the callback of {name!r} failed: {type(error).__name__}: {error}")
     return {

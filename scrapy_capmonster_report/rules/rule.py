@@ -121,9 +121,8 @@ class Rules:
         judges: whether responses are judged at all; ``False`` for the rule set ``"callbacks"``.
         spider: for the log.
         clock: returns seconds.
-        processor_clock: returns the processor time of this thread. It replaces *clock* once a rule
-            looks slow, because other processes may have taken that time. Not from the start,
-            because it costs a system call.
+        processor_clock: returns the seconds of the processor, which on a busy machine others have,
+            too. It costs a system call to ask, so it is asked only once a rule has looked slow.
     """
 
     def __init__(
@@ -139,6 +138,7 @@ class Rules:
         self._log_extra = {"spider": spider}
         self._clock = clock
         self._processor_clock = processor_clock
+        self._suspects: set[str] = set()
         self._logged: set[str] = set()
         self._rules = tuple(rules)
         self._candidates = lru_cache(_REMEMBERED)(self._look_up)
@@ -182,6 +182,7 @@ class Rules:
         if of_redirects:
             rules = tuple(rule for rule in rules if rule.sees_redirects)
         clock = self._clock
+        busy = self._processor_clock() if self._suspects else 0.0
         began = clock()
         for rule in rules:
             matches = False
@@ -195,7 +196,7 @@ class Rules:
                 on_error(rule, error)
             began, before = clock() - page.preparing, began
             if began - before > _SLOW:
-                self._is_slow(rule, page, began - before)
+                self._suspect(rule, page, began - before, busy)
             if matches:
                 return rule
         if page.is_too_large:
@@ -240,10 +241,19 @@ class Rules:
             explanations.append(Explanation(rule.name, matched, findings))
         return explanations
 
-    def _is_slow(self, rule: Rule, page: Page, seconds: float) -> None:
-        if self._clock is not self._processor_clock and seconds < _CERTAINLY_SLOW:
-            self._clock = self._processor_clock  # which leaves out other processes, the next time
-            return
+    def _suspect(self, rule: Rule, page: Page, seconds: float, busy: float) -> None:
+        """Name *rule*, unless other processes may be the reason that it took so long.
+
+        Args:
+            busy: the processor's time before the rules were asked, if any is suspected.
+        """
+        if seconds < _CERTAINLY_SLOW:
+            if rule.name not in self._suspects:
+                self._suspects.add(rule.name)
+                return
+            seconds = min(seconds, self._processor_clock() - page.preparing - busy)
+            if seconds <= _SLOW:
+                return
         self._say_once(
             f"rule {rule.name}",
             "The rule %r took %d ms on %s, and blocked the crawl for as long. See "
