@@ -228,6 +228,7 @@ def _check_ledger(ours: ReportSettings, job_dir: str | None) -> Finding:
         if path := ledgers.sqlite_path(name):
             _try_sqlite(path)
         elif ledgers.is_redis(name):
+            shown = ledgers.RedisName.parse(name).shown
             _try_redis(name)
         else:
             allowed = "'' (memory), 'sqlite:PATH' or 'redis://HOST:PORT/DB'"
