@@ -263,7 +263,7 @@ def test_the_names_that_rules_know_are_those_that_they_look_for() -> None:
     for module in Path(names.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
             asked: ast.expr | None = None
-            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("is_like", "regex"):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("has_name", "regex"):
                 asked = node.args[-1]
             elif isinstance(node, ast.Subscript) and ast.unparse(node.value) == "SETS":
                 asked = node.slice

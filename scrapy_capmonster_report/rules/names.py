@@ -31,6 +31,6 @@ def regex(kind: str) -> re.Pattern[str]:
     return re.compile("".join(_NAMES[section][name].split()))
 
 
-def is_like(text: str, kind: str) -> bool:
+def has_name(text: str, kind: str) -> bool:
     """Whether *text*, up to :data:`MAX_NAME`, has a name of a *kind*."""
     return regex(kind).search(text, 0, MAX_NAME) is not None

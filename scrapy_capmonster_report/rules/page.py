@@ -15,7 +15,7 @@ from scrapy.utils.response import get_meta_refresh
 from w3lib.url import canonicalize_url, safe_url_string
 
 from .hosts import host_and_port, host_of
-from .names import SETS, is_like, regex
+from .names import SETS, has_name, regex
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -254,11 +254,11 @@ def is_unseen(element: Any) -> bool:
         return True
     for name, value in element.items():
         if name == "class":
-            hides = is_like(value, "unseen.class")
-            if hides and not is_like(value, "unseen.shown class"):
+            hides = has_name(value, "unseen.class")
+            if hides and not has_name(value, "unseen.shown class"):
                 return True
         elif name == "style":
-            if is_like(value, "unseen.style"):
+            if has_name(value, "unseen.style"):
                 return True
         elif name in SETS["unseen attributes"]:
             return True

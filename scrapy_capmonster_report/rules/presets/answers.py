@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..errors import show
-from ..names import MAX_NAME, SETS, is_like
+from ..names import MAX_NAME, SETS, has_name
 from ..page import NOT_JSON, parse_json, view
 from .messages import About, matters, mentions, rejects
 
@@ -57,7 +57,7 @@ class Saying(NamedTuple):
         """Whether it says that a captcha answer was wrong."""
         if _ADDRESS.match(self.text):
             return False
-        if _CODE.fullmatch(self.text) and is_like(self.text.lower(), "code.captcha"):
+        if _CODE.fullmatch(self.text) and has_name(self.text.lower(), "code.captcha"):
             return rejects_as_code(self.text)
         return rejects(self.text, About.ITS_PLACE if self.is_placed else About.ITS_ANSWER)
 
@@ -74,9 +74,9 @@ def rejects_as_code(text: str) -> bool:
     """Whether a code such as ``CAPTCHA_INVALID`` says that a captcha answer was wrong."""
     code = re.sub("[^a-z]", "", text[:MAX_NAME].lower())
     return bool(
-        is_like(code, "code.captcha")
-        and is_like(code, "code.wrong")
-        and not is_like(code, "code.another matter")
+        has_name(code, "code.captcha")
+        and has_name(code, "code.wrong")
+        and not has_name(code, "code.another matter")
     )
 
 
@@ -99,7 +99,7 @@ def succeeded(document: Any) -> bool:
 
 def names_errors(name: str) -> bool:
     """Whether a member is called like one for errors."""
-    return is_like(name.lower(), "member.error")
+    return has_name(name.lower(), "member.error")
 
 
 def _walk(
@@ -122,13 +122,13 @@ def _walk(
         for key, item in value.items():
             yield None
             name = key.lower()
-            if is_like(name, "member.data") or (len(captioned) > 1 and key in captioned):
+            if has_name(name, "member.data") or (len(captioned) > 1 and key in captioned):
                 continue
-            if is_like(name, "member.side") and not any(
-                is_like(other.lower(), "member.main") for other in value
+            if has_name(name, "member.side") and not any(
+                has_name(other.lower(), "member.main") for other in value
             ):
                 continue
-            below_errors = bool(path) and is_like(path[-1].lower(), "member.of fields")
+            below_errors = bool(path) and has_name(path[-1].lower(), "member.of fields")
             is_field = _is_field(name)
             # A member of any name may wrap the answer.
             is_wrapper = isinstance(item, dict) and len(path) < 2
@@ -139,7 +139,7 @@ def _walk(
 def _is_catalogue(members: dict[str, Any]) -> bool:
     """Whether *members* say what is shown in different cases: an answer is not empty and wrong."""
     names = " ".join(key.lower() for key, item in members.items() if isinstance(item, str))
-    return is_like(names, "member.if empty") and is_like(names, "member.if wrong")
+    return has_name(names, "member.if empty") and has_name(names, "member.if wrong")
 
 
 def _is_caption(key: str, item: Any) -> bool:
@@ -149,8 +149,8 @@ def _is_caption(key: str, item: Any) -> bool:
 
 def _is_field(name: str) -> bool:
     """Whether a member is called like a captcha's field."""
-    is_code = rejects_as_code(name) and not is_like(name, "member.error of a field")
-    return is_like(name, "captcha.field") and not (is_like(name, "member.not a field") or is_code)
+    is_code = rejects_as_code(name) and not has_name(name, "member.error of a field")
+    return has_name(name, "captcha.field") and not (has_name(name, "member.not a field") or is_code)
 
 
 @view

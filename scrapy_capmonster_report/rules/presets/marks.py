@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from scrapy.selector import Selector
 
 from ..condition import Condition
-from ..names import SETS, is_like, regex
+from ..names import SETS, has_name, regex
 from ..page import view, words_of
 from ..selectors import Css, JmesPath
 from .answers import MAX_SCRIPT, json_messages, names_errors, parsed, rejection_in, sayings
@@ -103,7 +103,7 @@ def submission(page: Page) -> str | None:
     if page.request.method not in ("GET", "HEAD"):
         return page.request.method
     query = page.response.url.partition("#")[0].partition("?")[2].lower()
-    return f"?{query}" if is_like(query, "captcha.field") else None
+    return f"?{query}" if has_name(query, "captcha.field") else None
 
 
 @mark(needs=("status", "method", "url"))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from lxml import etree
 
-from ..names import SETS, is_like, regex
+from ..names import SETS, has_name, regex
 from ..page import is_closed, is_unseen, view
 from .messages import MAX_LENGTH, UNMISTAKABLE, About, matters, mentions, rejects
 
@@ -139,13 +139,13 @@ class Sight:
 
     def _look_at_a_field(self, element: Any) -> None:
         name = _name_of(element)
-        is_captcha = is_like(name, "captcha.field")
+        is_captcha = has_name(name, "captcha.field")
         self._is_named |= "captcha" in name
         if not _is_typed(element):
             return
         self.fields += 1
         is_code = is_captcha or "code" in name or "otp" in name
-        if is_code and is_like(name, "captcha.other code"):
+        if is_code and has_name(name, "captcha.other code"):
             self.has_other_code = True
         elif is_captcha and not self.input:
             self.input = self._note(element)
@@ -169,7 +169,7 @@ class Sight:
             tag = element.tag
             if captcha and tag not in SETS["fields"] and self._is_shown(element):
                 self._is_named = True
-                if not self.widget and is_like(captcha, "captcha.widget"):
+                if not self.widget and has_name(captcha, "captcha.widget"):
                     self.widget = _outline(element)
             if tag == "center" or (is_error and tag not in SETS["others words"]):
                 yield element
@@ -251,11 +251,11 @@ def _meaning_of(attributes: Iterable[tuple[str, str]]) -> tuple[bool, str]:
         if name in ("class", "id", "role"):
             names += value + " "
         elif name in ("style", "color"):
-            is_red |= is_like(f"{name}:{value}", "error.style")
+            is_red |= has_name(f"{name}:{value}", "error.style")
         elif name == "data-sitekey":
             names += "captcha g-recaptcha "
-    is_error = is_like(names, "error.element") and not is_like(names, "error.other element")
-    return is_error or is_red, names if is_like(names, "captcha.element") else ""
+    is_error = has_name(names, "error.element") and not has_name(names, "error.other element")
+    return is_error or is_red, names if has_name(names, "captcha.element") else ""
 
 
 def _name_of(element: Any) -> str:
@@ -273,7 +273,7 @@ def _is_picture(element: Any) -> bool:
     """Whether an element is the picture of an image captcha."""
     named = " ".join([value[:200] for value in element.values()]).lower()
     rest = regex("captcha.other picture").sub("", named)
-    return is_like(rest, "captcha.field") or is_like(rest, "captcha.picture")
+    return has_name(rest, "captcha.field") or has_name(rest, "captcha.picture")
 
 
 def _outline(element: Any) -> str:
@@ -295,7 +295,7 @@ def _is_captchas_own(element: Any) -> bool:
     fields than the captcha's, or the list of errors is right before or after the captcha's field.
     """
     names = (element.get(name, "") for name in ("id", "class", "for", "data-valmsg-for"))
-    if is_like(" ".join(names).lower(), "captcha.field"):
+    if has_name(" ".join(names).lower(), "captcha.field"):
         return True
     beside = (element.getprevious(), element.getnext())
     if any(_is_captchas_group(other) for other in beside if other is not None):
@@ -315,14 +315,14 @@ def _is_captchas_group(group: Any) -> bool | None:
         is_hidden = element.tag in SETS["fields"] and element.get("type", "").lower() == "hidden"
         if is_hidden or _is_typed(element):
             name = _name_of(element)
-            if is_like(name, "captcha.field") and not is_like(name, "captcha.other code"):
+            if has_name(name, "captcha.field") and not has_name(name, "captcha.other code"):
                 is_captcha = True
             elif not is_hidden:
                 others += 1
         elif element.tag == "img" and _is_picture(element):
             is_captcha = True
             others -= 1  # its field may be called anything
-        elif is_like(element.get("class", ""), "captcha.widget"):
+        elif has_name(element.get("class", ""), "captcha.widget"):
             is_captcha = True
     if others > 0:
         return False
