@@ -19,7 +19,7 @@ from scrapy.downloadermiddlewares.retry import RetryMiddleware
 from support import CLIENT_KEY, crawl, json_reply, refused
 from test_proxy import AUTHORIZATION, cloud, proxy  # noqa: F401  (fixtures)
 from test_settings import Visitor, refuses
-from test_tls import LOOPBACK, certificate
+from test_tls import LOOPBACK, certificate, remove_trust_store
 from twisted.internet.ssl import DefaultOpenSSLContextFactory
 from twisted.internet.threads import deferToThread
 from workbench import Ran, make_project, run, run_scrapy
@@ -288,10 +288,7 @@ class TestKeyAndService:
         tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        empty = tmp_path / "empty"
-        empty.mkdir()
-        monkeypatch.setenv("SSL_CERT_FILE", str(empty / "none.pem"))
-        monkeypatch.setenv("SSL_CERT_DIR", str(empty))
+        remove_trust_store(monkeypatch, tmp_path)
         proof = certificate(LOOPBACK, tmp_path)
         monkeypatch.setattr("certifi.where", lambda: proof)
         server = misbehave(says(), tls=DefaultOpenSSLContextFactory(proof, proof))

@@ -27,6 +27,14 @@ LOOPBACK = ipaddress.IPv4Address("127.0.0.1")
 DAY = datetime.timedelta(days=1)
 
 
+def remove_trust_store(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """As in a slim container: OpenSSL finds no certificates."""
+    empty = folder / "empty"
+    empty.mkdir()
+    monkeypatch.setenv("SSL_CERT_FILE", str(empty / "none.pem"))
+    monkeypatch.setenv("SSL_CERT_DIR", str(empty))
+
+
 def certificate(
     host: str | ipaddress.IPv4Address | None, directory: Path, age: datetime.timedelta = DAY
 ) -> str:
@@ -105,10 +113,7 @@ async def test_a_machine_without_a_trust_store_has_that_of_certifi(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Row 34: a slim container, Windows, macOS."""
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    monkeypatch.setenv("SSL_CERT_FILE", str(empty / "none.pem"))
-    monkeypatch.setenv("SSL_CERT_DIR", str(empty))
+    remove_trust_store(monkeypatch, tmp_path)
     proof = certificate(LOOPBACK, tmp_path)
     if knows:
         monkeypatch.setattr("certifi.where", lambda: proof)

@@ -174,7 +174,8 @@ def _ask_service(ours: ReportSettings) -> tuple[int, bytes]:
         authorities = None if has_trust_store() else certifi.where()
         trust = ssl.create_default_context(cafile=authorities)
         connect = partial(HTTPSConnection, context=trust)
-    port = url.port or (443 if url.scheme == "https" else 80)  # http.client looks in the host
+    # Without a port, http.client would take the end of an IPv6 address for one.
+    port = url.port or (443 if url.scheme == "https" else 80)
     server = (proxy.host, proxy.port) if proxy else (url.hostname, port)
     with closing(connect(*server, timeout=ours.timeout)) as connection:
         if proxy:
@@ -231,8 +232,7 @@ def _check_ledger(ours: ReportSettings, job_dir: str | None) -> Finding:
             shown = ledgers.RedisName.parse(name).shown
             _try_redis(name)
         else:
-            allowed = "'' (memory), 'sqlite:PATH' or 'redis://HOST:PORT/DB'"
-            found = f"{shown} cannot be used: it must be {allowed}."
+            found = f"{shown} cannot be used: {ledgers.ALLOWED}"
             return Finding(False, found, f"Correct {LEDGER}.")
     except Exception as error:  # each backend has errors of its own
         advice = f"Check the file or the server, and {LEDGER}."

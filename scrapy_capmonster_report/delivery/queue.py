@@ -260,8 +260,8 @@ class Delivery:
         """
         if self._gives_up_at == math.inf:
             self._pacing.stop_backing_off()
-            self._waiting.extendleft(report for *_, report in sorted(self._backing_off)[::-1])
-            self._backing_off.clear()
+            backing_off, self._backing_off = sorted(self._backing_off), []
+            self._waiting = deque([*(report for *_, report in backing_off), *self._waiting])
             self._gives_up_at = self._now() + timeout
             if timeout > 0:
                 deadline = Deadline(self._context.reactor, timeout, self._give_up, self._now)

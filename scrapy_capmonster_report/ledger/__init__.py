@@ -6,10 +6,11 @@ from .base import AGES, PASSED, PENDING, Alert, Count, Recovered
 from .choose import ledger_name, open_ledger, read_history
 from .history import History, Query
 from .memory import Ledger
-from .names import JOBDIR_FILE, RedisName, dry_run_ledger, is_redis, sqlite_path
+from .names import ALLOWED, JOBDIR_FILE, RedisName, dry_run_ledger, is_redis, sqlite_path
 
 __all__ = [
     "AGES",
+    "ALLOWED",
     "JOBDIR_FILE",
     "PASSED",
     "PENDING",

@@ -10,7 +10,7 @@ from ..settings import LEDGER, invalid, without_secrets
 from .buffered import BufferedLedger
 from .history import History, Query
 from .memory import Ledger
-from .names import JOBDIR_FILE, RedisName, dry_run_ledger, is_redis, sqlite_path
+from .names import ALLOWED, JOBDIR_FILE, RedisName, dry_run_ledger, is_redis, sqlite_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +54,7 @@ def _backend(name: str, context: CrawlContext) -> LedgerBackend:
         return backend
     path = sqlite_path(name)
     if path is None:
-        raise ValueError("It must be '' (memory), 'sqlite:PATH' or 'redis://HOST:PORT/DB'.")
+        raise ValueError(ALLOWED)
     from .sqlite import SQLiteBackend
 
     return SQLiteBackend(path, report_reused=report_reused, log_extra=context.log_extra)

@@ -6,6 +6,9 @@ import re
 from pathlib import Path
 from typing import Final, NamedTuple
 
+ALLOWED: Final = "It must be '' (memory), 'sqlite:PATH' or 'redis://HOST:PORT/DB'."
+"""The types of ledger, for messages about a name that has none of them."""
+
 JOBDIR_FILE: Final = "capmonster_report.sqlite"
 """The default ledger in a ``JOBDIR``."""
 

@@ -121,8 +121,8 @@ class Rules:
         judges: whether responses are judged at all; ``False`` for the rule set ``"callbacks"``.
         spider: for the log.
         clock: returns seconds.
-        processor_clock: returns the seconds of the processor, which on a busy machine others have,
-            too. It costs a system call to ask, so it is asked only once a rule has looked slow.
+        processor_clock: returns the processor time of this thread in seconds, which does not count
+            other processes. A system call, so it is only asked after a rule has looked slow.
     """
 
     def __init__(
@@ -245,7 +245,7 @@ class Rules:
         """Name *rule*, unless other processes may be the reason that it took so long.
 
         Args:
-            busy: the processor's time before the rules were asked, if any is suspected.
+            busy: the processor time before the first rule, if a rule is suspected.
         """
         if seconds < _CERTAINLY_SLOW:
             if rule.name not in self._suspects:
