@@ -271,6 +271,10 @@ async def test_two_workers_whose_redis_is_in_trouble_report_each_task_once(
 
     cloud, site = api(), serve(rejects)
     server = await start_redis(tmp_path, "--appendonly", "yes", "--appendfsync", "always")
+    if trouble == "foreign":
+        # Before the task is claimed: afterwards nobody could know that it was.
+        server.client.hset("{capmonster_report}:pending", "none", "of ours")
+        server.client.set("{capmonster_report}:task:25", "another program's")
     proxies = [TcpProxy(server.port) for _ in range(2)]
     for proxy in proxies:
         proxy.delay = SLOW_SECONDS if trouble == "always slow" else 0.0
@@ -291,9 +295,6 @@ async def test_two_workers_whose_redis_is_in_trouble_report_each_task_once(
         server = await server.start_again()
     elif trouble == "flush":
         client.script_flush()
-    elif trouble == "foreign":
-        client.hset("{capmonster_report}:pending", "none", "of ours")
-        client.set("{capmonster_report}:task:25", "another program's")
     elif trouble == "slow":
         proxies[0].delay = SLOW_SECONDS
     elif trouble == "black hole":
