@@ -162,6 +162,42 @@ async def test_a_redirect_to_what_is_no_page_is_passed_where_no_rule_matches(
     assert stats == {"checked": 1, "passed": 1}
 
 
+class HandlesRedirects(Login):
+    handle_httpstatus_list = [302]
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("query", ["", "?captchaError=1"], ids=["accepted", "rejected"])
+@pytest.mark.parametrize(
+    ("spider", "status", "meta"),
+    [
+        (Login, 302, {"dont_redirect": True}),
+        (Login, 302, {"handle_httpstatus_all": True}),
+        (Login, 302, {"handle_httpstatus_list": [302]}),
+        (HandlesRedirects, 302, {}),
+        (Login, 300, {}),
+    ],
+    ids=["dont_redirect", "all", "list", "spider", "300"],
+)
+async def test_a_redirect_that_the_spider_handles_itself_is_judged_once(
+    spider: type[Login], status: int, meta: dict[str, Any], query: str, serve: Any, api: Any
+) -> None:
+    """Though Scrapy would not follow one more."""
+    cloud = api()
+    url = serve(lambda request: Reply(status=status, headers={"Location": f"/fine{query}"})).url
+    settings = {**RULES, "CAPMONSTER_API_URL": cloud.url, "REDIRECT_MAX_TIMES": 0}
+    stats = await crawl(spider, settings, urls=[url], meta=meta)
+    assert cloud.reports == ([(TOKEN, 1)] if query else [])
+    assert stats["checked"] == stats["rejected" if query else "passed"] == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_302_that_leads_to_nowhere_is_judged_as_a_page(serve: Any, api: Any) -> None:
+    url = serve(lambda request: Reply(status=302)).url
+    settings = {**RULES, "CAPMONSTER_API_URL": api().url}
+    assert await crawl(Login, settings, urls=[url]) == {"checked": 1, "passed": 1}
+
+
 class Solves:
     """Gives each request a task on its way out, as solving middlewares do."""
 
