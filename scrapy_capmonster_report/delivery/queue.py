@@ -13,7 +13,6 @@ from twisted.internet.defer import Deferred
 
 from ..deadline import Deadline
 from ..outcome import Outcome
-from ..settings import CLOSE_TIMEOUT
 from ..stats import RETRIED
 from .answer import Verdict
 from .pacing import Pacing
@@ -30,9 +29,6 @@ if TYPE_CHECKING:
     from .client import ReportClient
 
 logger = logging.getLogger(__name__)
-
-QUIET_SECONDS: Final = 2.0
-"""If closing takes longer, the log says what it waits for."""
 
 MIN_DELAY_SECONDS: Final = 0.001
 """More than the reactor's clock and the steady clock may differ by."""
@@ -76,7 +72,7 @@ class Delivery:
         self._wake_up: IDelayedCall | None = None
         self._is_full_logged = False
         self._gives_up_at = math.inf  # until it is closing; -inf when it is too late for all
-        self._deadlines: list[Deadline] = []  # until it is closed
+        self._deadline: Deadline | None = None
         self._closed: Deferred[None] = Deferred()
 
     @property
@@ -247,11 +243,6 @@ class Delivery:
 
     # -- closing -----------------------------------------------------------------------------
 
-    def expect_close(self) -> None:
-        """Log what the crawl waits for, if it is not closed soon."""
-        deadline = Deadline(self._context.reactor, QUIET_SECONDS, self._log_unfinished, self._now)
-        self._deadlines.append(deadline)
-
     def close(self, timeout: float) -> Deferred[None]:
         """Send what can be sent within *timeout* seconds, then drop or keep the rest.
 
@@ -264,24 +255,11 @@ class Delivery:
             self._waiting = deque([*(report for *_, report in backing_off), *self._waiting])
             self._gives_up_at = self._now() + timeout
             if timeout > 0:
-                deadline = Deadline(self._context.reactor, timeout, self._give_up, self._now)
-                self._deadlines.append(deadline)
+                self._deadline = Deadline(self._context.reactor, timeout, self._give_up, self._now)
                 self._dispatch()
             else:
                 self._give_up()
         return self._closed
-
-    def _log_unfinished(self) -> None:
-        doing = f"Sending the last reports to CapMonster Cloud ({self.unfinished})"
-        if not self.unfinished:
-            doing = f"Looking for reports of earlier crawls in ledger {self._ledger.name}"
-        logger.info(
-            "%s, for %g seconds at most (%s)",
-            doing,
-            self._settings.close_timeout,
-            CLOSE_TIMEOUT,
-            extra=self._context.log_extra,
-        )
 
     def _check_closed(self) -> None:
         """While closing, give up if nothing is left, or nothing more can be sent in time."""
@@ -298,6 +276,6 @@ class Delivery:
         for sending in in_flight.values():
             sending.cancel()
         self._dispatch()
-        for deadline in self._deadlines:
-            deadline.cancel()
+        if self._deadline is not None:
+            self._deadline.cancel()
         self._closed.callback(None)

@@ -34,7 +34,7 @@ RECOVER_SECONDS: Final = 5
 """How often to look for the claims of crawls that ended."""
 
 CLOSING_SECONDS: Final = 0.8
-"""How long closing may take after delivery has closed."""
+"""How long closing may take if there is no time left, or the backend is unavailable."""
 
 
 class BufferedLedger(Ledger):
@@ -266,20 +266,22 @@ class BufferedLedger(Ledger):
         self._ticking.start(1.0)
         return self._looked
 
-    def close(self) -> Deferred[None]:
+    def close(self, timeout: float = 0.0) -> Deferred[None]:
         if not self._is_closing:
             self._is_closing = True
-            Deferred.fromCoroutine(self._close())
+            Deferred.fromCoroutine(self._close(timeout))
         return self._closed
 
-    async def _close(self) -> None:
+    async def _close(self, timeout: float) -> None:
         if self._ticking.running:
             self._ticking.stop()
         if self._hurrying is not None:
             self._hurrying.cancel()
         self._is_to_recover = False
         self._contact.retry_now()
-        deadline = Deadline(self._reactor, CLOSING_SECONDS, self._give_up, self._clock.now)
+        # Reports whose outcomes are not written are sent again by the next crawl.
+        seconds = CLOSING_SECONDS + (timeout if self._contact.is_available else 0.0)
+        deadline = Deadline(self._reactor, seconds, self._give_up, self._clock.now)
         await self._idle
         self._end()
         with suppress(Exception):  # nothing is left to be done about it
