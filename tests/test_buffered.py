@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -517,6 +519,14 @@ def test_a_backend_that_is_back_in_time_is_told_all_when_closing(crawl: Crawl) -
     crawl.pass_time(0.1)
     assert len(crawl.closed) == 1
     assert crawl.disk.statuses() == {"sent/accepted": 1}
+
+
+def test_a_ledger_of_a_crawl_that_could_not_start_is_not_kept() -> None:
+    """Something else stopped the crawl, so nothing closes it. The process may run for weeks."""
+    _, backend, _ = clocked_ledger(Disk(), Clock())
+    backend = weakref.ref(backend)
+    gc.collect()
+    assert backend() is None
 
 
 def test_a_rejection_found_after_closing_waits_for_nothing(crawl: Crawl) -> None:

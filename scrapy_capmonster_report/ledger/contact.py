@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
 import math
+import weakref
 from contextlib import suppress
 from functools import partial
 from threading import Thread
@@ -47,7 +47,7 @@ class Contact:
         # A process that ends waits for it, but not for long.
         self._thread.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
         self._thread.start()
-        atexit.register(self._end_thread)
+        weakref.finalize(self, _end_thread, self._thread)
         self._call: Deferred[Any] = succeed(None)
         self._pause: Deferred[None] = succeed(None)
         self._failures = 0
@@ -76,16 +76,7 @@ class Contact:
         """Close the backend after the current call, and then end the thread."""
         closed = self._in_thread(self._backend.close)
         self._thread.adjustPoolsize(0, 0)
-        return closed.addBoth(self._closed)
-
-    def _closed(self, result: Any) -> Any:
-        atexit.unregister(self._end_thread)
-        return result
-
-    def _end_thread(self) -> None:
-        self._thread.adjustPoolsize(0, 0)
-        for thread in self._thread.threads:
-            thread.join(EXIT_SECONDS)
+        return closed
 
     def _in_thread(self, work: Callable[..., Any], *args: Any) -> Deferred[Any]:
         return deferToThreadPool(self._context.reactor, self._thread, work, *args)
@@ -135,3 +126,9 @@ class Contact:
                 self._backend.name,
                 extra=self._context.log_extra,
             )
+
+
+def _end_thread(pool: ThreadPool) -> None:
+    pool.adjustPoolsize(0, 0)
+    for thread in pool.threads:
+        thread.join(EXIT_SECONDS)
