@@ -68,7 +68,7 @@ class Delivery:
         self._backing_off: list[tuple[float, int, Report]] = []
         self._numbers = count()
         self._in_flight: dict[Report, Deferred[ReportAnswer]] = {}
-        self._too_late: deque[tuple[Report, Outcome]] = deque()
+        self._leaving: deque[tuple[Report, Outcome, str | None]] = deque()
         self._wake_up: IDelayedCall | None = None
         self._is_full_logged = False
         self._gives_up_at = math.inf  # until it is closing; -inf when it is too late for all
@@ -78,7 +78,7 @@ class Delivery:
     @property
     def unfinished(self) -> int:
         """How many reports have no outcome yet."""
-        in_queue = len(self._waiting) + len(self._backing_off) + len(self._too_late)
+        in_queue = len(self._waiting) + len(self._backing_off) + len(self._leaving)
         return self._claiming + in_queue + len(self._in_flight)
 
     # -- taking reports ----------------------------------------------------------------------
@@ -211,8 +211,13 @@ class Delivery:
     # -- leaving -----------------------------------------------------------------------------
 
     def _finish(self, report: Report, outcome: Outcome, code: str | None = None) -> None:
-        self._ledger.finished(report, outcome, code)
-        self._on_finish(report, outcome, code)
+        self._leaving.append((report, outcome, code))
+        if len(self._leaving) > 1:
+            return  # on_finish has submitted it: the loop below goes on with it
+        while self._leaving:
+            self._ledger.finished(*self._leaving[0])
+            self._on_finish(*self._leaving[0])
+            self._leaving.popleft()
 
     def _outcome_if_too_late(self, report: Report) -> Outcome | None:
         """The outcome of *report* if it is too late to send it; ``None`` if it is not."""
@@ -236,10 +241,10 @@ class Delivery:
         outcomes = {report: self._outcome_if_too_late(report) for report in waiting}
         self._waiting = deque(report for report in self._waiting if outcomes[report] is None)
         self._backing_off = sorted(entry for entry in self._backing_off if not outcomes[entry[-1]])
-        self._too_late.extend((report, outcome) for report, outcome in outcomes.items() if outcome)
         # Last, because on_finish may submit the next report.
-        while self._too_late:
-            self._finish(*self._too_late.popleft())
+        for report, outcome in outcomes.items():
+            if outcome is not None:
+                self._finish(report, outcome)
 
     # -- closing -----------------------------------------------------------------------------
 
@@ -263,7 +268,7 @@ class Delivery:
 
     def _check_closed(self) -> None:
         """While closing, give up if nothing is left, or nothing more can be sent in time."""
-        is_busy = self._claiming or self._in_flight or self._too_late
+        is_busy = self._claiming or self._in_flight or self._leaving
         if math.isfinite(self._gives_up_at) and not is_busy and self._next_at >= self._gives_up_at:
             self._give_up()
 

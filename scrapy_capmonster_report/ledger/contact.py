@@ -47,7 +47,7 @@ class Contact:
         # A process that ends waits for it, but not for long.
         self._thread.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
         self._thread.start()
-        weakref.finalize(self, _end_thread, self._thread)
+        self._at_exit = weakref.finalize(self, _end_thread, self._thread)
         self._call: Deferred[Any] = succeed(None)
         self._pause: Deferred[None] = succeed(None)
         self._failures = 0
@@ -76,7 +76,11 @@ class Contact:
         """Close the backend after the current call, and then end the thread."""
         closed = self._in_thread(self._backend.close)
         self._thread.adjustPoolsize(0, 0)
-        return closed
+        return closed.addBoth(self._closed)
+
+    def _closed(self, result: Any) -> Any:
+        self._at_exit.detach()
+        return result
 
     def _in_thread(self, work: Callable[..., Any], *args: Any) -> Deferred[Any]:
         return deferToThreadPool(self._context.reactor, self._thread, work, *args)
