@@ -502,6 +502,29 @@ def test_a_backend_that_does_not_come_back_does_not_hold_up_closing(
     assert crawl.clock.getDelayedCalls() == []
 
 
+def test_a_slow_backend_is_waited_for_as_long_as_reports_depend_on_it(crawl: Crawl) -> None:
+    """The next crawl would send them again."""
+    crawl.open()
+    crawl.claim(1)
+    crawl.pass_time(0.1)
+    crawl.backend.delay = 3.0
+    crawl.finish(1, Outcome.ACCEPTED)
+    crawl.ledger.close(timeout=10.0)
+    crawl.pass_time(10.0)
+    assert crawl.disk.statuses() == {"sent/accepted": 1}
+
+
+def test_a_slow_backend_is_not_waited_for_if_no_report_depends_on_it(crawl: Crawl) -> None:
+    crawl.open()
+    crawl.pass_time(0.1)
+    crawl.backend.delay = 3.0
+    crawl.use(1)
+    crawl.ledger.close(timeout=10.0)
+    crawl.close()
+    crawl.pass_time(2.0)
+    assert crawl.closed == [pytest.approx(0.1 + CLOSING_SECONDS)]
+
+
 def test_a_backend_that_is_back_in_time_is_told_all_when_closing(crawl: Crawl) -> None:
     crawl.open()
     crawl.claim(1)

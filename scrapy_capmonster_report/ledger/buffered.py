@@ -34,7 +34,8 @@ RECOVER_SECONDS: Final = 5
 """How often to look for the claims of crawls that ended."""
 
 CLOSING_SECONDS: Final = 0.8
-"""How long closing may take if there is no time left, or the backend is unavailable."""
+"""How long closing may take if no time is left, no report depends on it, or the backend is
+unavailable."""
 
 
 class BufferedLedger(Ledger):
@@ -277,8 +278,9 @@ class BufferedLedger(Ledger):
             self._hurrying.cancel()
         self._is_to_recover = False
         self._contact.retry_now()
-        # Reports whose outcomes are not written are sent again by the next crawl.
-        seconds = CLOSING_SECONDS + (timeout if self._contact.is_available else 0.0)
+        # The next crawl sends each report again whose outcome is not written.
+        is_worth_it = self._held and self._contact.is_available
+        seconds = CLOSING_SECONDS + (timeout if is_worth_it else 0.0)
         deadline = Deadline(self._reactor, seconds, self._give_up, self._clock.now)
         await self._idle
         self._end()
