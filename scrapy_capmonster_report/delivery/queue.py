@@ -215,9 +215,11 @@ class Delivery:
         if len(self._leaving) > 1:
             return  # on_finish has submitted it: the loop below goes on with it
         while self._leaving:
-            self._ledger.finished(*self._leaving[0])
-            self._on_finish(*self._leaving[0])
-            self._leaving.popleft()
+            try:
+                self._ledger.finished(*self._leaving[0])
+                self._on_finish(*self._leaving[0])
+            finally:  # a log handler of the user's may raise
+                self._leaving.popleft()
 
     def _outcome_if_too_late(self, report: Report) -> Outcome | None:
         """The outcome of *report* if it is too late to send it; ``None`` if it is not."""

@@ -66,7 +66,7 @@ class BufferedLedger(Ledger):
         self._claims: dict[tuple[int, int], tuple[Report, Deferred[Outcome | None]]] = {}
         self._held: dict[int, Report] = {}  # by task, until their outcomes are written
 
-        self._is_started = self._has_baseline = self._is_closing = self._has_ended = False
+        self._has_baseline = self._is_closing = self._has_ended = False
         self._is_to_recover = True
         self._on_recovered: Callable[[Recovered], None] = lambda recovered: None
         self._max_silence = CLAIM_SECONDS
@@ -180,7 +180,7 @@ class BufferedLedger(Ledger):
 
     def _work(self) -> None:
         """Put the backend to work, unless it is working."""
-        if self._is_started and self._idle.called and self._next_step() is not None:
+        if self._ticking.running and self._idle.called and self._next_step() is not None:
             self._idle = Deferred()
             Deferred.fromCoroutine(self._work_until_done())
 
@@ -261,7 +261,6 @@ class BufferedLedger(Ledger):
 
     def open(self, on_recovered: Callable[[Recovered], None]) -> Deferred[None]:
         self._on_recovered = on_recovered
-        self._is_started = True
         self._ticking.start(1.0)
         return self._looked
 
