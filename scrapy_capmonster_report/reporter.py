@@ -187,10 +187,8 @@ class Reporter:
         )
 
     def _recovered(self, recovered: Recovered) -> None:
-        if count := len(recovered.reports) + recovered.expired:
-            self._stats.count(stats.RESUMED, count)
-        if recovered.expired:
-            self._stats.count_recovered(Outcome.EXPIRED, recovered.expired)
+        if recovered.reports:
+            self._stats.count(stats.RESUMED, len(recovered.reports))
         self._insight.load_baseline(recovered.sites)
         self._delivery.recover(recovered.reports)
 

@@ -220,13 +220,8 @@ class BufferedLedger(Ledger):
         for report in reports:
             super().claim(report)
             self._held[report.task.id] = report
-        now = self._clock.now()
-        expired = [report for report in reports if report.expires_at <= now]
-        for report in expired:
-            self.finished(report, Outcome.EXPIRED, None)
         if reports:
-            fresh = [report for report in reports if report.expires_at > now]
-            self._on_recovered(Recovered(fresh, len(expired)))
+            self._on_recovered(Recovered(reports))
         _fire(self._looked)
 
     async def _write(self) -> None:
