@@ -85,7 +85,7 @@ class Stats:
             code: the ``errorCode`` with which the service refused the report, documented or not.
         """
         if recovered:
-            self.count_recovered(outcome)
+            self.count(RESUMED_OUTCOME.format(outcome=outcome.value))
             return
         self.count(outcome.value)
         if code is not None:
@@ -95,10 +95,6 @@ class Stats:
                 if self._codes > _MAX_CODES:
                     name = REFUSED_WITH_CODE.format(errorCode=_OTHER_CODES)
             self.count(name)
-
-    def count_recovered(self, outcome: Outcome, count: int = 1) -> None:
-        """Count what became of reports that another crawl left; it counted their rejections."""
-        self.count(RESUMED_OUTCOME.format(outcome=outcome.value), count)
 
     def responses(self) -> int:
         """How many responses the crawl received, if the stats collector knows."""

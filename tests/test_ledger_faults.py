@@ -182,6 +182,29 @@ async def test_a_file_that_is_locked_for_a_moment_is_waited_for(
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_file_that_is_locked_while_the_crawl_ends_is_waited_for(
+    serve: Any, api: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The next crawl sent every report again, though the close timeout was not over by far."""
+    from twisted.internet import reactor
+
+    path = tmp_path / "ledger.sqlite"
+
+    def lock_for_a_while(endpoint: str, task_id: int, earlier: int) -> Any:
+        if earlier == 0:
+            locker = sqlite3.connect(path, isolation_level=None)
+            locker.execute("BEGIN IMMEDIATE")
+            reactor.callLater(1.5, locker.close)
+        return accepted()
+
+    cloud = api(lock_for_a_while)
+    await crawl_with(f"sqlite:{path}", serve, cloud, CAPMONSTER_REPORT_CLOSE_TIMEOUT=9)
+    assert warnings_of(caplog) == []
+    await crawl_with(f"sqlite:{path}", serve, cloud)
+    assert sorted(task_id for _, task_id in cloud.reports) == [*range(1, 31)]
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_disk_that_is_full(
     serve: Any,
     api: Any,
@@ -282,8 +305,7 @@ async def test_the_log_says_that_closing_waits_for_the_ledger(
     ledger = f"redis://127.0.0.1:{misbehave(deaf=True).port}/0"
     settings = {**RULES, "CAPMONSTER_REPORT_LEDGER": ledger, "CAPMONSTER_REPORT_CLOSE_TIMEOUT": 4}
     await crawl(Submits, settings, site=serve(refuses).url, task_ids=[])
-    shown = ledger.removesuffix("/0")
-    assert f"Looking for reports of earlier crawls in ledger {shown}" in caplog.text
+    assert f"Waiting for ledger {ledger}, for 4 seconds at most" in caplog.text
 
 
 @pytest_twisted.ensureDeferred

@@ -242,7 +242,8 @@ async def test_a_redis_that_is_stopped_for_seconds(
     """Rows 29 and 39: each task once on the wire, and all of them in Redis."""
     from twisted.internet import reactor
 
-    server = await RedisServer(tmp_path, "--appendonly", "yes").started()
+    options = ("--appendonly", "yes", "--appendfsync", "always")  # before each answer
+    server = await RedisServer(tmp_path, *options).started()
     cloud = api()
     going = Crawl(server.url, serve(rejects).url, cloud.url, range(1, REJECTIONS + 1))
     await until(lambda: len(cloud.reports) > 20)

@@ -217,6 +217,16 @@ def test_a_million_tasks_leave_the_memory_of_them_flat() -> None:
     assert ledger.is_claimed(1_000_000)
 
 
+def test_a_handler_that_hands_in_a_report_for_each_that_is_dropped() -> None:
+    """It was called within its own call, a thousand times over."""
+    desk = Desk(lambda task_id, earlier: HANG, concurrency=1, queue_size=1)
+    desk.listener = lambda report: (
+        desk.reject(report.task.id + 1) if report.task.id < 5000 else None
+    )
+    desk.reject(1, 2, 3)
+    assert desk.count(Outcome.QUEUE_FULL) == desk.finished() == 4998
+
+
 def test_a_million_reports_for_a_slow_service_take_a_bounded_queue() -> None:
     """Row 18."""
     desk = Desk(concurrency=16, queue_size=10_000)

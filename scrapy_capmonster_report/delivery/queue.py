@@ -13,7 +13,6 @@ from twisted.internet.defer import Deferred
 
 from ..deadline import Deadline
 from ..outcome import Outcome
-from ..settings import CLOSE_TIMEOUT
 from ..stats import RETRIED
 from .answer import Verdict
 from .pacing import Pacing
@@ -30,9 +29,6 @@ if TYPE_CHECKING:
     from .client import ReportClient
 
 logger = logging.getLogger(__name__)
-
-QUIET_SECONDS: Final = 2.0
-"""If closing takes longer, the log says what it waits for."""
 
 MIN_DELAY_SECONDS: Final = 0.001
 """More than the reactor's clock and the steady clock may differ by."""
@@ -72,17 +68,17 @@ class Delivery:
         self._backing_off: list[tuple[float, int, Report]] = []
         self._numbers = count()
         self._in_flight: dict[Report, Deferred[ReportAnswer]] = {}
-        self._too_late: deque[tuple[Report, Outcome]] = deque()
+        self._leaving: deque[tuple[Report, Outcome, str | None]] = deque()
         self._wake_up: IDelayedCall | None = None
         self._is_full_logged = False
         self._gives_up_at = math.inf  # until it is closing; -inf when it is too late for all
-        self._deadlines: list[Deadline] = []  # until it is closed
+        self._deadline: Deadline | None = None
         self._closed: Deferred[None] = Deferred()
 
     @property
     def unfinished(self) -> int:
         """How many reports have no outcome yet."""
-        in_queue = len(self._waiting) + len(self._backing_off) + len(self._too_late)
+        in_queue = len(self._waiting) + len(self._backing_off) + len(self._leaving)
         return self._claiming + in_queue + len(self._in_flight)
 
     # -- taking reports ----------------------------------------------------------------------
@@ -215,8 +211,15 @@ class Delivery:
     # -- leaving -----------------------------------------------------------------------------
 
     def _finish(self, report: Report, outcome: Outcome, code: str | None = None) -> None:
-        self._ledger.finished(report, outcome, code)
-        self._on_finish(report, outcome, code)
+        self._leaving.append((report, outcome, code))
+        if len(self._leaving) > 1:
+            return  # on_finish has submitted it: the loop below goes on with it
+        while self._leaving:
+            try:
+                self._ledger.finished(*self._leaving[0])
+                self._on_finish(*self._leaving[0])
+            finally:  # a log handler of the user's may raise
+                self._leaving.popleft()
 
     def _outcome_if_too_late(self, report: Report) -> Outcome | None:
         """The outcome of *report* if it is too late to send it; ``None`` if it is not."""
@@ -240,17 +243,12 @@ class Delivery:
         outcomes = {report: self._outcome_if_too_late(report) for report in waiting}
         self._waiting = deque(report for report in self._waiting if outcomes[report] is None)
         self._backing_off = sorted(entry for entry in self._backing_off if not outcomes[entry[-1]])
-        self._too_late.extend((report, outcome) for report, outcome in outcomes.items() if outcome)
         # Last, because on_finish may submit the next report.
-        while self._too_late:
-            self._finish(*self._too_late.popleft())
+        for report, outcome in outcomes.items():
+            if outcome is not None:
+                self._finish(report, outcome)
 
     # -- closing -----------------------------------------------------------------------------
-
-    def expect_close(self) -> None:
-        """Log what the crawl waits for, if it is not closed soon."""
-        deadline = Deadline(self._context.reactor, QUIET_SECONDS, self._log_unfinished, self._now)
-        self._deadlines.append(deadline)
 
     def close(self, timeout: float) -> Deferred[None]:
         """Send what can be sent within *timeout* seconds, then drop or keep the rest.
@@ -264,28 +262,15 @@ class Delivery:
             self._waiting = deque([*(report for *_, report in backing_off), *self._waiting])
             self._gives_up_at = self._now() + timeout
             if timeout > 0:
-                deadline = Deadline(self._context.reactor, timeout, self._give_up, self._now)
-                self._deadlines.append(deadline)
+                self._deadline = Deadline(self._context.reactor, timeout, self._give_up, self._now)
                 self._dispatch()
             else:
                 self._give_up()
         return self._closed
 
-    def _log_unfinished(self) -> None:
-        doing = f"Sending the last reports to CapMonster Cloud ({self.unfinished})"
-        if not self.unfinished:
-            doing = f"Looking for reports of earlier crawls in ledger {self._ledger.name}"
-        logger.info(
-            "%s, for %g seconds at most (%s)",
-            doing,
-            self._settings.close_timeout,
-            CLOSE_TIMEOUT,
-            extra=self._context.log_extra,
-        )
-
     def _check_closed(self) -> None:
         """While closing, give up if nothing is left, or nothing more can be sent in time."""
-        is_busy = self._claiming or self._in_flight or self._too_late
+        is_busy = self._claiming or self._in_flight or self._leaving
         if math.isfinite(self._gives_up_at) and not is_busy and self._next_at >= self._gives_up_at:
             self._give_up()
 
@@ -298,6 +283,6 @@ class Delivery:
         for sending in in_flight.values():
             sending.cancel()
         self._dispatch()
-        for deadline in self._deadlines:
-            deadline.cancel()
+        if self._deadline is not None:
+            self._deadline.cancel()
         self._closed.callback(None)

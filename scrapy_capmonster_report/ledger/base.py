@@ -162,13 +162,11 @@ class Recovered(NamedTuple):
     """What other crawls left in the ledger.
 
     Args:
-        reports: the fresh reports.
-        expired: how many other reports had expired.
+        reports: the reports, fresh or expired.
         sites: how many answers each site accepted and rejected lately; only when the ledger opens.
     """
 
     reports: Sequence[Report] = ()
-    expired: int = 0
     sites: Mapping[str, tuple[int, int]] = MappingProxyType({})
 
 

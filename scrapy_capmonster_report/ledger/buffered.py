@@ -34,7 +34,8 @@ RECOVER_SECONDS: Final = 5
 """How often to look for the claims of crawls that ended."""
 
 CLOSING_SECONDS: Final = 0.8
-"""How long closing may take after delivery has closed."""
+"""How long closing may take if no time is left, no report depends on it, or the backend is
+unavailable."""
 
 
 class BufferedLedger(Ledger):
@@ -65,7 +66,7 @@ class BufferedLedger(Ledger):
         self._claims: dict[tuple[int, int], tuple[Report, Deferred[Outcome | None]]] = {}
         self._held: dict[int, Report] = {}  # by task, until their outcomes are written
 
-        self._is_started = self._has_baseline = self._is_closing = self._has_ended = False
+        self._has_baseline = self._is_closing = self._has_ended = False
         self._is_to_recover = True
         self._on_recovered: Callable[[Recovered], None] = lambda recovered: None
         self._max_silence = CLAIM_SECONDS
@@ -179,7 +180,7 @@ class BufferedLedger(Ledger):
 
     def _work(self) -> None:
         """Put the backend to work, unless it is working."""
-        if self._is_started and self._idle.called and self._next_step() is not None:
+        if self._ticking.running and self._idle.called and self._next_step() is not None:
             self._idle = Deferred()
             Deferred.fromCoroutine(self._work_until_done())
 
@@ -219,22 +220,15 @@ class BufferedLedger(Ledger):
         for report in reports:
             super().claim(report)
             self._held[report.task.id] = report
-        now = self._clock.now()
-        expired = [report for report in reports if report.expires_at <= now]
-        for report in expired:
-            self.finished(report, Outcome.EXPIRED, None)
         if reports:
-            fresh = [report for report in reports if report.expires_at > now]
-            self._on_recovered(Recovered(fresh, len(expired)))
+            self._on_recovered(Recovered(reports))
         _fire(self._looked)
 
     async def _write(self) -> None:
-        began = self._clock.now()
         outcomes = await self._contact.ask(self._backend.write, self._buffer.take())
         if self._write_lost_claims_again():
             return  # and write these events again, after the claims that they may be about
-        written = self._buffer.written(self._clock.now() - began)
-        for event, outcome in zip(written, outcomes, strict=True):
+        for event, outcome in zip(self._buffer.written(), outcomes, strict=True):
             self._settle(event, outcome)
 
     def _write_lost_claims_again(self) -> bool:
@@ -262,24 +256,26 @@ class BufferedLedger(Ledger):
 
     def open(self, on_recovered: Callable[[Recovered], None]) -> Deferred[None]:
         self._on_recovered = on_recovered
-        self._is_started = True
         self._ticking.start(1.0)
         return self._looked
 
-    def close(self) -> Deferred[None]:
+    def close(self, timeout: float = 0.0) -> Deferred[None]:
         if not self._is_closing:
             self._is_closing = True
-            Deferred.fromCoroutine(self._close())
+            Deferred.fromCoroutine(self._close(timeout))
         return self._closed
 
-    async def _close(self) -> None:
+    async def _close(self, timeout: float) -> None:
         if self._ticking.running:
             self._ticking.stop()
         if self._hurrying is not None:
             self._hurrying.cancel()
         self._is_to_recover = False
         self._contact.retry_now()
-        deadline = Deadline(self._reactor, CLOSING_SECONDS, self._give_up, self._clock.now)
+        # The next crawl sends each report again whose outcome is not written.
+        is_worth_it = self._held and self._contact.is_available
+        seconds = CLOSING_SECONDS + (timeout if is_worth_it else 0.0)
+        deadline = Deadline(self._reactor, seconds, self._give_up, self._clock.now)
         await self._idle
         self._end()
         with suppress(Exception):  # nothing is left to be done about it

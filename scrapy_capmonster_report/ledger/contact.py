@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
 import math
+import weakref
 from contextlib import suppress
 from functools import partial
 from threading import Thread
@@ -47,7 +47,7 @@ class Contact:
         # A process that ends waits for it, but not for long.
         self._thread.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
         self._thread.start()
-        atexit.register(self._end_thread)
+        self._at_exit = weakref.finalize(self, _end_thread, self._thread)
         self._call: Deferred[Any] = succeed(None)
         self._pause: Deferred[None] = succeed(None)
         self._failures = 0
@@ -79,13 +79,8 @@ class Contact:
         return closed.addBoth(self._closed)
 
     def _closed(self, result: Any) -> Any:
-        atexit.unregister(self._end_thread)
+        self._at_exit.detach()
         return result
-
-    def _end_thread(self) -> None:
-        self._thread.adjustPoolsize(0, 0)
-        for thread in self._thread.threads:
-            thread.join(EXIT_SECONDS)
 
     def _in_thread(self, work: Callable[..., Any], *args: Any) -> Deferred[Any]:
         return deferToThreadPool(self._context.reactor, self._thread, work, *args)
@@ -135,3 +130,9 @@ class Contact:
                 self._backend.name,
                 extra=self._context.log_extra,
             )
+
+
+def _end_thread(pool: ThreadPool) -> None:
+    pool.adjustPoolsize(0, 0)
+    for thread in pool.threads:
+        thread.join(EXIT_SECONDS)

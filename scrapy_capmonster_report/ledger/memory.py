@@ -103,8 +103,8 @@ class Ledger:
         """
         return succeed(None)
 
-    def close(self) -> Deferred[None]:
-        """Write what is not yet written, and close it. Takes a limited time.
+    def close(self, timeout: float = 0.0) -> Deferred[None]:
+        """Write what is not yet written, and close it, within *timeout* seconds and one more.
 
         May be called again.
         """
