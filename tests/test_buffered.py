@@ -16,7 +16,7 @@ from scripted import HANG, OK, Desk, coded, throttled
 from twisted.internet.task import Clock
 from wired import lines
 
-from scrapy_capmonster_report.ledger.buffer import MAX_BATCH, MAX_BUFFERED
+from scrapy_capmonster_report.ledger.buffer import BATCH_SECONDS, MAX_BATCH, MAX_BUFFERED, MIN_BATCH
 from scrapy_capmonster_report.ledger.buffered import (
     CLAIM_SECONDS,
     CLOSING_SECONDS,
@@ -127,19 +127,24 @@ def test_claims_are_answered_once_they_are_written(crawl: Crawl) -> None:
 
 def test_claims_come_before_all_else(crawl: Crawl) -> None:
     crawl.open()
-    crawl.use(*range(1, MAX_BATCH + 1))
+    crawl.use(*range(1, MIN_BATCH + 1))
     crawl.claim(1001, 1002)
     crawl.pass_time(0.1)
     assert crawl.backend.batches[0][:3] == ["Claimed", "Claimed", "Sent"]
-    assert crawl.disk.statuses() == {"pending": 2, "passed": MAX_BATCH}
+    assert crawl.disk.statuses() == {"pending": 2, "passed": MIN_BATCH}
 
 
-def test_no_batch_keeps_other_processes_waiting_for_long(crawl: Crawl) -> None:
+def test_batches_grow_while_they_are_quick_and_shrink_when_they_are_not(crawl: Crawl) -> None:
     crawl.open()
-    crawl.use(*range(1, 2 * MAX_BATCH + 1))  # two events each
+    crawl.use(*range(1, 5001))
     crawl.pass_time(0.2)
-    assert [len(batch) for batch in crawl.backend.batches] == [MAX_BATCH] * 4
-    assert crawl.disk.statuses() == {"passed": 2 * MAX_BATCH}
+    sizes = [len(batch) for batch in crawl.backend.batches]
+    assert sizes[:5] == [MIN_BATCH, 2 * MIN_BATCH, 4 * MIN_BATCH, 8 * MIN_BATCH, MAX_BATCH]
+    crawl.backend.delay = 3 * BATCH_SECONDS
+    crawl.use(*range(5001, 9001))
+    crawl.pass_time(40.0)
+    assert [len(batch) for batch in crawl.backend.batches][-2] == MIN_BATCH
+    assert crawl.disk.statuses() == {"passed": 9000}
 
 
 def test_what_became_of_a_claim_is_written_though_memory_forgot_it(crawl: Crawl) -> None:
@@ -288,7 +293,7 @@ def test_the_buffer_is_bounded_and_drops_the_oldest_uses_first(crawl: Crawl, cap
     statuses = crawl.disk.statuses()
     assert statuses["pending"] == 1
     # The batch that failed was out of the buffer when the others came.
-    assert MAX_BUFFERED // 2 <= statuses["passed"] <= MAX_BUFFERED // 2 + MAX_BATCH
+    assert MAX_BUFFERED // 2 <= statuses["passed"] <= MAX_BUFFERED // 2 + MIN_BATCH
     assert crawl.claims == {1: [None]}
 
 

@@ -15,8 +15,13 @@ if TYPE_CHECKING:
 MAX_BUFFERED: Final = 20_000
 """How many events are buffered at most, about 300 bytes each. The oldest are dropped first."""
 
-MAX_BATCH: Final = 1000
-"""How many events are written at once, at most: about 30 ms, while other processes wait."""
+MIN_BATCH: Final = 200
+MAX_BATCH: Final = 2000
+"""How many events are written at once, at most."""
+
+BATCH_SECONDS: Final = 0.25
+"""Batches grow while they take less than this, and shrink if they take more than twice as long,
+because other processes wait meanwhile."""
 
 
 class EventBuffer:
@@ -26,6 +31,7 @@ class EventBuffer:
         self._claims: deque[Event] = deque()  # and what became of them
         self._others: deque[Event] = deque()
         self._batch: list[Event] = []
+        self._batch_size = MIN_BATCH
 
     def __len__(self) -> int:
         return len(self._batch) + len(self._claims) + len(self._others)
@@ -44,12 +50,16 @@ class EventBuffer:
 
     def take(self) -> list[Event]:
         """The events to write next. They stay until :meth:`written`."""
-        while len(self._batch) < MAX_BATCH and (queue := self._claims or self._others):
+        while len(self._batch) < self._batch_size and (queue := self._claims or self._others):
             self._batch.append(queue.popleft())
         return [*self._batch]
 
-    def written(self) -> list[Event]:
-        """Remove and return the events that were written."""
+    def written(self, seconds: float) -> list[Event]:
+        """Remove and return the events that were written. Writing them took *seconds*."""
+        if seconds < BATCH_SECONDS:
+            self._batch_size = min(self._batch_size * 2, MAX_BATCH)
+        elif seconds > 2 * BATCH_SECONDS:
+            self._batch_size = max(self._batch_size // 2, MIN_BATCH)
         written, self._batch = self._batch, []
         return written
 

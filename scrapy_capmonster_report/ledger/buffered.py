@@ -225,10 +225,12 @@ class BufferedLedger(Ledger):
         _fire(self._looked)
 
     async def _write(self) -> None:
+        began = self._clock.now()
         outcomes = await self._contact.ask(self._backend.write, self._buffer.take())
         if self._write_lost_claims_again():
             return  # and write these events again, after the claims that they may be about
-        for event, outcome in zip(self._buffer.written(), outcomes, strict=True):
+        written = self._buffer.written(self._clock.now() - began)
+        for event, outcome in zip(written, outcomes, strict=True):
             self._settle(event, outcome)
 
     def _write_lost_claims_again(self) -> bool:
