@@ -69,6 +69,7 @@ class Delivery:
         self._numbers = count()
         self._in_flight: dict[Report, Deferred[ReportAnswer]] = {}
         self._leaving: deque[tuple[Report, Outcome, str | None]] = deque()
+        self._is_finishing = False
         self._wake_up: IDelayedCall | None = None
         self._is_full_logged = False
         self._gives_up_at = math.inf  # until it is closing; -inf when it is too late for all
@@ -212,14 +213,16 @@ class Delivery:
 
     def _finish(self, report: Report, outcome: Outcome, code: str | None = None) -> None:
         self._leaving.append((report, outcome, code))
-        if len(self._leaving) > 1:
+        if self._is_finishing:
             return  # on_finish has submitted it: the loop below goes on with it
-        while self._leaving:
-            try:
-                self._ledger.finished(*self._leaving[0])
-                self._on_finish(*self._leaving[0])
-            finally:  # a log handler of the user's may raise
-                self._leaving.popleft()
+        self._is_finishing = True
+        try:
+            while self._leaving:
+                leaving = self._leaving.popleft()
+                self._ledger.finished(*leaving)
+                self._on_finish(*leaving)
+        finally:  # a log handler of the user's may raise
+            self._is_finishing = False
 
     def _outcome_if_too_late(self, report: Report) -> Outcome | None:
         """The outcome of *report* if it is too late to send it; ``None`` if it is not."""
