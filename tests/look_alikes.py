@@ -283,6 +283,55 @@ def _others_in_many_languages() -> Iterator[Case]:
     yield from cases.all
 
 
+def _codes_of_other_things() -> Iterator[Case]:
+    """Codes and pictures that are not the captcha's, on a page that has a captcha, too."""
+    cases = Cases()
+    for message in (
+        "Invalid room code",
+        "Student code not valid",
+        "The item code is invalid",
+        "Invalid stock code",
+        "Ticker code incorrect",
+        "Error code 403: invalid",
+        "Invalid authentication code",
+        "The code does not match our records.",
+        "The answer to your security question is incorrect.",
+        "The picture is not valid (JPG, PNG only).",
+        "The text in the subject is invalid",
+        "Please enter a valid name (letters only).",
+        "Invalid format: only letters and digits allowed",
+        "Wrong number of characters",
+        "Your card was declined. The security code is incorrect.",
+        "Enter the code from your authenticator app. Invalid code.",
+        "Invalid code. Please check your email and try again.",
+        "We have sent you an email. The code you entered is wrong.",
+        "Der Code ist falsch. Bitte prüfen Sie Ihre E-Mails.",
+        "Le code est incorrect. Vérifiez vos SMS.",
+        "El código es incorrecto. Revise su correo electrónico.",
+        "Код неверный. Проверьте СМС.",
+    ):
+        for captcha in (PICTURE, RECAPTCHA):
+            cases.add(f"3 {message}", shown(alert(message), captcha=captcha))
+    sent = "<p>We sent a code to +1 ••• 44. Enter it below.</p>"
+    for name in ("verification_code", "verificationCode", "auth_code", "security_code"):
+        field = f'<input name="{name}">'
+        for message in ("Invalid verification code.", "That code didn't match. Please try again."):
+            page_of_code = shown(
+                alert(message),
+                captcha=field,
+                before=f'<header><img src="/logo.png"></header><h1>Verify it is you</h1>{sent}',
+            )
+            cases.add(f"3 {name}: {message}", page_of_code)
+    for field in (
+        '<input name="security_code" autocomplete="cc-csc">',
+        '<input name="securityCode" placeholder="CVV">',
+        '<input name="cvc" autocomplete="cc-csc">',
+    ):
+        for captcha in ("", PICTURE, RECAPTCHA):
+            cases.add(f"3 {field}", shown(alert("Invalid security code"), captcha=field + captcha))
+    yield from cases.all
+
+
 def _asked_for_after_another_error() -> Iterator[Case]:
     """What failed is the log-in or the message, and the captcha is asked for after a comma."""
     cases = Cases()
@@ -296,6 +345,17 @@ def _asked_for_after_another_error() -> Iterator[Case]:
         "Falha no login, digite o captcha",
         "Giriş başarısız, lütfen captcha girin",
         "Logowanie nie powiodło się, wpisz captcha",
+        "Wrong password. After 3 failed attempts you will be asked for a captcha.",
+        "Falsches Passwort. Nach drei fehlgeschlagenen Versuchen müssen Sie ein Captcha lösen.",
+        "Mot de passe incorrect. Après 3 tentatives échouées vous devrez saisir un captcha.",
+        "Contraseña incorrecta. Después de 3 intentos fallidos se mostrará un captcha.",
+        "Неверный пароль. После 3 неудачных попыток нужно будет ввести капчу.",
+        "Onjuist wachtwoord. Na 3 mislukte pogingen moet u een captcha invullen.",
+        "Şifre hatalı. 3 başarısız denemeden sonra captcha gösterilecek.",
+        "3回失敗するとキャプチャが表示されます",
+        "3회 실패하면 캡차가 표시됩니다",
+        "Sau 3 lần thất bại bạn sẽ phải nhập captcha",
+        "Setelah 3 kali gagal Anda akan diminta captcha",
     ):
         for captcha in (PICTURE, RECAPTCHA):
             cases.add(f"9 {message}", shown(alert(message), captcha=captcha))
@@ -417,6 +477,9 @@ def _their_own() -> Iterator[Case]:
         "hCaptcha error: The remoteip parameter is missing.",
         "The secret parameter is invalid or malformed.",
         "ERROR for site owner: Invalid domain for site key",
+        "reCAPTCHA hostname is invalid",
+        "recaptcha action mismatch",
+        "recaptcha_hostname_mismatch",
         "ERROR for site owner: Invalid key type",
         "CAPTCHA verification failed due to internal error: connection timed out",
         "Captcha service unavailable, verification failed.",
@@ -676,6 +739,34 @@ def _words_as_data() -> Iterator[Case]:
     yield from cases.all
 
 
+def _searches_settings_and_catalogues() -> Iterator[Case]:
+    """The words in what a visitor searched for, and in data that is there on every page."""
+    cases = Cases()
+    for message in (
+        "3 results for <b>captcha wrong</b>",
+        "Nothing found for captcha incorrect",
+        "Your search - <b>captcha incorrect</b> - did not match any documents.",
+        "Keine Ergebnisse für captcha falsch",
+        "Aucun résultat pour captcha incorrect",
+        "По запросу капча неверная ничего не найдено",
+        "Incorrect captchas are logged.",
+        "<h4>Version 2.3</h4><ul><li>Fixed: invalid captcha on the log-in page</li></ul>",
+    ):
+        for captcha in (PICTURE, RECAPTCHA):
+            cases.add(f"14 {message}", shown(alert(message), captcha=captcha))
+    for attribute, data in (
+        ('data-drupal-selector="drupal-settings-json"', {"captcha": {"errorMessage": "Wrong."}}),
+        ('id="config"', {"errors": {"captcha": "Captcha is incorrect"}}),
+    ):
+        script = f'<script type="application/json" {attribute}>{json.dumps(data)}</script>'
+        cases.add(f"13 {attribute}", shown("", after=script))
+    catalogue = {"CAPTCHA_INVALID": "Captcha is wrong", "PASSWORD_INVALID": "Password is wrong"}
+    cases.add("14 catalogue", answer({"errorCodes": catalogue}))
+    unreachable = {"code": "CAPTCHA_VERIFY_ERROR", "message": "Could not reach the captcha service"}
+    cases.add("7 the service out of reach", answer(unreachable, status=400))
+    yield from cases.all
+
+
 def _challenges_and_members() -> Iterator[Case]:
     cases = Cases()
     cases.add("15 cloudflare", page("<body>Just a moment...</body>", status=403))
@@ -715,6 +806,7 @@ LOOK_ALIKES: Final = (
     *_other_fields(),
     *_other_codes(),
     *_others_in_many_languages(),
+    *_codes_of_other_things(),
     *_asked_for_after_another_error(),
     *_missing(),
     *_late(),
@@ -723,5 +815,6 @@ LOOK_ALIKES: Final = (
     *_passwords_and_successes(),
     *_hidden_and_hints(),
     *_words_as_data(),
+    *_searches_settings_and_catalogues(),
     *_challenges_and_members(),
 )

@@ -671,10 +671,20 @@ def _refused_by_others() -> Iterator[Case]:
         "Sorry, the captcha is wrong. Are you human?",
         "Введенный вами код безопасности, не соответствует отображённому.",
         "Désolé, mauvais captcha, veuillez saisir le captcha à nouveau.",
+        "Your answer to the captcha was incorrect. 2 attempts left.",
+        "Sorry, code incorrect",
+        "Error: wrong code entered",
+        "The characters you typed do not match the picture.",
+        "You typed the wrong letters",
+        "Mistyped code",
+        "Incorrect text from the image",
+        "Mauvais code",
     ):
         for captcha in (PICTURE, RECAPTCHA):
             error = f'<div class="alert alert-danger">{message}</div>'
             cases.add(f"63 {message}", shown(error, captcha=captcha))
+    failed = {"success": False, "errors": [{"field": "captcha", "message": "is invalid"}]}
+    cases.add("64 GraphQL", answer({"data": {"login": failed}}))
     yield from cases.all
 
 

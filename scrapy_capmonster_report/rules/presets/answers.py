@@ -7,9 +7,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..errors import show
-from ..names import MAX_NAME, SETS, has_name
+from ..names import MAX_NAME, SETS, has_name, regex
 from ..page import NOT_JSON, parse_json, view
-from .messages import About, matters, mentions, rejects
+from .messages import UNMISTAKABLE, About, matters, mentions, rejects
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,10 +63,10 @@ class Saying(NamedTuple):
 
     @property
     def is_another_matter(self) -> bool:
-        """Whether it says that a captcha is missing or expired, or that the user is locked out."""
+        """Whether it says that a captcha is missing, expired or failed by itself, or of a limit."""
         kinds = matters(self.text)
         if self.is_placed or mentions(self.text, "captcha"):
-            return not kinds.isdisjoint(("missing", "late", "limit")) and not self.rejects
+            return not kinds.isdisjoint(("missing", *UNMISTAKABLE)) and not self.rejects
         return "limit" in kinds
 
 
@@ -139,7 +139,8 @@ def _walk(
 def _is_catalogue(members: dict[str, Any]) -> bool:
     """Whether *members* say what is shown in different cases: an answer is not empty and wrong."""
     names = " ".join(key.lower() for key, item in members.items() if isinstance(item, str))
-    return has_name(names, "member.if empty") and has_name(names, "member.if wrong")
+    wrong = regex("member.if wrong").findall(names)
+    return len(wrong) > 1 or (bool(wrong) and has_name(names, "member.if empty"))
 
 
 def _is_caption(key: str, item: Any) -> bool:

@@ -197,13 +197,14 @@ def _scripts(page: Page) -> list[Any]:
 @mark()
 def script_error(page: Page) -> str | None:
     """a script of JSON that says in a member for errors that the captcha is wrong"""
-    scripts = _scripts(page)
-    texts = [script.text for script in scripts if script.get("type") == "application/json"]
+    scripts = [script for script in _scripts(page) if script.get("type") == "application/json"]
     return rejection_in(
         [
             message
-            for text in texts
-            for message in sayings(parsed(text))
+            for script in scripts
+            # One that is called settings, translations or the like holds data.
+            if not has_name(" ".join(script.values()).lower(), "member.data")
+            for message in sayings(parsed(script.text))
             if any(map(names_errors, message.path))
             and not any(name.lower().endswith("messages") for name in message.path)
         ]

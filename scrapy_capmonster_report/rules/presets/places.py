@@ -77,14 +77,13 @@ class Sight:
         self.groups: list[Any] = []
         """Elements around a captcha's fields. What they say counts only if it names the captcha."""
         self._is_named = False  # something is called "captcha", not only "code"
-        self._has_pictures = False
+        self._has_picture = False  # its form has one, perhaps without a telling name
         self._shown: dict[Any, bool] = {None: True}
         for element in root.iter(*SETS["fields"]):
             self._look_at_a_field(element)
-        for element in root.iter(*SETS["pictures"]):
-            self._has_pictures = True
-            if not self.picture and _is_picture(element):
-                self.picture = self._note(element)
+        picture = next(filter(_is_picture, root.iter(*SETS["pictures"])), None)
+        if picture is not None:
+            self.picture = self._note(picture)
         marked = list(islice(self._marked_elements(root), MAX_MARKED + 1))
         self.errors = self._read(marked) if len(marked) <= MAX_MARKED else []
 
@@ -94,7 +93,7 @@ class Sight:
         if self.picture:
             return self.picture
         is_typed = self.input and not self.widget
-        return self.input if is_typed and (self._has_pictures or self._is_named) else ""
+        return self.input if is_typed and (self._has_picture or self._is_named) else ""
 
     @property
     def captcha(self) -> str:
@@ -144,11 +143,14 @@ class Sight:
         if not _is_typed(element):
             return
         self.fields += 1
-        is_code = is_captcha or "code" in name or "otp" in name
-        if is_code and has_name(name, "captcha.other code"):
+        is_code = is_captcha or has_name(name, "captcha.code")
+        asked_for = f"{name} {element.get('placeholder', '').lower()}"
+        if is_code and has_name(asked_for, "captcha.other code"):
             self.has_other_code = True
         elif is_captcha and not self.input:
             self.input = self._note(element)
+            form = next(element.iterancestors("form"), element.getroottree().getroot())
+            self._has_picture = not all(map(_is_icon, form.iter(*SETS["pictures"])))
 
     def _note(self, element: Any) -> str:
         """The outline of a captcha's field. The widest group without other fields is noted."""
@@ -260,7 +262,7 @@ def _meaning_of(attributes: Iterable[tuple[str, str]]) -> tuple[bool, str]:
 
 def _name_of(element: Any) -> str:
     """What a field is called, in lower case."""
-    return f"{element.get('name', '')} {element.get('id', '')}".lower()
+    return " ".join(element.get(key, "") for key in ("name", "id", "autocomplete")).lower()
 
 
 def _is_typed(element: Any) -> bool:
@@ -269,10 +271,21 @@ def _is_typed(element: Any) -> bool:
     return element.tag in SETS["fields"] and kind not in SETS["not typed"]
 
 
+def _look_of(picture: Any) -> str:
+    """What the attributes of a picture say, in lower case."""
+    return " ".join([value[:200] for value in picture.values()]).lower()
+
+
+def _is_icon(picture: Any) -> bool:
+    """Whether a picture is a logo, or the icon of a button."""
+    return picture.getparent().tag == "button" or has_name(
+        _look_of(picture), "captcha.other picture"
+    )
+
+
 def _is_picture(element: Any) -> bool:
     """Whether an element is the picture of an image captcha."""
-    named = " ".join([value[:200] for value in element.values()]).lower()
-    rest = regex("captcha.other picture").sub("", named)
+    rest = regex("captcha.other picture").sub("", _look_of(element))
     return has_name(rest, "captcha.field") or has_name(rest, "captcha.picture")
 
 
