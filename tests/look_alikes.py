@@ -364,6 +364,36 @@ def _asked_for_after_another_error() -> Iterator[Case]:
     yield from cases.all
 
 
+def _beside_the_button() -> Iterator[Case]:
+    """The error of the whole form, between the captcha and the button."""
+    cases = Cases()
+    fields = '<p><input name="user"></p><p><input type="password" name="pass"></p>'
+    for message in (
+        "Login failed",
+        "Invalid login.",
+        "Authentication failed.",
+        "Registration failed. Please try again.",
+        "The details you entered are incorrect.",
+        "Invalid reference number",
+        "Anmeldung fehlgeschlagen",
+        "Datos incorrectos",
+        "Неверные данные",
+        "登录失败",
+        "ログインに失敗しました",
+    ):
+        error = f'<div class="error">{message}</div>'
+        for captcha in (PICTURE, RECAPTCHA):
+            for end in (
+                f"{captcha}{error}<button>Log in</button>",
+                f'{error}{captcha}<input type="submit">',
+                f'<div class="actions">{captcha}{error}<button>Log in</button></div>',
+                f'<p>{captcha}</p>{error}<p><input type="submit"></p>',
+            ):
+                form = f'<form method="post">{fields}{end}</form>'
+                cases.add(f"9 {message}", page(f"<body>{form}</body>"))
+    yield from cases.all
+
+
 def _missing() -> Iterator[Case]:
     cases = Cases()
     for language, message in REQUIRED.items():
@@ -808,6 +838,7 @@ LOOK_ALIKES: Final = (
     *_others_in_many_languages(),
     *_codes_of_other_things(),
     *_asked_for_after_another_error(),
+    *_beside_the_button(),
     *_missing(),
     *_late(),
     *_their_own(),

@@ -304,21 +304,32 @@ def _within(place: Any) -> Iterable[Any]:
 def _is_captchas_own(element: Any) -> bool:
     """Whether an error belongs to the captcha by its place, so that it need not name the captcha.
 
-    Its element is named like the captcha's field, or the nearest group around it has no other
-    fields than the captcha's, or the list of errors is right before or after the captcha's field.
+    Its element is named like the captcha's field, or is a list right before or after that field, or
+    the nearest group around it has no other fields than the captcha's. What is beside the button of
+    a form is about the form.
     """
     names = (element.get(name, "") for name in ("id", "class", "for", "data-valmsg-for"))
     if has_name(" ".join(names).lower(), "captcha.field"):
         return True
-    beside = (element.getprevious(), element.getnext())
+    beside = (element.getprevious(), element.getnext()) if element.tag == "ul" else ()
     if any(_is_captchas_group(other) for other in beside if other is not None):
         return True
     for group in islice(element.iterancestors(), _MAX_DISTANCE):
         if group.tag in ("body", "html"):
             return False
-        if (belongs := _is_captchas_group(group)) is not None:
+        belongs = _is_captchas_group(group)
+        if belongs is False or (belongs and (group.tag == "form" or not _has_button(group))):
             return belongs
     return False
+
+
+def _has_button(group: Any) -> bool:
+    """Whether a group has a button that sends its form."""
+    return any(
+        element.get("type", "submit" if element.tag == "button" else "") == "submit"
+        for element in _within(group)
+        if element.tag in ("button", "input")
+    )
 
 
 def _is_captchas_group(group: Any) -> bool | None:
