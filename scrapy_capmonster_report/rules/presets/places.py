@@ -150,7 +150,8 @@ class Sight:
         elif is_captcha and not self.input:
             self.input = self._note(element)
             form = next(element.iterancestors("form"), element.getroottree().getroot())
-            self._has_picture = not all(map(_is_icon, form.iter(*SETS["pictures"])))
+            looks = map(_look_of, form.iter(*SETS["pictures"]))
+            self._has_picture = not all(has_name(look, "captcha.other picture") for look in looks)
 
     def _note(self, element: Any) -> str:
         """The outline of a captcha's field. The widest group without other fields is noted."""
@@ -274,13 +275,6 @@ def _is_typed(element: Any) -> bool:
 def _look_of(picture: Any) -> str:
     """What the attributes of a picture say, in lower case."""
     return " ".join([value[:200] for value in picture.values()]).lower()
-
-
-def _is_icon(picture: Any) -> bool:
-    """Whether a picture is a logo, or the icon of a button."""
-    return picture.getparent().tag == "button" or has_name(
-        _look_of(picture), "captcha.other picture"
-    )
 
 
 def _is_picture(element: Any) -> bool:
