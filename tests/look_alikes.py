@@ -391,6 +391,22 @@ def _beside_the_button() -> Iterator[Case]:
             ):
                 form = f'<form method="post">{fields}{end}</form>'
                 cases.add(f"9 {message}", page(f"<body>{form}</body>"))
+    picture = '<td><img src="captcha.jpg"></td><td><input name="captcha_text"></td>'
+    for message in (
+        "Invalid registration number",
+        "Vehicle number is incorrect. Re-enter the captcha.",
+        "CNPJ inválido. Digite novamente os caracteres.",
+        "Неверный ИНН. Введите капчу заново",
+        "号码错误，请重新输入验证码",
+    ):
+        error = f'<span class="errMsg">{message}</span>'
+        rows = f'<tr><td>No.</td><td><input name="regno"></td></tr><tr>{picture}</tr>'
+        for table in (
+            f"{error}<table>{rows}</table>",
+            f'<table>{rows}<tr><td colspan="2">{error}</td></tr></table>',
+        ):
+            form = f'<form method="post">{table}<input type="submit"></form>'
+            cases.add(f"2 a register: {message}", page(f"<body>{form}</body>"))
     yield from cases.all
 
 

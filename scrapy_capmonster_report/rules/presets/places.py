@@ -328,20 +328,20 @@ def _has_button(group: Any) -> bool:
 
 def _is_captchas_group(group: Any) -> bool | None:
     """Whether all fields in *group* belong to a captcha; ``None`` if it has no fields."""
-    is_captcha, others = False, 0
+    is_captcha, is_named, others = False, False, 0
     for element in _within(group):
         is_hidden = element.tag in SETS["fields"] and element.get("type", "").lower() == "hidden"
         if is_hidden or _is_typed(element):
             name = _name_of(element)
             if has_name(name, "captcha.field") and not has_name(name, "captcha.other code"):
-                is_captcha = True
+                is_captcha, is_named = True, is_named or not is_hidden
             elif not is_hidden:
                 others += 1
+        elif has_name(element.get("class", ""), "captcha.widget"):
+            is_captcha = is_named = True
         elif element.tag == "img" and _is_picture(element):
             is_captcha = True
-            others -= 1  # its field may be called anything
-        elif has_name(element.get("class", ""), "captcha.widget"):
-            is_captcha = True
-    if others > 0:
+    # The one field beside a picture may be called anything.
+    if others > (is_captcha and not is_named):
         return False
     return True if is_captcha else None
