@@ -356,6 +356,8 @@ def _asked_for_after_another_error() -> Iterator[Case]:
         "3회 실패하면 캡차가 표시됩니다",
         "Sau 3 lần thất bại bạn sẽ phải nhập captcha",
         "Setelah 3 kali gagal Anda akan diminta captcha",
+        "Your last login attempt failed so we need you to complete a captcha",
+        "Captcha solved, login failed",
     ):
         for captcha in (PICTURE, RECAPTCHA):
             cases.add(f"9 {message}", shown(alert(message), captcha=captcha))
@@ -524,6 +526,9 @@ def _their_own() -> Iterator[Case]:
         "The secret parameter is invalid or malformed.",
         "ERROR for site owner: Invalid domain for site key",
         "reCAPTCHA hostname is invalid",
+        "reCAPTCHA: invalid private key",
+        "curl error: failed to verify captcha",
+        "Captcha was not displayed properly",
         "recaptcha action mismatch",
         "recaptcha_hostname_mismatch",
         "ERROR for site owner: Invalid key type",
@@ -796,6 +801,8 @@ def _searches_settings_and_catalogues() -> Iterator[Case]:
         "Aucun résultat pour captcha incorrect",
         "По запросу капча неверная ничего не найдено",
         "Incorrect captchas are logged.",
+        "Submissions with an incorrect captcha will be discarded.",
+        "Please note: entering a wrong code reloads the page.",
         "<h4>Version 2.3</h4><ul><li>Fixed: invalid captcha on the log-in page</li></ul>",
     ):
         for captcha in (PICTURE, RECAPTCHA):
