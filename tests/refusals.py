@@ -679,6 +679,8 @@ def _refused_by_others() -> Iterator[Case]:
         "Mistyped code",
         "Incorrect text from the image",
         "Mauvais code",
+        "Oops! The captcha you typed was wrong.",
+        "Your answer to the math problem was incorrect",
     ):
         for captcha in (PICTURE, RECAPTCHA):
             error = f'<div class="alert alert-danger">{message}</div>'
