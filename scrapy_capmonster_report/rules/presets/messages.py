@@ -87,6 +87,10 @@ class _Found(NamedTuple):
         """Whether it is long enough to mean the same in any language."""
         return self.end - self.start >= _MIN_SHARED
 
+    def is_part_of(self, other: _Found) -> bool:
+        """Whether it is the beginning of a longer phrase for the captcha's code."""
+        return other.kind == "code" and other.start == self.start and other.end > self.end
+
 
 def fold(text: str) -> str:
     """*text* without case, accents and invisible characters; white space and ``_`` folded."""
@@ -146,8 +150,9 @@ def _rejects(sentence: str, found: list[_Found], everything: list[_Found], about
     ]
     if any(item.kind == "captcha" for item in found):
         return any(item.kind == "captcha" for _, item in pairs)
-    # "The code is wrong. Check your e-mail."
-    if any(item.kind in _ANOTHERS and item.language in languages for item in everything):
+    # Also in another sentence: "The code is wrong. Check your e-mail."
+    others = [item for item in everything if item.kind in _ANOTHERS and item.language in languages]
+    if any(not any(map(item.is_part_of, found)) for item in others):
         return False
     code_languages = {
         item.language
