@@ -826,6 +826,11 @@ def _searches_settings_and_catalogues() -> Iterator[Case]:
         cases.add(f"13 {attribute}", shown("", after=script))
     catalogue = {"CAPTCHA_INVALID": "Captcha is wrong", "PASSWORD_INVALID": "Password is wrong"}
     cases.add("14 catalogue", answer({"errorCodes": catalogue}))
+    for code in (
+        *("WRONG_PASSWORD_WITH_CAPTCHA", "INVALID_CREDENTIALS_OR_CAPTCHA", "captcha_fail_count"),
+        *("INVALID_LOGIN_SHOW_CAPTCHA", "CAPTCHA_INVALID_FORMAT", "INVALID_CAPTCHA_VERSION"),
+    ):
+        cases.add(f"9 {code}", answer({"error": code}, status=400))
     unreachable = {"code": "CAPTCHA_VERIFY_ERROR", "message": "Could not reach the captcha service"}
     cases.add("7 the service out of reach", answer(unreachable, status=400))
     yield from cases.all
