@@ -620,8 +620,10 @@ def _refused_by_others() -> Iterator[Case]:
     cases.add("57 web forms", shown('<span id="lblMsg">Wrong captcha code.</span>', captcha=asp))
     error = '<div class="el-form-item__error">Incorrect verification code</div>'
     dialog = '<div class="modal fade {}"><p class="alert alert-danger">Wrong captcha.</p></div>'
-    for name in ("show", "in"):
+    for name in ("show", "in", "is-active"):
         cases.add("59 a dialog that is open", shown("", after=dialog.format(name)))
+    dialog = '<div class="modal" style="display: block"><p class="error">Wrong captcha.</p></div>'
+    cases.add("59 a dialog that is open", shown("", after=dialog))
     for captcha in (
         '<img src="data:image/png;base64,iVBOR"><input name="verifyCode">',
         '<svg viewBox="0 0 9 9"><path d="M0"/></svg><input id="vcode">',
