@@ -15,7 +15,7 @@ from ..names import SETS, has_name, regex
 from ..page import view, words_of
 from ..selectors import Css, JmesPath
 from .answers import MAX_SCRIPT, json_messages, names_errors, parsed, rejection_in, sayings
-from .messages import MAX_LENGTH, About, fold, mentions, rejects
+from .messages import MAX_LENGTH, About, fold, rejects
 from .places import Sight, sight
 
 if TYPE_CHECKING:
@@ -218,15 +218,6 @@ def fragment_error(page: Page) -> str | None:
     fragments = list(filter(_MARKUP.search, texts))[:_MAX_FRAGMENTS]
     errors = (Sight(_root_of(markup)).rejection() for markup in fragments)
     return next(filter(None, errors), None)
-
-
-@mark()
-def human_error(page: Page) -> str | None:
-    """WordPress stops, and asks whether the visitor is human"""
-    for error in sight(page).errors:
-        if "wp-die" in error.place.get("class", "") and mentions(error.text, "human"):
-            return error.text
-    return None
 
 
 @mark()

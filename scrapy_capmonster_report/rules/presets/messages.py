@@ -119,7 +119,7 @@ def matters(text: str) -> set[str]:
 
 
 def mentions(text: str, kind: str) -> bool:
-    """Whether *text*, up to :data:`MAX_LENGTH`, has a phrase of a *kind*: ``"human"`` …"""
+    """Whether *text*, up to :data:`MAX_LENGTH`, has a phrase of a *kind*: ``"captcha"`` …"""
     return any(found.kind == kind for found in _find(fold(text[:MAX_LENGTH])))
 
 
