@@ -369,6 +369,12 @@ def _asked_for_after_another_error() -> Iterator[Case]:
         "Setelah 3 kali gagal Anda akan diminta captcha",
         "Your last login attempt failed so we need you to complete a captcha",
         "Captcha solved, login failed",
+        "Invalid registration number or captcha",
+        "The captcha or the case number is invalid.",
+        "Captcha oder Kundennummer falsch",
+        "El número o el captcha es incorrecto",
+        "Неверный номер или капча",
+        "编号或验证码错误",
     ):
         for captcha in (PICTURE, RECAPTCHA):
             cases.add(f"9 {message}", shown(alert(message), captcha=captcha))

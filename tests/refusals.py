@@ -682,6 +682,10 @@ def _refused_by_others() -> Iterator[Case]:
         "Incorrect text from the image",
         "Mauvais code",
         "Oops! The captcha you typed was wrong.",
+        "Please enter valid captcha",
+        "Kindly enter correct captcha",
+        "The captcha is incorrect or missing.",
+        "Il captcha è errato",
         "Your answer to the math problem was incorrect",
     ):
         for captcha in (PICTURE, RECAPTCHA):
