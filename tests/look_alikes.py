@@ -520,6 +520,8 @@ def _late() -> Iterator[Case]:
             cases.add(f"5 {codes}", answer({"success": False, "error-codes": codes}))
             cases.add(f"5 {codes}", answer({"error": f"Token: {', '.join(codes)}"}, status=400))
     cases.add("5 discord", answer({"captcha_key": ["response-already-used"]}, status=400))
+    for cause in ("The captcha format is invalid.", "Not a valid string.", "Invalid type"):
+        cases.add(f"4 {cause}", answer({"errors": {"captcha": [cause]}}, status=422))
     for cause in ("The captcha has expired", "captcha_expired", "Please complete the captcha."):
         data = {"message": "Captcha verification failed", "errors": {"captcha": [cause]}}
         cases.add(f"5 beside: {cause}", answer(data, status=422))
