@@ -683,6 +683,7 @@ def _refused_by_others() -> Iterator[Case]:
         "Mauvais code",
         "Oops! The captcha you typed was wrong.",
         "Please enter valid captcha",
+        "Verification failed. Please try again.",
         "Kindly enter correct captcha",
         "The captcha is incorrect or missing.",
         "Il captcha è errato",
