@@ -458,6 +458,7 @@ def _missing() -> Iterator[Case]:
         "Введите капчу",
         "Введите код с картинки",
         "Captcha obligatoire",
+        "Vous n'avez pas validé le captcha",
         "请输入验证码",
         "请填写验证码",
         "Captcha needed",
