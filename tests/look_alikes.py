@@ -288,6 +288,8 @@ def _codes_of_other_things() -> Iterator[Case]:
     cases = Cases()
     for message in (
         "Invalid room code",
+        "The verification code of the document is not valid",
+        "Verification failed for document no. 123",
         "Student code not valid",
         "The item code is invalid",
         "Invalid stock code",
