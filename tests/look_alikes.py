@@ -325,6 +325,11 @@ def _codes_of_other_things() -> Iterator[Case]:
     ):
         for captcha in (PICTURE, RECAPTCHA):
             cases.add(f"3 {message}", shown(alert(message), captcha=captcha))
+    for field in ('<input name="code">', '<input name="member_code">', '<input name="ref">'):
+        group = '<div class="form-group has-error"><label>Code</label>{}<span class="help-block">{}'
+        group = f"{group.format(field, 'Code is not valid')}</span></div>"
+        for captcha in (PICTURE, RECAPTCHA):
+            cases.add(f"3 in its group: {field}", shown(group, captcha=f"<p>{captcha}</p>"))
     sent = "<p>We sent a code to +1 ••• 44. Enter it below.</p>"
     for name in ("verification_code", "verificationCode", "auth_code", "security_code"):
         field = f'<input name="{name}">'

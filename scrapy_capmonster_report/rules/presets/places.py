@@ -55,12 +55,9 @@ class Error(NamedTuple):
 
 
 class Sight:
-    """The errors and captchas that a page shows.
+    """The errors and captchas that a page with the outermost element *root* shows.
 
     Each element is looked at once, and texts are read only in those that are marked as errors.
-
-    Args:
-        root: the page's outermost element.
     """
 
     def __init__(self, root: Any) -> None:
@@ -129,6 +126,8 @@ class Sight:
         is_beside = error.place in self.groups
         if _CODE.fullmatch(error.text) or (is_beside and mentions(error.text, "ask")):
             return False
+        if (self.widget or self.input) and _is_anothers_own(error.place):
+            level = most = About.ITS_WORDS
         may_be_its_own = most is About.ITS_PLACE and self.captcha and not is_beside
         return rejects(error.text, level) or (
             bool(may_be_its_own)
@@ -299,8 +298,7 @@ def _is_captchas_own(element: Any) -> bool:
     """Whether an error belongs to the captcha by its place, so that it need not name the captcha.
 
     Its element is named like the captcha's field, or is a list right before or after that field, or
-    the nearest group around it has no other fields than the captcha's. What is beside the button of
-    a form is about the form.
+    the nearest group around it has no other fields than the captcha's.
     """
     names = (element.get(name, "") for name in ("id", "class", "for", "data-valmsg-for"))
     if has_name(" ".join(names).lower(), "captcha.field"):
@@ -311,24 +309,26 @@ def _is_captchas_own(element: Any) -> bool:
     for group in islice(element.iterancestors(), _MAX_DISTANCE):
         if group.tag in ("body", "html"):
             return False
-        belongs = _is_captchas_group(group)
-        if belongs is False or (belongs and (group.tag == "form" or not _has_button(group))):
+        if (belongs := _is_captchas_group(group)) is not None:
             return belongs
     return False
 
 
-def _has_button(group: Any) -> bool:
-    """Whether a group has a button that sends its form."""
-    return any(
-        element.get("type", "submit" if element.tag == "button" else "") == "submit"
-        for element in _within(group)
-        if element.tag in ("button", "input")
-    )
+def _is_anothers_own(place: Any) -> bool:
+    """Whether an error is in a group with one field, which is not the captcha's."""
+    for group in (place, *islice(place.iterancestors(), 1)):
+        fields = sum(map(_is_typed, _within(group)))
+        if fields and group.tag not in ("form", "body", "html"):
+            return fields == 1 and not _is_captchas_group(group)
+    return False
 
 
 def _is_captchas_group(group: Any) -> bool | None:
-    """Whether all fields in *group* belong to a captcha; ``None`` if it has no fields."""
-    is_captcha, is_named, others = False, False, 0
+    """Whether all fields in *group* belong to a captcha; ``None`` if it has no fields.
+
+    Also ``None`` if it is the part of a form that has the button: it may be for all of the form.
+    """
+    is_captcha, is_named, has_button, others = False, False, False, 0
     for element in _within(group):
         is_hidden = element.tag in SETS["fields"] and element.get("type", "").lower() == "hidden"
         if is_hidden or _is_typed(element):
@@ -337,6 +337,8 @@ def _is_captchas_group(group: Any) -> bool | None:
                 is_captcha, is_named = True, is_named or not is_hidden
             elif not is_hidden:
                 others += 1
+        elif element.tag in ("button", "input"):
+            has_button |= element.get("type", "submit") == "submit"
         elif has_name(element.get("class", ""), "captcha.widget"):
             is_captcha = is_named = True
         elif element.tag == "img" and _is_picture(element):
@@ -344,4 +346,4 @@ def _is_captchas_group(group: Any) -> bool | None:
     # The one field beside a picture may be called anything.
     if others > (is_captcha and not is_named):
         return False
-    return True if is_captcha else None
+    return True if is_captcha and (group.tag == "form" or not has_button) else None
