@@ -116,9 +116,6 @@ class Rules:
     def __iter__(self) -> Iterator[Rule]:
         return iter(self._rules)
 
-    def __repr__(self) -> str:
-        return f"Rules({list(self._rules)!r})"
-
     @property
     def domains(self) -> frozenset[str]:
         """The domains that the rules are for; empty if a rule is for any."""
