@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_REMEMBERED: Final = 1024
-"""For how many hosts with a status to remember which rules may match."""
-
 _SLOW: Final = 0.05
 """A rule that takes more seconds, without those for parsing, blocks the crawl for too long."""
 
@@ -108,7 +105,8 @@ class Rules:
         self._suspects: set[str] = set()
         self._logged: set[str] = set()
         self._rules = tuple(rules)
-        self._candidates = lru_cache(_REMEMBERED)(self._look_up)
+        # For so many hosts with a status, remember which rules may match.
+        self._candidates = lru_cache(1024)(self._look_up)
 
     def __len__(self) -> int:
         return len(self._rules)

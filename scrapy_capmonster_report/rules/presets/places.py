@@ -317,8 +317,9 @@ def _is_captchas_own(element: Any) -> bool:
 def _is_anothers_own(place: Any) -> bool:
     """Whether an error is in a group with one field, which is not the captcha's."""
     for group in (place, *islice(place.iterancestors(), 1)):
-        fields = sum(map(_is_typed, _within(group)))
-        if fields and group.tag not in ("form", "body", "html"):
+        if group.tag in ("form", "body", "html"):
+            return False
+        if fields := sum(map(_is_typed, _within(group))):
             return fields == 1 and not _is_captchas_group(group)
     return False
 
