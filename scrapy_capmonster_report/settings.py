@@ -212,8 +212,8 @@ class ReportSettings:
     max_age: float = _setting(MAX_AGE, 300.0, _seconds)
     report_reused: bool = _setting(REUSED, False, _boolean)
     close_timeout: float = _setting(CLOSE_TIMEOUT, 30.0, _seconds_or_zero)
-    ledger: str = _setting(LEDGER, "", _text)
-    proxy: str = _setting(PROXY, "", _proxy)
+    ledger: str = _setting(LEDGER, "", _text, show=False)
+    proxy: str = _setting(PROXY, "", _proxy, show=False)
     save_rejected: str = _setting(SAVE_REJECTED, "", _text)
 
     @classmethod

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from scrapy import Request, Spider
 from scrapy.http import HtmlResponse, JsonResponse, Response, TextResponse
 
+from scrapy_capmonster_report.commands.check import explain
 from scrapy_capmonster_report.rules import Rule, Rules, compile_rules
 from scrapy_capmonster_report.rules.page import Page
 
@@ -51,8 +52,8 @@ def holds(condition: dict[str, Any], response: Response, **kwargs: Any) -> bool:
     rules = compile_rules([condition])
     answer = matched(rules, response, **kwargs) is not None
     request = Request(URL, method=kwargs.get("method", "GET"))
-    explained = rules.explain(Page(response, request, kwargs.get("redirects", ())))
-    assert [rule.matched for rule in explained] == [answer]
+    page = Page(response, request, kwargs.get("redirects", ()))
+    assert [explain(rule, page)["matched"] for rule in rules] == [answer]
     return answer
 
 

@@ -283,6 +283,73 @@ def _others_in_many_languages() -> Iterator[Case]:
     yield from cases.all
 
 
+def _codes_of_other_things() -> Iterator[Case]:
+    """Codes and pictures that are not the captcha's, on a page that has a captcha, too."""
+    cases = Cases()
+    for message in (
+        "Invalid room code",
+        "The verification code of the document is not valid",
+        "Verification failed for document no. 123",
+        "Student code not valid",
+        "The item code is invalid",
+        "Invalid stock code",
+        "Ticker code incorrect",
+        "Error code 403: invalid",
+        "Invalid authentication code",
+        "The code does not match our records.",
+        "The answer to your security question is incorrect.",
+        "The picture is not valid (JPG, PNG only).",
+        "The text in the subject is invalid",
+        "Please enter a valid name (letters only).",
+        "Invalid format: only letters and digits allowed",
+        "Wrong number of characters",
+        "Your card was declined. The security code is incorrect.",
+        "Enter the code from your authenticator app. Invalid code.",
+        "Invalid code. Please check your email and try again.",
+        "We have sent you an email. The code you entered is wrong.",
+        "Código de reserva incorrecto",
+        "O código do imóvel é inválido",
+        "Code de réservation incorrect",
+        "Code couleur invalide",
+        "Codice di prenotazione non valido",
+        "Неверный код региона",
+        "Nieprawidłowy kod oddziału",
+        "Neplatný kód produktu",
+        "Geçersiz okul kodu",
+        "Mã số thuế không đúng",
+        "کد محصول اشتباه است",
+        "Der Code ist falsch. Bitte prüfen Sie Ihre E-Mails.",
+        "Le code est incorrect. Vérifiez vos SMS.",
+        "El código es incorrecto. Revise su correo electrónico.",
+        "Код неверный. Проверьте СМС.",
+    ):
+        for captcha in (PICTURE, RECAPTCHA):
+            cases.add(f"3 {message}", shown(alert(message), captcha=captcha))
+    for field in ('<input name="code">', '<input name="member_code">', '<input name="ref">'):
+        group = '<div class="form-group has-error"><label>Code</label>{}<span class="help-block">{}'
+        group = f"{group.format(field, 'Code is not valid')}</span></div>"
+        for captcha in (PICTURE, RECAPTCHA):
+            cases.add(f"3 in its group: {field}", shown(group, captcha=f"<p>{captcha}</p>"))
+    sent = "<p>We sent a code to +1 ••• 44. Enter it below.</p>"
+    for name in ("verification_code", "verificationCode", "auth_code", "security_code"):
+        field = f'<input name="{name}">'
+        for message in ("Invalid verification code.", "That code didn't match. Please try again."):
+            page_of_code = shown(
+                alert(message),
+                captcha=field,
+                before=f'<header><img src="/logo.png"></header><h1>Verify it is you</h1>{sent}',
+            )
+            cases.add(f"3 {name}: {message}", page_of_code)
+    for field in (
+        '<input name="security_code" autocomplete="cc-csc">',
+        '<input name="securityCode" placeholder="CVV">',
+        '<input name="cvc" autocomplete="cc-csc">',
+    ):
+        for captcha in ("", PICTURE, RECAPTCHA):
+            cases.add(f"3 {field}", shown(alert("Invalid security code"), captcha=field + captcha))
+    yield from cases.all
+
+
 def _asked_for_after_another_error() -> Iterator[Case]:
     """What failed is the log-in or the message, and the captcha is asked for after a comma."""
     cases = Cases()
@@ -296,11 +363,76 @@ def _asked_for_after_another_error() -> Iterator[Case]:
         "Falha no login, digite o captcha",
         "Giriş başarısız, lütfen captcha girin",
         "Logowanie nie powiodło się, wpisz captcha",
+        "Wrong password. After 3 failed attempts you will be asked for a captcha.",
+        "Falsches Passwort. Nach drei fehlgeschlagenen Versuchen müssen Sie ein Captcha lösen.",
+        "Mot de passe incorrect. Après 3 tentatives échouées vous devrez saisir un captcha.",
+        "Contraseña incorrecta. Después de 3 intentos fallidos se mostrará un captcha.",
+        "Неверный пароль. После 3 неудачных попыток нужно будет ввести капчу.",
+        "Onjuist wachtwoord. Na 3 mislukte pogingen moet u een captcha invullen.",
+        "Şifre hatalı. 3 başarısız denemeden sonra captcha gösterilecek.",
+        "3回失敗するとキャプチャが表示されます",
+        "3회 실패하면 캡차가 표시됩니다",
+        "Sau 3 lần thất bại bạn sẽ phải nhập captcha",
+        "Setelah 3 kali gagal Anda akan diminta captcha",
+        "Your last login attempt failed so we need you to complete a captcha",
+        "Captcha solved, login failed",
+        "Invalid registration number or captcha",
+        "The captcha or the case number is invalid.",
+        "Captcha oder Kundennummer falsch",
+        "El número o el captcha es incorrecto",
+        "Неверный номер или капча",
+        "编号或验证码错误",
     ):
         for captcha in (PICTURE, RECAPTCHA):
             cases.add(f"9 {message}", shown(alert(message), captcha=captcha))
         cases.add(f"9 JSON: {message}", answer({"message": message}, status=400))
         cases.add(f"9 alert: {message}", text(f"<script>alert('{message}')</script>", "text/html"))
+    yield from cases.all
+
+
+def _beside_the_button() -> Iterator[Case]:
+    """The error of the whole form, between the captcha and the button."""
+    cases = Cases()
+    fields = '<p><input name="user"></p><p><input type="password" name="pass"></p>'
+    for message in (
+        "Login failed",
+        "Invalid login.",
+        "Authentication failed.",
+        "Registration failed. Please try again.",
+        "The details you entered are incorrect.",
+        "Invalid reference number",
+        "Anmeldung fehlgeschlagen",
+        "Datos incorrectos",
+        "Неверные данные",
+        "登录失败",
+        "ログインに失敗しました",
+    ):
+        error = f'<div class="error">{message}</div>'
+        for captcha in (PICTURE, RECAPTCHA):
+            for end in (
+                f"{captcha}{error}<button>Log in</button>",
+                f'{error}{captcha}<input type="submit">',
+                f'<div class="actions">{captcha}{error}<button>Log in</button></div>',
+                f'<p>{captcha}</p>{error}<p><input type="submit"></p>',
+            ):
+                form = f'<form method="post">{fields}{end}</form>'
+                cases.add(f"9 {message}", page(f"<body>{form}</body>"))
+    picture = '<td><img src="captcha.jpg"></td><td><input name="captcha_text"></td>'
+    for message in (
+        "Invalid registration number",
+        "Vehicle number is incorrect. Re-enter the captcha.",
+        "CNPJ inválido. Digite novamente os caracteres.",
+        "Неверный ИНН. Введите капчу заново",
+        "号码错误，请重新输入验证码",
+    ):
+        error = f'<span class="errMsg">{message}</span>'
+        rows = f'<tr><td>No.</td><td><input name="regno"></td></tr><tr>{picture}</tr>'
+        for table in (
+            f"{error}<table>{rows}</table>",
+            f'<table>{rows}<tr><td colspan="2">{error}</td></tr></table>',
+        ):
+            form = f'<form method="post">{table}<input type="submit"></form>'
+            cases.add(f"2 a register: {message}", page(f"<body>{form}</body>"))
     yield from cases.all
 
 
@@ -333,6 +465,7 @@ def _missing() -> Iterator[Case]:
         "Введите капчу",
         "Введите код с картинки",
         "Captcha obligatoire",
+        "Vous n'avez pas validé le captcha",
         "请输入验证码",
         "请填写验证码",
         "Captcha needed",
@@ -395,6 +528,8 @@ def _late() -> Iterator[Case]:
             cases.add(f"5 {codes}", answer({"success": False, "error-codes": codes}))
             cases.add(f"5 {codes}", answer({"error": f"Token: {', '.join(codes)}"}, status=400))
     cases.add("5 discord", answer({"captcha_key": ["response-already-used"]}, status=400))
+    for cause in ("The captcha format is invalid.", "Not a valid string.", "Invalid type"):
+        cases.add(f"4 {cause}", answer({"errors": {"captcha": [cause]}}, status=422))
     for cause in ("The captcha has expired", "captcha_expired", "Please complete the captcha."):
         data = {"message": "Captcha verification failed", "errors": {"captcha": [cause]}}
         cases.add(f"5 beside: {cause}", answer(data, status=422))
@@ -417,6 +552,12 @@ def _their_own() -> Iterator[Case]:
         "hCaptcha error: The remoteip parameter is missing.",
         "The secret parameter is invalid or malformed.",
         "ERROR for site owner: Invalid domain for site key",
+        "reCAPTCHA hostname is invalid",
+        "reCAPTCHA: invalid private key",
+        "curl error: failed to verify captcha",
+        "Captcha was not displayed properly",
+        "recaptcha action mismatch",
+        "recaptcha_hostname_mismatch",
         "ERROR for site owner: Invalid key type",
         "CAPTCHA verification failed due to internal error: connection timed out",
         "Captcha service unavailable, verification failed.",
@@ -566,6 +707,11 @@ def _hidden_and_hints() -> Iterator[Case]:
         f'<div class="error"><i hidden>{wrong}</i>Try again.</div>',
         f'<details><summary>Questions</summary><p class="error">{wrong}</p></details>',
         f'<div class="modal fade" tabindex="-1"><p class="alert alert-danger">{wrong}</p></div>',
+        f'<div class="modal" role="dialog"><p class="alert alert-danger">{wrong}</p></div>',
+        f'<div class="mfp-hide error">{wrong}</div>',
+        f'<div class="element-invisible error">{wrong}</div>',
+        f'<div class="error no-display">{wrong}</div>',
+        f'<div class="error" data-ng-show="form.captcha.$error">{wrong}</div>',
         f'<span class="sr-only error">{wrong}</span>',
         f'<button class="btn btn-danger">Report: {wrong}</button>',
         f'<a class="btn-danger btn" href="/help">{wrong}</a>',
@@ -676,6 +822,41 @@ def _words_as_data() -> Iterator[Case]:
     yield from cases.all
 
 
+def _searches_settings_and_catalogues() -> Iterator[Case]:
+    """The words in what a visitor searched for, and in data that is there on every page."""
+    cases = Cases()
+    for message in (
+        "3 results for <b>captcha wrong</b>",
+        "Nothing found for captcha incorrect",
+        "Your search - <b>captcha incorrect</b> - did not match any documents.",
+        "Keine Ergebnisse für captcha falsch",
+        "Aucun résultat pour captcha incorrect",
+        "По запросу капча неверная ничего не найдено",
+        "Incorrect captchas are logged.",
+        "Submissions with an incorrect captcha will be discarded.",
+        "Please note: entering a wrong code reloads the page.",
+        "<h4>Version 2.3</h4><ul><li>Fixed: invalid captcha on the log-in page</li></ul>",
+    ):
+        for captcha in (PICTURE, RECAPTCHA):
+            cases.add(f"14 {message}", shown(alert(message), captcha=captcha))
+    for attribute, data in (
+        ('data-drupal-selector="drupal-settings-json"', {"captcha": {"errorMessage": "Wrong."}}),
+        ('id="config"', {"errors": {"captcha": "Captcha is incorrect"}}),
+    ):
+        script = f'<script type="application/json" {attribute}>{json.dumps(data)}</script>'
+        cases.add(f"13 {attribute}", shown("", after=script))
+    catalogue = {"CAPTCHA_INVALID": "Captcha is wrong", "PASSWORD_INVALID": "Password is wrong"}
+    cases.add("14 catalogue", answer({"errorCodes": catalogue}))
+    for code in (
+        *("WRONG_PASSWORD_WITH_CAPTCHA", "INVALID_CREDENTIALS_OR_CAPTCHA", "captcha_fail_count"),
+        *("INVALID_LOGIN_SHOW_CAPTCHA", "CAPTCHA_INVALID_FORMAT", "INVALID_CAPTCHA_VERSION"),
+    ):
+        cases.add(f"9 {code}", answer({"error": code}, status=400))
+    unreachable = {"code": "CAPTCHA_VERIFY_ERROR", "message": "Could not reach the captcha service"}
+    cases.add("7 the service out of reach", answer(unreachable, status=400))
+    yield from cases.all
+
+
 def _challenges_and_members() -> Iterator[Case]:
     cases = Cases()
     cases.add("15 cloudflare", page("<body>Just a moment...</body>", status=403))
@@ -715,7 +896,9 @@ LOOK_ALIKES: Final = (
     *_other_fields(),
     *_other_codes(),
     *_others_in_many_languages(),
+    *_codes_of_other_things(),
     *_asked_for_after_another_error(),
+    *_beside_the_button(),
     *_missing(),
     *_late(),
     *_their_own(),
@@ -723,5 +906,6 @@ LOOK_ALIKES: Final = (
     *_passwords_and_successes(),
     *_hidden_and_hints(),
     *_words_as_data(),
+    *_searches_settings_and_catalogues(),
     *_challenges_and_members(),
 )

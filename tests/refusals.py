@@ -620,8 +620,10 @@ def _refused_by_others() -> Iterator[Case]:
     cases.add("57 web forms", shown('<span id="lblMsg">Wrong captcha code.</span>', captcha=asp))
     error = '<div class="el-form-item__error">Incorrect verification code</div>'
     dialog = '<div class="modal fade {}"><p class="alert alert-danger">Wrong captcha.</p></div>'
-    for name in ("show", "in"):
+    for name in ("show", "in", "is-active"):
         cases.add("59 a dialog that is open", shown("", after=dialog.format(name)))
+    dialog = '<div class="modal" style="display: block"><p class="error">Wrong captcha.</p></div>'
+    cases.add("59 a dialog that is open", shown("", after=dialog))
     for captcha in (
         '<img src="data:image/png;base64,iVBOR"><input name="verifyCode">',
         '<svg viewBox="0 0 9 9"><path d="M0"/></svg><input id="vcode">',
@@ -671,10 +673,27 @@ def _refused_by_others() -> Iterator[Case]:
         "Sorry, the captcha is wrong. Are you human?",
         "Введенный вами код безопасности, не соответствует отображённому.",
         "Désolé, mauvais captcha, veuillez saisir le captcha à nouveau.",
+        "Your answer to the captcha was incorrect. 2 attempts left.",
+        "Sorry, code incorrect",
+        "Error: wrong code entered",
+        "The characters you typed do not match the picture.",
+        "You typed the wrong letters",
+        "Mistyped code",
+        "Incorrect text from the image",
+        "Mauvais code",
+        "Oops! The captcha you typed was wrong.",
+        "Please enter valid captcha",
+        "Verification failed. Please try again.",
+        "Kindly enter correct captcha",
+        "The captcha is incorrect or missing.",
+        "Il captcha è errato",
+        "Your answer to the math problem was incorrect",
     ):
         for captcha in (PICTURE, RECAPTCHA):
             error = f'<div class="alert alert-danger">{message}</div>'
             cases.add(f"63 {message}", shown(error, captcha=captcha))
+    failed = {"success": False, "errors": [{"field": "captcha", "message": "is invalid"}]}
+    cases.add("64 GraphQL", answer({"data": {"login": failed}}))
     yield from cases.all
 
 

@@ -19,7 +19,7 @@ TRANSLATIONS: dict[str, dict[str, Any]] = json.loads(
 )
 KINDS = {
     *("captcha", "or", "code", "wrong", "failed", "missing", "late", "limit", "other", "theirs"),
-    *("right", "if", "human", "ask", "another"),
+    *("right", "if", "ask", "another"),
 }
 
 

@@ -124,7 +124,7 @@ Most presets know errors by their place and their words, in {len(languages())}
   `code`, `errors.FIELD`, `errors[].message` …), not of one for data.
 - It is *about the captcha* if it says so; if it says *code*, *picture* or the like next to a
   captcha; or by its place: the element or the member is named like the captcha's field, or is in a
-  group with no other field.
+  group with no other field and without the form's button.
 - It *rejects the answer* if it says that the answer was wrong or that the verification failed, and
   nothing else: not that the answer is missing, expired or used before, that there were too many
   attempts, that another field or another code is wrong, or that the site itself failed.

@@ -268,8 +268,12 @@ def test_a_key_of_the_wrong_type_is_not_shown(value: Any, type_name: str) -> Non
     assert repr(value) not in str(caught.value)
 
 
-def test_the_key_is_not_in_the_repr_of_the_settings() -> None:
-    assert CLIENT_KEY not in repr(read({}))
+def test_neither_the_key_nor_a_password_is_in_the_repr_of_the_settings() -> None:
+    secret = "gehe1m"
+    ledger, proxy = f"redis://:{secret}@localhost", f"http://user:{secret}@localhost:3128"
+    settings = read({"CAPMONSTER_REPORT_LEDGER": ledger, "CAPMONSTER_REPORT_PROXY": proxy})
+    assert CLIENT_KEY not in repr(settings)
+    assert secret not in repr(settings)
 
 
 @pytest.mark.parametrize(

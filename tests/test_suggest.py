@@ -121,6 +121,12 @@ class TestOwnRules:
                 id="a JSON member",
             ),
             pytest.param(
+                [('{"code": 4017, "msg": "try once more"}', {})] * 2,
+                [('{"code": 4011, "msg": "no such user"}', {})] * 2,
+                '{"msg": "once more", "code": 4017}',
+                id="a number of an error",
+            ),
+            pytest.param(
                 [("<p>", {"status": 403}), ("<h1>No", {"status": 403})],
                 [("<p>", {"status": 200}), ("<h1>No", {"status": 200})],
                 ("<h2>", {"status": 403}),

@@ -9,7 +9,7 @@ import argparse
 import json
 import os
 import re
-from dataclasses import asdict
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +20,7 @@ from scrapy.crawler import CrawlerProcess
 from scrapy.exceptions import UsageError
 from scrapy.http import Response
 
+from ..rules.condition import all_true
 from ..text import truncate
 from . import cli
 from .pages import PageReader, SavedPage
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
     from scrapy.settings import Settings
     from twisted.python.failure import Failure
 
-    from ..rules.rule import Explanation
+    from ..rules import Rule
+    from ..rules.condition import Condition
+    from ..rules.page import Page
     from . import Command
     from .screen import Cell, Screen
 
@@ -81,21 +84,55 @@ def run(command: Command, args: argparse.Namespace) -> int:
     pages = {path: read_page(path) for path in args.sources if isinstance(path, Path)}
     pages |= _fetch([url for url in args.sources if isinstance(url, str)], settings)
     for source in args.sources:
-        explanations = rules.explain(pages[source])
+        verdict = _verdict(pages[source], [explain(rule, pages[source]) for rule in rules])
         cli.warn_if_too_large(pages[source])
-        cli.print_result(args, _verdict(pages[source], explanations), _show)
+        cli.print_result(args, verdict, _show)
     return 0
 
 
-def _verdict(page: SavedPage, explanations: list[Explanation]) -> dict[str, Any]:
+def explain(rule: Rule, page: Page) -> dict[str, Any]:
+    """What each condition of *rule* says of *page*, also after one did not hold."""
+    conditions = [_finding(condition, page) for condition in rule.conditions]
+    matched = all_true(found["holds"] for found in conditions)
+    return {"name": rule.name, "matched": matched, "conditions": conditions}
+
+
+def _finding(condition: Condition, page: Page) -> dict[str, Any]:
+    holds: bool | None = False
+    try:
+        holds = condition.verdict(page)
+        if holds is None:
+            found: str | None = f"not known: {', '.join(sorted(condition.missing(page)))}"
+        else:
+            found = condition.found(page)
+    except Exception as error:  # as in matching: what raises does not hold
+        found = f"{type(error).__name__}: {error}"
+    value = json.loads(json.dumps(condition.value, default=_plain))
+    return {
+        "key": condition.key,
+        "value": value,
+        "holds": holds,
+        "found": found and truncate(found),
+    }
+
+
+def _plain(value: object) -> object:
+    """A condition's value in types that JSON has: a callable becomes its name."""
+    if isinstance(value, Mapping):
+        return {**value}
+    name = getattr(value, "__qualname__", "")
+    return ".".join(filter(None, (getattr(value, "__module__", ""), name))) if name else repr(value)
+
+
+def _verdict(page: SavedPage, rules: list[dict[str, Any]]) -> dict[str, Any]:
     """The output of ``--json``."""
-    rule = next((rule.name for rule in explanations if rule.matched), None)
-    untold = rule is None and any(rule.matched is None for rule in explanations)
+    rule = next((rule["name"] for rule in rules if rule["matched"]), None)
+    untold = rule is None and any(rule["matched"] is None for rule in rules)
     return {
         "source": page.source,
         "rejected": None if untold else rule is not None,
         "rule": rule,
-        "rules": [asdict(explanation) for explanation in explanations],
+        "rules": rules,
     }
 
 

@@ -195,7 +195,7 @@ def _of_json(page: Page) -> Iterator[Ranked]:
                 regexes = [(rank, f"(?i){phrase}") for rank, phrase in _phrases(value)]
             if re.fullmatch(_WORD, value):
                 regexes.append((1 if _speaks(value) else 5, f'"{_regex(value)}"'))
-        elif _speaks(key) and (not value or abs(value) < 1000):
+        elif _speaks(key) and (not value or abs(value) < 100_000):
             regexes = [(2, rf'"{_regex(key)}"\s*:\s*{json.dumps(value)}\b')]
         yield from ((rank, {"jmespath": "@", "text": regex}) for rank, regex in regexes)
 

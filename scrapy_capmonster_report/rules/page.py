@@ -254,8 +254,8 @@ def is_unseen(element: Any) -> bool:
         return True
     for name, value in element.items():
         if name == "class":
-            hides = has_name(value, "unseen.class")
-            if hides and not has_name(value, "unseen.shown class"):
+            shown = f"{value} {element.get('style', '')}"
+            if has_name(value, "unseen.class") and not has_name(shown, "unseen.shown"):
                 return True
         elif name == "style":
             if has_name(value, "unseen.style"):

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partialmethod
 from time import perf_counter, thread_time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from ..text import truncate
 from .condition import Domains, Redirect, Status, all_true
-from .hosts import authority_of, host_of, parents_of
+from .hosts import parents_of
 from .page import MAX_BODY, Page
 
 if TYPE_CHECKING:
@@ -27,9 +24,6 @@ if TYPE_CHECKING:
     OnError = Callable[["Rule", Exception], None]
 
 logger = logging.getLogger(__name__)
-
-_REMEMBERED: Final = 1024
-"""For how many hosts with a status to remember which rules may match."""
 
 _SLOW: Final = 0.05
 """A rule that takes more seconds, without those for parsing, blocks the crawl for too long."""
@@ -76,38 +70,8 @@ class Rule:
         return any(isinstance(condition, Redirect) for condition in self.conditions)
 
     def __repr__(self) -> str:
-        conditions = ", ".join(f"{item.key}={plain(item.value)!r}" for item in self.conditions)
+        conditions = ", ".join(f"{item.key}={item.value!r}" for item in self.conditions)
         return f"<Rule {self.name!r}: {conditions}>"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """The result of one condition for a response.
-
-    Args:
-        key: the condition's key.
-        value: its value as the user wrote it, made of what JSON knows.
-        holds: whether it holds; ``None`` if that cannot be told from what is known.
-        found: what it found, what stands there instead, or what is not known; at most 200
-            characters.
-    """
-
-    key: str
-    value: Any
-    holds: bool | None
-    found: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """The result of one rule for a response; ``dataclasses.asdict`` makes JSON of it.
-
-    ``matched`` is ``None`` if it cannot be told from what is known.
-    """
-
-    name: str
-    matched: bool | None
-    conditions: tuple[Finding, ...]
 
 
 class Rules:
@@ -141,16 +105,14 @@ class Rules:
         self._suspects: set[str] = set()
         self._logged: set[str] = set()
         self._rules = tuple(rules)
-        self._candidates = lru_cache(_REMEMBERED)(self._look_up)
+        # For so many hosts with a status, remember which rules may match.
+        self._candidates = lru_cache(1024)(self._look_up)
 
     def __len__(self) -> int:
         return len(self._rules)
 
     def __iter__(self) -> Iterator[Rule]:
         return iter(self._rules)
-
-    def __repr__(self) -> str:
-        return f"Rules({list(self._rules)!r})"
 
     @property
     def domains(self) -> frozenset[str]:
@@ -178,7 +140,7 @@ class Rules:
             of_redirects: whether only ``redirect`` rules count.
         """
         page = Page(response, request, redirects, clock=self._clock)
-        rules = self._candidates(authority_of(page.response.url), page.response.status)
+        rules = self._candidates(page.host, page.response.status)
         if of_redirects:
             rules = tuple(rule for rule in rules if rule.sees_redirects)
         clock = self._clock
@@ -232,15 +194,6 @@ class Rules:
                 return rule, []
         return None, sorted(missing)
 
-    def explain(self, page: Page) -> list[Explanation]:
-        """What every condition of every rule says of *page*, also after one did not hold."""
-        explanations = []
-        for rule in self._rules:
-            findings = tuple(_finding(condition, page) for condition in rule.conditions)
-            matched = all_true(finding.holds for finding in findings)
-            explanations.append(Explanation(rule.name, matched, findings))
-        return explanations
-
     def _suspect(self, rule: Rule, page: Page, seconds: float, busy: float) -> None:
         """Name *rule*, unless other processes may be the reason that it took so long.
 
@@ -268,32 +221,7 @@ class Rules:
             self._logged.add(what)
             logger.warning(message, *args, extra=self._log_extra)
 
-    def _look_up(self, authority: str, status: int) -> tuple[Rule, ...]:
-        """The rules for the host in *authority*, and *status*, in the order of the user."""
-        domains = frozenset(parents_of(host_of(f"http://{authority}")))
+    def _look_up(self, host: str, status: int) -> tuple[Rule, ...]:
+        """The rules for *host* and *status*, in the order of the user."""
+        domains = frozenset(parents_of(host))
         return tuple(rule for rule in self._rules if rule.may_match(domains, status))
-
-
-def plain(value: object) -> Any:
-    """A condition's value in types that JSON has: a callable becomes its name."""
-    return json.loads(json.dumps(value, default=_plain))
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {**value}
-    name = getattr(value, "__qualname__", "")
-    return ".".join(filter(None, (getattr(value, "__module__", ""), name))) if name else repr(value)
-
-
-def _finding(condition: Condition, page: Page) -> Finding:
-    holds: bool | None = False
-    try:
-        holds = condition.verdict(page)
-        if holds is None:
-            found: str | None = f"not known: {', '.join(sorted(condition.missing(page)))}"
-        else:
-            found = condition.found(page)
-    except Exception as error:  # as in matching: what raises does not hold
-        found = f"{type(error).__name__}: {error}"
-    return Finding(condition.key, plain(condition.value), holds, found and truncate(found))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from ..errors import show
 from ..names import MAX_NAME, SETS, has_name
 from ..page import NOT_JSON, parse_json, view
-from .messages import About, matters, mentions, rejects
+from .messages import UNMISTAKABLE, About, matters, mentions, rejects
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,10 +63,10 @@ class Saying(NamedTuple):
 
     @property
     def is_another_matter(self) -> bool:
-        """Whether it says that a captcha is missing or expired, or that the user is locked out."""
+        """Whether it says that a captcha is missing, expired or failed by itself, or of a limit."""
         kinds = matters(self.text)
         if self.is_placed or mentions(self.text, "captcha"):
-            return not kinds.isdisjoint(("missing", "late", "limit")) and not self.rejects
+            return not kinds.isdisjoint(("missing", *UNMISTAKABLE)) and not self.rejects
         return "limit" in kinds
 
 
@@ -114,15 +114,15 @@ def _walk(
         if len(value) <= _MAX_ITEMS:
             for item in value:
                 yield from _walk(item, path, is_placed, depth + 1)
-    elif isinstance(value, dict) and len(value) <= _MAX_MEMBERS and not _is_catalogue(value):
+    elif isinstance(value, dict) and len(value) <= _MAX_MEMBERS:
         fields = (value[name] for name in SETS["names of fields"] if name in value)
         names = (field if isinstance(field, str) else show(field) for field in fields)
         is_placed = is_placed or any(_is_field(name.lower()) for name in names)
-        captioned = [key for key, item in value.items() if _is_caption(key, item)]
+        cases = [key for key, item in value.items() if _is_case(key, item)]
         for key, item in value.items():
             yield None
             name = key.lower()
-            if has_name(name, "member.data") or (len(captioned) > 1 and key in captioned):
+            if has_name(name, "member.data") or (len(cases) > 1 and key in cases):
                 continue
             if has_name(name, "member.side") and not any(
                 has_name(other.lower(), "member.main") for other in value
@@ -136,15 +136,15 @@ def _walk(
                 yield from _walk(item, (*path, key), is_placed or is_field, depth + 1)
 
 
-def _is_catalogue(members: dict[str, Any]) -> bool:
-    """Whether *members* say what is shown in different cases: an answer is not empty and wrong."""
-    names = " ".join(key.lower() for key, item in members.items() if isinstance(item, str))
-    return has_name(names, "member.if empty") and has_name(names, "member.if wrong")
+def _is_case(key: str, item: Any) -> bool:
+    """Whether a member is like one of a catalogue, which says what is shown in different cases.
 
-
-def _is_caption(key: str, item: Any) -> bool:
-    """Whether a member is like one of a catalogue of messages about captchas."""
-    return "captcha" in key.lower() and isinstance(item, str) and not _CODE.fullmatch(item)
+    An answer is not empty and wrong, and has one message about the captcha.
+    """
+    name = key.lower()
+    return isinstance(item, str) and (
+        has_name(name, "member.case") or ("captcha" in name and not _CODE.fullmatch(item))
+    )
 
 
 def _is_field(name: str) -> bool:

@@ -15,7 +15,7 @@ from ..names import SETS, has_name, regex
 from ..page import view, words_of
 from ..selectors import Css, JmesPath
 from .answers import MAX_SCRIPT, json_messages, names_errors, parsed, rejection_in, sayings
-from .messages import MAX_LENGTH, About, fold, mentions, rejects
+from .messages import MAX_LENGTH, About, fold, rejects
 from .places import Sight, sight
 
 if TYPE_CHECKING:
@@ -197,13 +197,14 @@ def _scripts(page: Page) -> list[Any]:
 @mark()
 def script_error(page: Page) -> str | None:
     """a script of JSON that says in a member for errors that the captcha is wrong"""
-    scripts = _scripts(page)
-    texts = [script.text for script in scripts if script.get("type") == "application/json"]
+    scripts = [script for script in _scripts(page) if script.get("type") == "application/json"]
     return rejection_in(
         [
             message
-            for text in texts
-            for message in sayings(parsed(text))
+            for script in scripts
+            # One that is called settings, translations or the like holds data.
+            if not has_name(" ".join(script.values()).lower(), "member.data")
+            for message in sayings(parsed(script.text))
             if any(map(names_errors, message.path))
             and not any(name.lower().endswith("messages") for name in message.path)
         ]
@@ -217,15 +218,6 @@ def fragment_error(page: Page) -> str | None:
     fragments = list(filter(_MARKUP.search, texts))[:_MAX_FRAGMENTS]
     errors = (Sight(_root_of(markup)).rejection() for markup in fragments)
     return next(filter(None, errors), None)
-
-
-@mark()
-def human_error(page: Page) -> str | None:
-    """WordPress stops, and asks whether the visitor is human"""
-    for error in sight(page).errors:
-        if "wp-die" in error.place.get("class", "") and mentions(error.text, "human"):
-            return error.text
-    return None
 
 
 @mark()

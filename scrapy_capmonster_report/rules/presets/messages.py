@@ -28,6 +28,7 @@ _ANSWER_FIRST: Final = frozenset(("zh",))
 
 _VERDICTS: Final = ("wrong", "failed")
 _MATTERS: Final = ("late", "limit", "other", "theirs")
+_ANOTHERS: Final = ("other", "another")
 UNMISTAKABLE: Final = ("late", "limit", "theirs")
 """Kinds of words that count in any language, and in any sentence of the message."""
 
@@ -67,6 +68,8 @@ class Phrase(NamedTuple):
     language: str
     kind: str
     text: str
+    begins: bool
+    """Whether no word may stand before it."""
     ends: bool
     """Whether the word must end with it."""
     rest: str
@@ -83,6 +86,10 @@ class _Found(NamedTuple):
     def is_long(self) -> bool:
         """Whether it is long enough to mean the same in any language."""
         return self.end - self.start >= _MIN_SHARED
+
+    def is_part_of(self, other: _Found) -> bool:
+        """Whether it is the beginning of a longer phrase for the captcha's code."""
+        return other.kind == "code" and other.start == self.start and other.end > self.end
 
 
 def fold(text: str) -> str:
@@ -101,8 +108,8 @@ def rejects(text: str, about: About) -> bool:
     if len(text) > MAX_LENGTH:
         return False
     sentences = [(sentence, _find(sentence)) for sentence in _sentences(text)]
-    beside = [item for _, found in sentences for item in found if item.kind in UNMISTAKABLE]
-    return any(_rejects(sentence, found, beside, about) for sentence, found in sentences)
+    everything = [item for _, found in sentences for item in found]
+    return any(_rejects(sentence, found, everything, about) for sentence, found in sentences)
 
 
 def matters(text: str) -> set[str]:
@@ -112,7 +119,7 @@ def matters(text: str) -> set[str]:
 
 
 def mentions(text: str, kind: str) -> bool:
-    """Whether *text*, up to :data:`MAX_LENGTH`, has a phrase of a *kind*: ``"human"`` …"""
+    """Whether *text*, up to :data:`MAX_LENGTH`, has a phrase of a *kind*: ``"captcha"`` …"""
     return any(found.kind == kind for found in _find(fold(text[:MAX_LENGTH])))
 
 
@@ -127,9 +134,10 @@ def _unless_it_is_a_name(quotation: re.Match[str]) -> str:
     return " " if any(found.kind in _VERDICTS for found in _find(quoted)) else quoted
 
 
-def _rejects(sentence: str, found: list[_Found], beside: list[_Found], about: About) -> bool:
+def _rejects(sentence: str, found: list[_Found], everything: list[_Found], about: About) -> bool:
     verdicts = [item for item in found if item.kind in _VERDICTS]
     languages = {"en", *(item.language for item in verdicts)}
+    beside = (item for item in everything if item.kind in UNMISTAKABLE)
     if any(_contradicts(item, verdicts, languages, sentence) for item in (*found, *beside)):
         return False
     if about >= About.ITS_PLACE:
@@ -142,7 +150,9 @@ def _rejects(sentence: str, found: list[_Found], beside: list[_Found], about: Ab
     ]
     if any(item.kind == "captcha" for item in found):
         return any(item.kind == "captcha" for _, item in pairs)
-    if any(item.kind == "another" and item.language in languages for item in found):
+    # Also in another sentence: "The code is wrong. Check your e-mail."
+    others = [item for item in everything if item.kind in _ANOTHERS and item.language in languages]
+    if any(not any(map(item.is_part_of, found)) for item in others):
         return False
     code_languages = {
         item.language
@@ -186,6 +196,8 @@ def _find(text: str) -> list[_Found]:
             for phrase in lexicon.get(text[start:end], ()):
                 if phrase.ends and end < len(text) and _goes_on(text[end], text[end - 1]):
                     continue
+                if phrase.begins and text[:start].rstrip()[-1:].isalpha():
+                    continue
                 place = text.find(phrase.rest, end, end + _MAX_GAP)
                 if place >= 0:
                     stop = place + len(phrase.rest)
@@ -209,8 +221,8 @@ def phrases() -> Iterator[Phrase]:
         for kind, texts in words[language].items():
             for phrase in texts.replace("\n", " ").split(","):
                 text, rest = (fold(part).strip() for part in f"{phrase}…".split("…")[:2])
-                ends = bool(rest) or text.endswith(".")
-                yield Phrase(language, kind, text.rstrip("."), ends, rest.rstrip("."))
+                begins, ends = text.startswith("^"), bool(rest) or text.endswith(".")
+                yield Phrase(language, kind, text.strip("^."), begins, ends, rest.rstrip("."))
 
 
 @cache

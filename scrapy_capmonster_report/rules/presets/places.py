@@ -55,12 +55,9 @@ class Error(NamedTuple):
 
 
 class Sight:
-    """The errors and captchas that a page shows.
+    """The errors and captchas that a page with the outermost element *root* shows.
 
     Each element is looked at once, and texts are read only in those that are marked as errors.
-
-    Args:
-        root: the page's outermost element.
     """
 
     def __init__(self, root: Any) -> None:
@@ -77,14 +74,13 @@ class Sight:
         self.groups: list[Any] = []
         """Elements around a captcha's fields. What they say counts only if it names the captcha."""
         self._is_named = False  # something is called "captcha", not only "code"
-        self._has_pictures = False
+        self._has_picture = False  # its form has one, perhaps without a telling name
         self._shown: dict[Any, bool] = {None: True}
         for element in root.iter(*SETS["fields"]):
             self._look_at_a_field(element)
-        for element in root.iter(*SETS["pictures"]):
-            self._has_pictures = True
-            if not self.picture and _is_picture(element):
-                self.picture = self._note(element)
+        picture = next(filter(_is_picture, root.iter(*SETS["pictures"])), None)
+        if picture is not None:
+            self.picture = self._note(picture)
         marked = list(islice(self._marked_elements(root), MAX_MARKED + 1))
         self.errors = self._read(marked) if len(marked) <= MAX_MARKED else []
 
@@ -94,7 +90,7 @@ class Sight:
         if self.picture:
             return self.picture
         is_typed = self.input and not self.widget
-        return self.input if is_typed and (self._has_pictures or self._is_named) else ""
+        return self.input if is_typed and (self._has_picture or self._is_named) else ""
 
     @property
     def captcha(self) -> str:
@@ -130,6 +126,8 @@ class Sight:
         is_beside = error.place in self.groups
         if _CODE.fullmatch(error.text) or (is_beside and mentions(error.text, "ask")):
             return False
+        if (self.widget or self.input) and _is_anothers_own(error.place):
+            level = most = About.ITS_WORDS
         may_be_its_own = most is About.ITS_PLACE and self.captcha and not is_beside
         return rejects(error.text, level) or (
             bool(may_be_its_own)
@@ -144,11 +142,15 @@ class Sight:
         if not _is_typed(element):
             return
         self.fields += 1
-        is_code = is_captcha or "code" in name or "otp" in name
-        if is_code and has_name(name, "captcha.other code"):
+        is_code = is_captcha or has_name(name, "captcha.code")
+        asked_for = f"{name} {element.get('placeholder', '').lower()}"
+        if is_code and has_name(asked_for, "captcha.other code"):
             self.has_other_code = True
         elif is_captcha and not self.input:
             self.input = self._note(element)
+            form = next(element.iterancestors("form"), element.getroottree().getroot())
+            looks = map(_look_of, form.iter(*SETS["pictures"]))
+            self._has_picture = not all(has_name(look, "captcha.other picture") for look in looks)
 
     def _note(self, element: Any) -> str:
         """The outline of a captcha's field. The widest group without other fields is noted."""
@@ -260,7 +262,7 @@ def _meaning_of(attributes: Iterable[tuple[str, str]]) -> tuple[bool, str]:
 
 def _name_of(element: Any) -> str:
     """What a field is called, in lower case."""
-    return f"{element.get('name', '')} {element.get('id', '')}".lower()
+    return " ".join(element.get(key, "") for key in ("name", "id", "autocomplete")).lower()
 
 
 def _is_typed(element: Any) -> bool:
@@ -269,10 +271,14 @@ def _is_typed(element: Any) -> bool:
     return element.tag in SETS["fields"] and kind not in SETS["not typed"]
 
 
+def _look_of(picture: Any) -> str:
+    """What the attributes of a picture say, in lower case."""
+    return " ".join([value[:200] for value in picture.values()]).lower()
+
+
 def _is_picture(element: Any) -> bool:
     """Whether an element is the picture of an image captcha."""
-    named = " ".join([value[:200] for value in element.values()]).lower()
-    rest = regex("captcha.other picture").sub("", named)
+    rest = regex("captcha.other picture").sub("", _look_of(element))
     return has_name(rest, "captcha.field") or has_name(rest, "captcha.picture")
 
 
@@ -291,13 +297,13 @@ def _within(place: Any) -> Iterable[Any]:
 def _is_captchas_own(element: Any) -> bool:
     """Whether an error belongs to the captcha by its place, so that it need not name the captcha.
 
-    Its element is named like the captcha's field, or the nearest group around it has no other
-    fields than the captcha's, or the list of errors is right before or after the captcha's field.
+    Its element is named like the captcha's field, or is a list right before or after that field, or
+    the nearest group around it has no other fields than the captcha's.
     """
     names = (element.get(name, "") for name in ("id", "class", "for", "data-valmsg-for"))
     if has_name(" ".join(names).lower(), "captcha.field"):
         return True
-    beside = (element.getprevious(), element.getnext())
+    beside = (element.getprevious(), element.getnext()) if element.tag == "ul" else ()
     if any(_is_captchas_group(other) for other in beside if other is not None):
         return True
     for group in islice(element.iterancestors(), _MAX_DISTANCE):
@@ -308,22 +314,37 @@ def _is_captchas_own(element: Any) -> bool:
     return False
 
 
+def _is_anothers_own(place: Any) -> bool:
+    """Whether an error is in a group with one field, which is not the captcha's."""
+    for group in (place, *islice(place.iterancestors(), 1)):
+        if group.tag in ("form", "body", "html"):
+            return False
+        if fields := sum(map(_is_typed, _within(group))):
+            return fields == 1 and not _is_captchas_group(group)
+    return False
+
+
 def _is_captchas_group(group: Any) -> bool | None:
-    """Whether all fields in *group* belong to a captcha; ``None`` if it has no fields."""
-    is_captcha, others = False, 0
+    """Whether all fields in *group* belong to a captcha; ``None`` if it has no fields.
+
+    Also ``None`` if it is the part of a form that has the button: it may be for all of the form.
+    """
+    is_captcha, is_named, has_button, others = False, False, False, 0
     for element in _within(group):
         is_hidden = element.tag in SETS["fields"] and element.get("type", "").lower() == "hidden"
         if is_hidden or _is_typed(element):
             name = _name_of(element)
             if has_name(name, "captcha.field") and not has_name(name, "captcha.other code"):
-                is_captcha = True
+                is_captcha, is_named = True, is_named or not is_hidden
             elif not is_hidden:
                 others += 1
+        elif element.tag in ("button", "input"):
+            has_button |= element.get("type", "submit") == "submit"
+        elif has_name(element.get("class", ""), "captcha.widget"):
+            is_captcha = is_named = True
         elif element.tag == "img" and _is_picture(element):
             is_captcha = True
-            others -= 1  # its field may be called anything
-        elif has_name(element.get("class", ""), "captcha.widget"):
-            is_captcha = True
-    if others > 0:
+    # The one field beside a picture may be called anything.
+    if others > (is_captcha and not is_named):
         return False
-    return True if is_captcha else None
+    return True if is_captcha and (group.tag == "form" or not has_button) else None
