@@ -9,7 +9,7 @@ from time import perf_counter, thread_time
 from typing import TYPE_CHECKING, Final
 
 from .condition import Domains, Redirect, Status, all_true
-from .hosts import parents_of
+from .hosts import authority_of, host_of, parents_of
 from .page import MAX_BODY, Page
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class Rules:
             of_redirects: whether only ``redirect`` rules count.
         """
         page = Page(response, request, redirects, clock=self._clock)
-        rules = self._candidates(page.host, page.response.status)
+        rules = self._candidates(authority_of(page.response.url), page.response.status)
         if of_redirects:
             rules = tuple(rule for rule in rules if rule.sees_redirects)
         clock = self._clock
@@ -221,7 +221,7 @@ class Rules:
             self._logged.add(what)
             logger.warning(message, *args, extra=self._log_extra)
 
-    def _look_up(self, host: str, status: int) -> tuple[Rule, ...]:
-        """The rules for *host* and *status*, in the order of the user."""
-        domains = frozenset(parents_of(host))
+    def _look_up(self, authority: str, status: int) -> tuple[Rule, ...]:
+        """The rules for the host in *authority*, and *status*, in the order of the user."""
+        domains = frozenset(parents_of(host_of(f"http://{authority}")))
         return tuple(rule for rule in self._rules if rule.may_match(domains, status))
