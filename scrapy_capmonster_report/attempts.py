@@ -112,12 +112,9 @@ def read_attempt(meta: Mapping[str, Any]) -> Attempt | None:
     if not all(map(isinstance, value, _TYPES)):
         return None
     attempt = Attempt(*value)
-    is_ours = (
-        0 <= attempt.solved_at < _MAX_MOMENT
-        and 0 <= (attempt.created_at or 0) < _MAX_MOMENT
-        and 0 <= (attempt.sent_at or 0) < _MAX_MOMENT
-        and min(attempt.number, attempt.begun, attempt.hops, attempt.verdict) >= 0
-    )
+    moments = attempt.solved_at, attempt.created_at or 0, attempt.sent_at or 0
+    numbers = attempt.number, attempt.begun, attempt.hops, attempt.verdict
+    is_ours = min(numbers) >= 0 and all(0 <= moment < _MAX_MOMENT for moment in moments)
     return attempt if is_ours else None
 
 
@@ -224,9 +221,13 @@ class Attempts:
             attempt = self._leave(request, attempt)
         return attempt
 
-    def is_first(self, attempt: Attempt) -> bool:
-        """Whether the answer was not sent before *attempt*; ``False`` if that is unknown."""
-        return self._order.is_first(attempt.task_id, attempt.number)
+    def is_first(self, attempt: Attempt, *, by_rule: bool = True) -> bool:
+        """Whether the answer was not sent before *attempt*; ``False`` if that is unknown.
+
+        Args:
+            by_rule: whether a rule judged it; ``False``: a callback.
+        """
+        return self._order.is_first(attempt.task_id, attempt.number, by_rule=by_rule)
 
     # -- inside --------------------------------------------------------------------------------
 
@@ -254,6 +255,8 @@ class Attempts:
             return attempt
         if attempt.number:
             self._order.began_elsewhere(attempt.task_id, attempt.number)
+            if attempt.url == request.url:
+                self._order.repeated(attempt.number)
         # Redirects before it come from a cache, or from a middleware that sends in its own way.
         begun = len(urls) if attempt.number else attempt.hops
         number, now = self._next_number(), self._clock.now()

@@ -93,6 +93,7 @@ class SendingOrder:
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._tasks: Recent[int | list[_Sending]] = Recent(now)
+        self._repeated: Recent[bool] = Recent(now)
 
     def began(self, task_id: int, number: int, slot: str | None, now: float) -> None:
         """Note that an attempt has entered *slot*."""
@@ -106,6 +107,10 @@ class SendingOrder:
         """Note an attempt of another process or an earlier crawl, unless an attempt is known."""
         if self._tasks.get(task_id) is None:
             self._tasks.set(task_id, number)
+
+    def repeated(self, number: int) -> None:
+        """Note that the request of an attempt is sent once more."""
+        self._repeated.set(number, True)
 
     def sent(self, task_id: int, number: int, at: float) -> None:
         """Note when an attempt was sent."""
@@ -126,8 +131,15 @@ class SendingOrder:
         elif isinstance(entry, list) or entry == number:
             self._tasks.delete(task_id)
 
-    def is_first(self, task_id: int, number: int) -> bool:
-        """Whether the attempt was certainly the first, as it is if no other is remembered."""
+    def is_first(self, task_id: int, number: int, *, by_rule: bool = True) -> bool:
+        """Whether the attempt was certainly the first, as it is if no other is remembered.
+
+        Args:
+            by_rule: whether a rule judged it. A callback may name a request that was sent once
+                more (``response.request`` is the last one), and mean what came of that.
+        """
+        if not by_rule and self._repeated.get(number):
+            return False
         entry = self._tasks.get(task_id)
         if isinstance(entry, list):
             return any(item.number == number and item.is_first_of(entry) for item in entry)
