@@ -20,7 +20,7 @@ from contexts import context
 from hypothesis import given
 from hypothesis import strategies as st
 from scrapy import signals
-from scrapy.exceptions import CloseSpider
+from scrapy.exceptions import CloseSpider, IgnoreRequest
 from scrapy.http import Response
 from support import Reply, crawl, start_crawl
 from twisted.internet import error
@@ -35,6 +35,8 @@ from scrapy_capmonster_report.task_reader import TaskReader
 
 TOKEN = "/reportIncorrectTokenCaptcha"
 SOLVED_AT = 1_700_000_000.0
+
+CurlError = type("CurlError", (OSError,), {"code": 0})
 
 QUEUES = {
     "memory": lambda meta: meta,
@@ -177,6 +179,10 @@ def test_a_retry_that_another_worker_takes_from_the_queue_is_not_the_first() -> 
         (socket.gaierror(), True),
         (ConnectionRefusedError(), True),
         (type("ProxyError", (OSError,), {})(), True),
+        # Like those of curl_cffi, which has one name for both.
+        (type("ConnectionError", (CurlError,), {"code": 7})(), True),
+        (type("ConnectionError", (CurlError,), {"code": 56})(), False),
+        (IgnoreRequest(), True),
         (error.ConnectionLost(), False),
         (OSError("broken"), False),
     ],
