@@ -19,6 +19,8 @@ from strict_site import FINE, WRONG, HoldingSite, Submits, download, submit
 from support import Reply
 from twisted.internet.task import deferLater
 
+from scrapy_capmonster_report import accept, reject
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -288,6 +290,7 @@ class Plays(Submits):
     url: str
     site: RecordingSite
     plans: dict[int, Plan]
+    judges: bool
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -357,6 +360,9 @@ class Plays(Submits):
             self.advance(task_id, "got")
 
     def parse(self, response: Any) -> None:
+        if self.judges:
+            judge = reject if response.text == WRONG else accept
+            judge(self.crawler, response.request)
         self.finished(response.request)
 
     def failed(self, failure: Any) -> None:
