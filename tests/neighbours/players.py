@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import scrapy
 from scrapy import signals
+from scrapy.downloadermiddlewares.retry import get_retry_request
 from scrapy.exceptions import IgnoreRequest
 from scrapy.http import HtmlResponse
 from scrapy.utils.defer import maybe_deferred_to_future
@@ -226,6 +227,20 @@ class Rewrites(Player):
         return request.replace(url=parts._replace(path="/v2" + parts.path).geturl())
 
 
+class GivesUpOnABrowser(Player):
+    """Gives the answer to the site in its own way, does not wait for a response, and retries."""
+
+    def process_request(self, request: Any, spider: Any = None) -> Any:
+        plan = self.crawler.spider.plans.get(request.meta.get("taskId"))
+        if plan is None or plan.start == "overtaken" or not self.acts_on(request):
+            return None
+        by_itself(self.crawler, request)
+        retry = get_retry_request(request, spider=self.crawler.spider, reason="slow")
+        if retry is None:
+            raise OSError("slow")
+        return retry
+
+
 def by_itself(crawler: Any, request: Any) -> HtmlResponse:
     """The response of the site to an answer that Scrapy does not send."""
     site = crawler.spider.site
@@ -249,6 +264,7 @@ PLAYERS = {
         HoldsBack,
         Replaces,
         Rewrites,
+        GivesUpOnABrowser,
     )
 }
 
