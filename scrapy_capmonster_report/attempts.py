@@ -18,7 +18,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, fields
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_type_hints
 
 from .redirects import fetched_host, redirect_urls
 from .rules import hosts
@@ -71,6 +71,8 @@ class Attempt:
         sent_at: when it was sent; ``None`` if not yet known.
         verdict: one of the constants above.
         site: the host that the answer was sent to.
+        unsent: of Scrapy's retries (``retry_times``), how many followed when the answer was not
+            sent: nothing was, or there was no answer yet.
     """
 
     task_id: int
@@ -85,6 +87,7 @@ class Attempt:
     sent_at: float | None = None
     verdict: int = UNJUDGED
     site: str = ""
+    unsent: int = 0
 
     def write(self, meta: dict[str, Any]) -> Attempt:
         meta[ATTEMPT] = _values_of(self)
@@ -93,11 +96,7 @@ class Attempt:
 
 _values_of: Final = attrgetter(*(field.name for field in fields(Attempt)))
 
-_MOMENT: Final = (int, float)
-_OPTIONAL: Final = (*_MOMENT, type(None))
-_TYPES: Final[list[Any]] = [
-    *(int, _MOMENT, _OPTIONAL, int, int, int, str, int, int, _OPTIONAL, int, str)
-]
+_TYPES: Final = tuple(get_type_hints(Attempt).values())
 """The types that the members of an attempt may have."""
 
 _MAX_MOMENT: Final = 1e12
@@ -112,13 +111,15 @@ def read_attempt(meta: Mapping[str, Any]) -> Attempt | None:
     if not all(map(isinstance, value, _TYPES)):
         return None
     attempt = Attempt(*value)
-    is_ours = (
-        0 <= attempt.solved_at < _MAX_MOMENT
-        and 0 <= (attempt.created_at or 0) < _MAX_MOMENT
-        and 0 <= (attempt.sent_at or 0) < _MAX_MOMENT
-        and min(attempt.number, attempt.begun, attempt.hops, attempt.verdict) >= 0
-    )
+    moments = attempt.solved_at, attempt.created_at or 0, attempt.sent_at or 0
+    numbers = attempt.number, attempt.begun, attempt.hops, attempt.verdict, attempt.unsent
+    is_ours = min(numbers) >= 0 and all(0 <= moment < _MAX_MOMENT for moment in moments)
     return attempt if is_ours else None
+
+
+def _retries(meta: Mapping[str, Any]) -> int:
+    times = meta.get("retry_times")
+    return times if isinstance(times, int) else 0
 
 
 class Attempts:
@@ -211,6 +212,7 @@ class Attempts:
             self._order.taken_back(attempt.task_id, attempt.number)
             self._ledger.not_sent(attempt.task_id, attempt.number)
             attempt.number = 0
+        attempt.unsent += nothing_sent
         attempt.in_downloader = 0
         return attempt.write(request.meta)
 
@@ -224,9 +226,13 @@ class Attempts:
             attempt = self._leave(request, attempt)
         return attempt
 
-    def is_first(self, attempt: Attempt) -> bool:
-        """Whether the answer was not sent before *attempt*; ``False`` if that is unknown."""
-        return self._order.is_first(attempt.task_id, attempt.number)
+    def is_first(self, attempt: Attempt, *, by_rule: bool = True) -> bool:
+        """Whether the answer was not sent before *attempt*; ``False`` if that is unknown.
+
+        Args:
+            by_rule: whether a rule judged it; ``False``: a callback.
+        """
+        return self._order.is_first(attempt.task_id, attempt.number, by_rule=by_rule)
 
     # -- inside --------------------------------------------------------------------------------
 
@@ -237,13 +243,11 @@ class Attempts:
         if attempt and (attempt.task_id == meta[TASK_ID] or attempt.task_id == read_id(meta)):
             return attempt
         task_id = read_id(meta)
-        retries = meta.get("retry_times")
-        if ATTEMPT not in meta and isinstance(retries, int) and retries > 0:
-            # A queue has lost our key. An unfair report does more harm than a withheld one.
-            self._order.began_elsewhere(task_id)
         solved_at, created_at = self._tasks.moments(meta)
         hops = len(redirect_urls(meta))
-        return Attempt(task_id, solved_at, created_at, begun=hops, hops=hops).write(meta)
+        unsent = _retries(meta) if ATTEMPT in meta else 0  # or a queue has lost our key
+        attempt = Attempt(task_id, solved_at, created_at, begun=hops, hops=hops, unsent=unsent)
+        return attempt.write(meta)
 
     def _leave(self, request: Request, attempt: Attempt) -> Attempt:
         """The attempt of *request* as it is sent to the site: the same one if it was redirected."""
@@ -252,8 +256,12 @@ class Attempts:
             attempt.hops, attempt.url = len(urls), request.url
             attempt.verdict = UNJUDGED if attempt.verdict == PASSED else attempt.verdict
             return attempt
-        if attempt.number:
+        if attempt.number or _retries(request.meta) > attempt.unsent:
+            # It was sent before, maybe by another worker, or by a middleware in its own way. An
+            # unfair report does more harm than a withheld one.
             self._order.began_elsewhere(attempt.task_id, attempt.number)
+            if attempt.url == request.url:
+                self._order.repeated(attempt.number)
         # Redirects before it come from a cache, or from a middleware that sends in its own way.
         begun = len(urls) if attempt.number else attempt.hops
         number, now = self._next_number(), self._clock.now()
@@ -270,6 +278,7 @@ class Attempts:
             url=request.url,
             verdict=CACHED if self._has_cache and begun < len(urls) else UNJUDGED,
             site=hosts.host_of(request.url),
+            unsent=attempt.unsent,
         )
 
     def _note_sent(self, attempt: Attempt, latency: object) -> None:

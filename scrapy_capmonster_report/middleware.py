@@ -58,7 +58,7 @@ class CapMonsterReportMiddleware:
         self._judge = Judge(
             context, rules, self._attempts, self._reporter, self._saved_pages, self._hints
         )
-        self._unfollowed = UnfollowedRedirects(context.crawler, self._judge)
+        self._unfollowed = UnfollowedRedirects(context, self._judge)
         self._closed: Deferred[None] | None = None
 
     @classmethod

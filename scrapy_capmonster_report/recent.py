@@ -43,9 +43,6 @@ class Recent(Generic[V]):
         self._older: dict[int, V] = {}
         self._turn_at = now() + keep
 
-    def __len__(self) -> int:
-        return len(self._young) + len(self._older)
-
     def get(self, task_id: int) -> V | None:
         """The value of *task_id*, ``None`` if there is none or it is forgotten."""
         value = self._young.get(task_id)

@@ -18,16 +18,17 @@ from scrapy.downloadermiddlewares.offsite import OffsiteMiddleware
 from scrapy.downloadermiddlewares.redirect import RedirectMiddleware
 from scrapy.utils.httpobj import urlparse_cached
 
+from .recent import Recent
 from .rules import hosts
 from .rules.page import is_same_page, is_web, location_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from scrapy.crawler import Crawler
     from scrapy.http import Response
 
     from .attempts import Attempt
+    from .context import CrawlContext
     from .judge import Judge
 
 _MAX_BODY: Final = 10_000
@@ -36,8 +37,8 @@ _MAX_BODY: Final = 10_000
 _URL_ENDS: Final = re.compile(r"/?(?:[\s\"'&\\]|\Z)")
 """What follows a whole URL in a query, a form or JSON."""
 
-_MAX_PENDING: Final = 1000
-"""How many redirects to keep until it is clear whether Scrapy follows them."""
+_MAX_PENDING: Final = 2000
+"""How many redirects to keep at most until it is clear whether Scrapy follows them."""
 
 _FOLLOWED: Final = (301, 302, 303, 307, 308)
 """The statuses that RedirectMiddleware follows."""
@@ -96,14 +97,14 @@ class UnfollowedRedirects:
     """Finds redirects of answers that Scrapy does not follow.
 
     Args:
-        crawler: has its middlewares once the spider is open.
+        context: the crawl; its crawler has middlewares once the spider is open.
         judge: judges them.
     """
 
-    def __init__(self, crawler: Crawler, judge: Judge) -> None:
-        self._crawler = crawler
+    def __init__(self, context: CrawlContext, judge: Judge) -> None:
+        self._crawler = context.crawler
         self._judge = judge
-        self._pending: dict[int, tuple[Request, Response]] = {}
+        self._pending: Recent[tuple[Request, Response]] = Recent(context.clock.now, _MAX_PENDING)
 
     def downloaded(self, request: Request, response: Response, attempt: Attempt) -> None:
         """Keep a 3xx until it is clear whether Scrapy follows it."""
@@ -114,18 +115,16 @@ class UnfollowedRedirects:
         elif middleware is not None and _is_one_too_many(request, response, middleware):
             self._judge.redirect(request, response, is_all=True)
         else:
-            self._pending[attempt.number] = request, response
-            if len(self._pending) > _MAX_PENDING:
-                del self._pending[next(iter(self._pending))]
+            self._pending.set(attempt.number, (request, response))
 
     def scheduled(self, request: Request, attempt: Attempt) -> None:
         """Judge the redirect that led to *request*, if that leads offsite."""
-        if attempt.number in self._pending and self._is_offsite(request):
+        if self._pending.get(attempt.number) and self._is_offsite(request):
             self.lost(request, attempt, is_all=True)
 
     def followed(self, attempt: Attempt) -> None:
         """Forget the redirect that led to a response."""
-        self._pending.pop(attempt.number, None)
+        self._pending.delete(attempt.number)
 
     def lost(self, request: Request, attempt: Attempt, *, is_all: bool) -> None:
         """Judge the redirect that led to *request*, to which no response will come.

@@ -121,7 +121,7 @@ class Reporter:
                 report,
                 cached=attempt.verdict == CACHED,
                 claimed=self._ledger.is_claimed(task.id),
-                is_first=self._settings.report_reused or self._is_first(attempt),
+                is_first=self._settings.report_reused or self._is_first(attempt, rule),
                 dry_run=self._settings.dry_run,
                 now=self._clock.now(),
             )
@@ -144,13 +144,13 @@ class Reporter:
             f" ({reason})" if reason else "",
         )
 
-    def _is_first(self, attempt: Attempt) -> bool:
+    def _is_first(self, attempt: Attempt, rule: Rule | None) -> bool:
         """Whether the site got the answer on no earlier attempt.
 
         If copies of a request are in flight at once, the site may accept a later one first.
         """
         overtaken = self._insight.passed_elsewhere(attempt.task_id, attempt.number)
-        return self._attempts.is_first(attempt) and not overtaken
+        return self._attempts.is_first(attempt, by_rule=rule is not None) and not overtaken
 
     def _show(self, request: Request, report: Report) -> None:
         """Log the first report of each rule and kind that a dry run does not send."""

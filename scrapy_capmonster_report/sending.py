@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from scrapy.exceptions import IgnoreRequest
-from twisted.internet import error
-
 from .recent import Recent
 
 if TYPE_CHECKING:
@@ -20,15 +17,18 @@ _MAX_SENDINGS: Final = 200
 """If more attempts than this may have been the first, none counts as the first."""
 
 _NOTHING_SENT: Final = {
-    # Scrapy's download handlers
+    # Scrapy
     "CannotResolveHostError",
     "DownloadConnectionRefusedError",
+    "IgnoreRequest",
     "TunnelError",
+    # Twisted
+    "ConnectError",
+    "DNSLookupError",
     # Python
     "ConnectionRefusedError",
     "gaierror",
-    # Requests, HTTPX, curl_cffi
-    "ConnectError",
+    # Requests, HTTPX ("ConnectError", too), curl_cffi
     "ConnectTimeout",
     "DNSError",
     "ProxyError",
@@ -37,18 +37,21 @@ _NOTHING_SENT: Final = {
 }
 """Exceptions by name: not every version and installation has them."""
 
+_CURL_COULD_NOT_CONNECT: Final = 7
+"""The code of a curl_cffi exception that has the name of others."""
+
 
 def nothing_was_sent(exception: BaseException) -> bool:
     """Whether a download that failed with *exception* failed before anything reached the site.
 
     A middleware that ignores a request does not send it either.
     """
-    if isinstance(exception, error.ConnectError):
-        # A TimeoutError is a UserError. Scrapy also raises it if a site is slow to answer.
-        return not isinstance(exception, error.UserError)
-    if isinstance(exception, (IgnoreRequest, error.DNSLookupError)):
+    names = {item.__name__ for item in type(exception).__mro__}
+    if "UserError" in names:
+        return False  # Twisted's TimeoutError, which Scrapy also raises if a site is slow to answer
+    if "CurlError" in names and getattr(exception, "code", None) == _CURL_COULD_NOT_CONNECT:
         return True
-    return not _NOTHING_SENT.isdisjoint(item.__name__ for item in type(exception).__mro__)
+    return not _NOTHING_SENT.isdisjoint(names)
 
 
 @dataclass(slots=True)
@@ -93,6 +96,7 @@ class SendingOrder:
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._tasks: Recent[int | list[_Sending]] = Recent(now)
+        self._repeated: Recent[bool] = Recent(now)
 
     def began(self, task_id: int, number: int, slot: str | None, now: float) -> None:
         """Note that an attempt has entered *slot*."""
@@ -106,6 +110,10 @@ class SendingOrder:
         """Note an attempt of another process or an earlier crawl, unless an attempt is known."""
         if self._tasks.get(task_id) is None:
             self._tasks.set(task_id, number)
+
+    def repeated(self, number: int) -> None:
+        """Note that the request of an attempt is sent once more."""
+        self._repeated.set(number, True)
 
     def sent(self, task_id: int, number: int, at: float) -> None:
         """Note when an attempt was sent."""
@@ -126,8 +134,15 @@ class SendingOrder:
         elif isinstance(entry, list) or entry == number:
             self._tasks.delete(task_id)
 
-    def is_first(self, task_id: int, number: int) -> bool:
-        """Whether the attempt was certainly the first, as it is if no other is remembered."""
+    def is_first(self, task_id: int, number: int, *, by_rule: bool = True) -> bool:
+        """Whether the attempt was certainly the first, as it is if no other is remembered.
+
+        Args:
+            by_rule: whether a rule judged it. A callback may name a request that was sent once
+                more (``response.request`` is the last one), and mean what came of that.
+        """
+        if not by_rule and self._repeated.get(number):
+            return False
         entry = self._tasks.get(task_id)
         if isinstance(entry, list):
             return any(item.number == number and item.is_first_of(entry) for item in entry)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -35,9 +34,6 @@ logger = logging.getLogger(__name__)
 
 _MAX_WARNINGS: Final = 50
 
-_MAX_HOSTS: Final = 1024
-"""For how many hosts to remember whether they are the service's."""
-
 
 class TaskReader:
     """Reads the keys of ``request.meta`` that users write, and whether a request is for a site.
@@ -52,15 +48,12 @@ class TaskReader:
         self._log_extra = context.log_extra
         self._warned: set[str] = set()
         urls = DEFAULTS[API_URL], context.settings.api_url
-        service = {host_and_port(*urlsplit(url)[:2]) for url in urls}
-        self._is_service = lru_cache(_MAX_HOSTS)(
-            lambda scheme, netloc: host_and_port(scheme, netloc) in service
-        )
+        self._service = {host_and_port(*urlsplit(url)[:2]) for url in urls}
 
     def is_for_service(self, request: Request) -> bool:
         """Whether *request* goes to CapMonster Cloud itself, and so submits nothing to a site."""
         url = urlparse_cached(request)
-        return self._is_service(url.scheme, url.netloc)
+        return host_and_port(url.scheme, url.netloc) in self._service
 
     def task_id(self, meta: Mapping[str, Any]) -> int:
         """The ``taskId``; 0 if it is unusable."""

@@ -20,7 +20,7 @@ from contexts import context
 from hypothesis import given
 from hypothesis import strategies as st
 from scrapy import signals
-from scrapy.exceptions import CloseSpider
+from scrapy.exceptions import CloseSpider, IgnoreRequest
 from scrapy.http import Response
 from support import Reply, crawl, start_crawl
 from twisted.internet import error
@@ -35,6 +35,8 @@ from scrapy_capmonster_report.task_reader import TaskReader
 
 TOKEN = "/reportIncorrectTokenCaptcha"
 SOLVED_AT = 1_700_000_000.0
+
+CurlError = type("CurlError", (OSError,), {"code": 0})
 
 QUEUES = {
     "memory": lambda meta: meta,
@@ -177,6 +179,10 @@ def test_a_retry_that_another_worker_takes_from_the_queue_is_not_the_first() -> 
         (socket.gaierror(), True),
         (ConnectionRefusedError(), True),
         (type("ProxyError", (OSError,), {})(), True),
+        # Like those of curl_cffi, which has one name for both.
+        (type("ConnectionError", (CurlError,), {"code": 7})(), True),
+        (type("ConnectionError", (CurlError,), {"code": 56})(), False),
+        (IgnoreRequest(), True),
         (error.ConnectionLost(), False),
         (OSError("broken"), False),
     ],
@@ -330,11 +336,11 @@ def with_(**values: Any) -> tuple[Any, ...]:
 
 OPTIONAL = ("created_at", "sent_at")
 TEXTS = ("url", "site")
-COUNTS = ("number", "begun", "hops", "verdict")
+COUNTS = ("number", "begun", "hops", "verdict", "unsent")
 HOSTILE: list[Any] = [
     *(None, 0, 7, 1.5, True, "", "_capmonster_report", b"1234567890", ..., Attempt),
     *([], (), {}, set(), [7], (7,), with_()[:-1], (*with_(), 0), [GOOD], asdict(GOOD)),
-    *("123456789012", dict.fromkeys(range(12)), range(12), [[]] * 12, ["7"] * 12, [None] * 12),
+    *("1234567890123", dict.fromkeys(range(13)), range(13), [[]] * 13, ["7"] * 13, [None] * 13),
     *(with_(**{name: None}) for name in NAMES if name not in OPTIONAL),
     *(with_(**{name: "1"}) for name in NAMES if name not in TEXTS),
     *(with_(**{name: 1}) for name in TEXTS),

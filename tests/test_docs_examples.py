@@ -7,6 +7,7 @@ import re
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qs
 
 import pytest
 import pytest_twisted
@@ -280,3 +281,53 @@ async def test_the_orders_for_rotating_proxies_show_the_rejection(
         url=url,
     )
     assert len(cloud.reports) == reports
+
+
+class AsksForCaptchas(Spider):
+    """Knows nothing of captchas: each page has a callback of its own."""
+
+    name = "asks_for_captchas"
+    custom_settings = {"CAPMONSTER_REPORT_RULES": [{"text": "Wrong captcha"}]}
+    url: str
+    offers: list[tuple[str, str]]
+
+    async def start(self) -> Any:
+        yield Request(self.url, self.parse_offers, cb_kwargs={"word": "tea"})
+
+    def parse_offers(self, response: Any, word: str) -> None:
+        self.offers.append((word, response.text))
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_middleware_that_solves_captchas_gives_the_page_to_the_spider(
+    serve: Any, api: Any
+) -> None:
+    section = document("docs/where-it-stands.md").sections()["Middlewares that solve captchas"]
+    names: dict[str, Any] = {}
+    exec(section.blocks("python")[0].text, names)
+    task_ids = iter((1, 2))
+
+    async def solve(client: str, captcha: str) -> Any:
+        task_id = next(task_ids)
+        return {"token": f"{client} {captcha} {task_id}"}, {"taskId": task_id}
+
+    names["solve_captcha"] = solve
+    example = names["CaptchaMiddleware"]
+    solver = type("Solver", (example,), {"client": "mine", "captcha_of": lambda *_: "turnstile"})
+
+    def respond(request: Any) -> str:
+        token = parse_qs(request.content.read().decode()).get("cf-turnstile-response", [""])[0]
+        if token == "mine turnstile 2":
+            return "Offers"
+        return "<p>Wrong captcha</p><div class='cf-turnstile'></div>"
+
+    offers: list[tuple[str, str]] = []
+    cloud = api()
+    await crawl(
+        AsksForCaptchas,
+        {"CAPMONSTER_API_URL": cloud.url, "DOWNLOADER_MIDDLEWARES": {solver: 560}},
+        url=serve(respond).url,
+        offers=offers,
+    )
+    assert offers == [("tea", "Offers")]
+    assert cloud.reports == [("/reportIncorrectTokenCaptcha", 1)]

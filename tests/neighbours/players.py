@@ -12,12 +12,15 @@ from urllib.parse import parse_qs, urlsplit
 
 import scrapy
 from scrapy import signals
+from scrapy.downloadermiddlewares.retry import get_retry_request
 from scrapy.exceptions import IgnoreRequest
 from scrapy.http import HtmlResponse
 from scrapy.utils.defer import maybe_deferred_to_future
 from strict_site import FINE, WRONG, HoldingSite, Submits, download, submit
 from support import Reply
 from twisted.internet.task import deferLater
+
+from scrapy_capmonster_report import accept, reject
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -224,6 +227,20 @@ class Rewrites(Player):
         return request.replace(url=parts._replace(path="/v2" + parts.path).geturl())
 
 
+class GivesUpOnABrowser(Player):
+    """Gives the answer to the site in its own way, does not wait for a response, and retries."""
+
+    def process_request(self, request: Any, spider: Any = None) -> Any:
+        plan = self.crawler.spider.plans.get(request.meta.get("taskId"))
+        if plan is None or plan.start == "overtaken" or not self.acts_on(request):
+            return None
+        by_itself(self.crawler, request)
+        retry = get_retry_request(request, spider=self.crawler.spider, reason="slow")
+        if retry is None:
+            raise OSError("slow")
+        return retry
+
+
 def by_itself(crawler: Any, request: Any) -> HtmlResponse:
     """The response of the site to an answer that Scrapy does not send."""
     site = crawler.spider.site
@@ -247,6 +264,7 @@ PLAYERS = {
         HoldsBack,
         Replaces,
         Rewrites,
+        GivesUpOnABrowser,
     )
 }
 
@@ -288,6 +306,7 @@ class Plays(Submits):
     url: str
     site: RecordingSite
     plans: dict[int, Plan]
+    judges: bool
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -357,6 +376,9 @@ class Plays(Submits):
             self.advance(task_id, "got")
 
     def parse(self, response: Any) -> None:
+        if self.judges:
+            judge = reject if response.text == WRONG else accept
+            judge(self.crawler, response.request)
         self.finished(response.request)
 
     def failed(self, failure: Any) -> None:

@@ -10,6 +10,7 @@ import pytest_twisted
 import scrapy
 from players import Player, RecordingSite, again
 from scrapy import signals
+from scrapy.downloadermiddlewares.retry import get_retry_request
 from scrapy.exceptions import StopDownload
 from scrapy.http import HtmlResponse
 from scrapy.utils.defer import maybe_deferred_to_future
@@ -106,6 +107,43 @@ async def test_an_answer_is_used_if_a_middleware_fails_that_may_have_sent_it(
     assert len(site.submissions) == 1 + is_sent
     assert cloud.reports == ([(TOKEN, 1)] if wrong and not is_sent else [])
     assert withheld(stats) == ({"reused": 1} if is_sent else {})
+
+
+class RetriesItsOwn(OwnClient):
+    """Gives up waiting for a browser, or takes its page for a ban; then asks for a retry."""
+
+    gives_up: bool
+
+    def process_request(self, request: Any, spider: Any = None) -> Any:
+        page = self.fetch(request)
+        return self.retry(request) or page if self.gives_up else page
+
+    def process_response(self, request: Any, response: Any, spider: Any = None) -> Any:
+        return response if self.gives_up else self.retry(request) or response
+
+    def retry(self, request: Any) -> Any:
+        return get_retry_request(
+            request, spider=self.crawler.spider, reason="slow", max_retry_times=1
+        )
+
+
+@pytest_twisted.ensureDeferred
+@ORDERS
+@pytest.mark.parametrize("gives_up", [True, False], ids=["gave up", "took it for a ban"])
+async def test_an_answer_that_a_middleware_sent_and_retries_in_its_own_way_is_used(
+    gives_up: bool, order: int, serve: Any, api: Any
+) -> None:
+    """As packages for browsers and curl do. Above us, nothing is seen of the first attempt."""
+    site, cloud = RecordingSite(set()), api()
+    stats = await send(
+        lambda spider: [submit("http://shop.example/", 1)],
+        cloud,
+        with_site(site),
+        DOWNLOADER_MIDDLEWARES={type("Retries", (RetriesItsOwn,), {"gives_up": gives_up}): order},
+    )
+    assert site.got(1) == [True, False]
+    assert cloud.reports == []
+    assert withheld(stats) == {"reused": 1}
 
 
 class LeavesRedirectsToScrapy(OwnClient):

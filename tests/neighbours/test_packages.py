@@ -46,6 +46,34 @@ async def test_scrapy_impersonate(follows: bool, serve: Any, api: Any) -> None:
     assert withheld(stats) == {"reused": 1}
 
 
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("proxy", ["http://127.0.0.1:9", "http://proxy.invalid"])
+async def test_a_proxy_that_curl_does_not_reach_has_carried_no_answer(
+    proxy: str, serve: Any, api: Any
+) -> None:
+    neighbour("scrapy_impersonate")
+    needs_asyncio("scrapy_impersonate")
+    site, cloud = StrictSite({1}), api()
+    url = serve(site.respond).url
+    handler = "scrapy_impersonate.ImpersonateDownloadHandler"
+
+    class NextProxy:
+        """Sends a retry without a proxy."""
+
+        def process_request(self, request: Any, spider: Any = None) -> None:
+            if request.meta.get("retry_times"):
+                request.meta.pop("proxy", None)
+
+    await send(
+        lambda spider: [submit(url, 1, {"impersonate": "chrome", "proxy": proxy})],
+        cloud,
+        DOWNLOAD_HANDLERS={"http": handler, "https": handler},
+        DOWNLOADER_MIDDLEWARES={NextProxy: 740},
+    )
+    assert site.got(1) == [False]
+    assert cloud.reports == [(TOKEN, 1)]
+
+
 class ServesTwice(StrictSite):
     """Is busy when an answer comes the first time, after it has judged it."""
 

@@ -12,6 +12,7 @@ from scrapy.downloadermiddlewares.retry import get_retry_request
 from scrapy.pipelines.files import FilesPipeline
 from scrapy.utils.reactor import is_asyncio_reactor_installed
 from strict_site import (
+    RULES,
     TOKEN,
     HoldingSite,
     StrictSite,
@@ -24,6 +25,8 @@ from strict_site import (
 from support import Reply
 from twisted.internet.defer import Deferred
 from wired import until
+
+from scrapy_capmonster_report import accept, reject
 
 
 class CachedSite(StrictSite):
@@ -121,6 +124,51 @@ async def test_inline_requests_in_a_callback(serve: Any, api: Any) -> None:
     )
     assert cloud.reports == [(TOKEN, 1)]
     assert withheld(stats) == {"reused": 1}
+
+
+class Busy(StrictSite):
+    """Takes what it gets first, and breaks off or says that it is busy; once for each path."""
+
+    def respond(self, request: Any) -> Any:
+        said = super().respond(request)
+        path = self.paths[-1]
+        if self.paths.count(path) > 1 or path in ("/page", "/calm"):
+            return said
+        if path == "/busy":
+            return Reply(said, status=503)
+        request.transport.abortConnection()
+        return ""
+
+
+class JudgesWhatItSent(Submits):
+    """Judges the request that it sent inline, of which Scrapy may have sent a retry."""
+
+    url: str
+
+    async def parse(self, response: Any) -> Any:
+        for task_id, path in enumerate(("calm", "calm", "busy", "breaks-off"), 1):
+            request = submit(f"{self.url}/{path}", task_id)
+            page = await download(self.crawler, request)
+            judge = reject if "Wrong captcha" in page.text else accept
+            judge(self.crawler, request)
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("rules", [RULES, ["callbacks"]], ids=["rules", "callbacks"])
+async def test_a_callback_that_judges_the_request_of_before_a_retry(
+    rules: Any, serve: Any, api: Any
+) -> None:
+    site, cloud = Busy({1}), api()
+    url = serve(site.respond).url
+    stats = await send(
+        lambda spider: [scrapy.Request(f"{url}/page")],
+        cloud,
+        type("Judges", (JudgesWhatItSent,), {"url": url}),
+        CAPMONSTER_REPORT_RULES=rules,
+    )
+    assert [site.got(task_id) for task_id in (2, 3, 4)] == [[True], [True, False], [True, False]]
+    assert cloud.reports == [(TOKEN, 1)]
+    assert withheld(stats)["reused"] == (4 if rules == RULES else 2)
 
 
 class RetriesItself(Submits):
