@@ -18,7 +18,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, fields
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, get_type_hints
+from typing import TYPE_CHECKING, Any, Final
 
 from .redirects import fetched_host, redirect_urls
 from .rules import hosts
@@ -96,7 +96,11 @@ class Attempt:
 
 _values_of: Final = attrgetter(*(field.name for field in fields(Attempt)))
 
-_TYPES: Final = tuple(get_type_hints(Attempt).values())
+_MOMENT: Final = (int, float)
+_OPTIONAL: Final = (*_MOMENT, type(None))
+_TYPES: Final[list[Any]] = [
+    *(int, _MOMENT, _OPTIONAL, int, int, int, str, int, int, _OPTIONAL, int, str, int)
+]
 """The types that the members of an attempt may have."""
 
 _MAX_MOMENT: Final = 1e12
@@ -111,9 +115,13 @@ def read_attempt(meta: Mapping[str, Any]) -> Attempt | None:
     if not all(map(isinstance, value, _TYPES)):
         return None
     attempt = Attempt(*value)
-    moments = attempt.solved_at, attempt.created_at or 0, attempt.sent_at or 0
     numbers = attempt.number, attempt.begun, attempt.hops, attempt.verdict, attempt.unsent
-    is_ours = min(numbers) >= 0 and all(0 <= moment < _MAX_MOMENT for moment in moments)
+    is_ours = (
+        0 <= attempt.solved_at < _MAX_MOMENT
+        and 0 <= (attempt.created_at or 0) < _MAX_MOMENT
+        and 0 <= (attempt.sent_at or 0) < _MAX_MOMENT
+        and min(numbers) >= 0
+    )
     return attempt if is_ours else None
 
 

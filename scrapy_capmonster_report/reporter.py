@@ -5,18 +5,16 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-from scrapy.utils.defer import maybe_deferred_to_future
 from twisted.internet.defer import Deferred, succeed
 
 from . import signals, stats
 from .attempts import CACHED
-from .deadline import Deadline
+from .closing import close
 from .delivery import Delivery, ReportClient
 from .fairness import withhold_reason
 from .insight import CrawlInsight
 from .mask import Mask
 from .outcome import BY_CALLBACK, Outcome, Report
-from .settings import CLOSE_TIMEOUT
 from .task import read_task, type_name
 from .text import some_of
 
@@ -33,9 +31,6 @@ if TYPE_CHECKING:
     from .task import Kind
 
 logger = logging.getLogger(__name__)
-
-QUIET_SECONDS: Final = 2.0
-"""If closing takes longer, the log says what it waits for."""
 
 _MAX_NAMED: Final = 20
 """How many rules the log names when the crawl begins."""
@@ -194,30 +189,7 @@ class Reporter:
 
     async def close(self) -> None:
         """Send reports for ``CAPMONSTER_REPORT_CLOSE_TIMEOUT`` at most, and log the totals."""
-        closes_at = self._clock.now() + self._settings.close_timeout
-        quiet = Deadline(self._context.reactor, QUIET_SECONDS, self._log_closing, self._clock.now)
-        if self._settings.close_timeout > 0:
-            # The last third is for sending, even if the ledger is silent.
-            self._ledger.hurry(self._settings.close_timeout * 2 / 3)
-            # A short crawl also sends what another one left.
-            await maybe_deferred_to_future(self._ledger_opened)
-        for part in (self._delivery, self._ledger):
-            timeout = max(0.0, closes_at - self._clock.now())
-            await maybe_deferred_to_future(part.close(timeout))
-        await maybe_deferred_to_future(self._client.close())
-        quiet.cancel()
+        parts = self._delivery, self._ledger, self._client
+        await close(self._context, *parts, self._ledger_opened)
         logger.info("Captcha answers: %s", self._stats.closing_line(), extra=self._log_extra)
         self._insight.log_table()
-
-    def _log_closing(self) -> None:
-        """Log what the crawl waits for."""
-        unfinished = self._delivery.unfinished
-        logger.info(
-            "%s, for %g seconds at most (%s)",
-            f"Sending the last reports to CapMonster Cloud ({unfinished})"
-            if unfinished
-            else f"Waiting for ledger {self._ledger.name}",
-            self._settings.close_timeout,
-            CLOSE_TIMEOUT,
-            extra=self._log_extra,
-        )
