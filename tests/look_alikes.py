@@ -166,6 +166,10 @@ def _other_fields() -> Iterator[Case]:
         "</div></form></body>"
     )
     cases.add("2 yii", page(yii_other))
+    for name in ("coupon", "voucher", "discount", "pin"):
+        for error in ("The code is not valid.", "Wrong code"):
+            field = f'{PICTURE}<label>Code</label><input name="{name}">'
+            cases.add(f"3 {name}: {error}", shown(alert(error), captcha=field))
     cases.add("2 yii, AJAX", answer({"contactform-name": ["Name is invalid."]}))
     cases.add("2 contact form 7", cf7("The e-mail address entered is invalid.", "your-email"))
     yield from cases.all
@@ -709,6 +713,8 @@ def _hidden_and_hints() -> Iterator[Case]:
         f'<div class="modal fade" tabindex="-1"><p class="alert alert-danger">{wrong}</p></div>',
         f'<div class="modal" role="dialog"><p class="alert alert-danger">{wrong}</p></div>',
         f'<div class="mfp-hide error">{wrong}</div>',
+        f'<div class="error d-none active">{wrong}</div>',
+        f'<dialog class="modal"><p class="error">{wrong}</p></dialog>',
         f'<div class="element-invisible error">{wrong}</div>',
         f'<div class="error no-display">{wrong}</div>',
         f'<div class="error" data-ng-show="form.captcha.$error">{wrong}</div>',
@@ -845,6 +851,11 @@ def _searches_settings_and_catalogues() -> Iterator[Case]:
     ):
         script = f'<script type="application/json" {attribute}>{json.dumps(data)}</script>'
         cases.add(f"13 {attribute}", shown("", after=script))
+    for message in ("Verification failed for your ID", "Oops, something went wrong"):
+        for captcha in (PICTURE, RECAPTCHA):
+            cases.add(f"2 {message}", shown(alert(message), captcha=captcha))
+    post = {"type": "post", "title": "Help", "text": "It always says that the captcha is wrong"}
+    cases.add("14 a post", answer(post))
     catalogue = {"CAPTCHA_INVALID": "Captcha is wrong", "PASSWORD_INVALID": "Password is wrong"}
     cases.add("14 catalogue", answer({"errorCodes": catalogue}))
     for code in (

@@ -620,9 +620,11 @@ def _refused_by_others() -> Iterator[Case]:
     cases.add("57 web forms", shown('<span id="lblMsg">Wrong captcha code.</span>', captcha=asp))
     error = '<div class="el-form-item__error">Incorrect verification code</div>'
     dialog = '<div class="modal fade {}"><p class="alert alert-danger">Wrong captcha.</p></div>'
-    for name in ("show", "in", "is-active"):
+    for name in ("show", "in", "is-active", "is-open", "modal-open", "modal--active", "d-block"):
         cases.add("59 a dialog that is open", shown("", after=dialog.format(name)))
     dialog = '<div class="modal" style="display: block"><p class="error">Wrong captcha.</p></div>'
+    cases.add("59 a dialog that is open", shown("", after=dialog))
+    dialog = '<dialog class="modal" open><p class="error">Wrong captcha.</p></dialog>'
     cases.add("59 a dialog that is open", shown("", after=dialog))
     for captcha in (
         '<img src="data:image/png;base64,iVBOR"><input name="verifyCode">',
@@ -688,10 +690,26 @@ def _refused_by_others() -> Iterator[Case]:
         "The captcha is incorrect or missing.",
         "Il captcha è errato",
         "Your answer to the math problem was incorrect",
+        "Oops, wrong captcha!",
+        "The form could not be sent because the captcha was wrong.",
+        "Incorrect captcha: your message has not been sent.",
+        "You have not entered the captcha code correctly.",
+        "You failed the robot test.",
+        "The typed code is incorrect",
+        "Verification code error",
+        "The letters and numbers you typed do not match the image",
+        "The entered characters are incorrect",
+        "Die eingegebenen Zeichen sind falsch.",
+        "De ingevoerde code is onjuist.",
+        "De code klopt niet",
+        "Ce n'est pas le bon code.",
     ):
         for captcha in (PICTURE, RECAPTCHA):
             error = f'<div class="alert alert-danger">{message}</div>'
             cases.add(f"63 {message}", shown(error, captcha=captcha))
+    for code in ("LOGIN_INVALID_CAPTCHA", "login.invalid_captcha", "INVALID_LOGIN_CAPTCHA"):
+        cases.add(f"45 {code}", answer({"error": code}, status=400))
+    cases.add("45 kind and text", answer({"type": "error", "text": "Wrong captcha"}))
     failed = {"success": False, "errors": [{"field": "captcha", "message": "is invalid"}]}
     cases.add("64 GraphQL", answer({"data": {"login": failed}}))
     yield from cases.all

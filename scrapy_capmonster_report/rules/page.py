@@ -254,8 +254,7 @@ def is_unseen(element: Any) -> bool:
         return True
     for name, value in element.items():
         if name == "class":
-            shown = f"{value} {element.get('style', '')}"
-            if has_name(value, "unseen.class") and not has_name(shown, "unseen.shown"):
+            if has_name(value, "unseen.class") and not _is_opened(element):
                 return True
         elif name == "style":
             if has_name(value, "unseen.style"):
@@ -267,6 +266,12 @@ def is_unseen(element: Any) -> bool:
     if element.tag == "dialog":
         return element.get("open") is None
     return element.tag != "summary" and is_closed(element.getparent())
+
+
+def _is_opened(element: Any) -> bool:
+    """Whether an element that a class hides is shown by another one, or in another way."""
+    names = f"{element.get('class')} {element.get('style', '')}"
+    return "open" in element.attrib or has_name(names, "unseen.shown")
 
 
 def is_closed(element: Any) -> bool:

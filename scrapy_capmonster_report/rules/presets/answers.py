@@ -118,6 +118,7 @@ def _walk(
         fields = (value[name] for name in SETS["names of fields"] if name in value)
         names = (field if isinstance(field, str) else show(field) for field in fields)
         is_placed = is_placed or any(_is_field(name.lower()) for name in names)
+        kind = str(value.get("type"))  # for example "error"
         cases = [key for key, item in value.items() if _is_case(key, item)]
         for key, item in value.items():
             yield None
@@ -125,7 +126,7 @@ def _walk(
             if has_name(name, "member.data") or (len(cases) > 1 and key in cases):
                 continue
             if has_name(name, "member.side") and not any(
-                has_name(other.lower(), "member.main") for other in value
+                has_name(other.lower(), "member.main") for other in (*value, kind)
             ):
                 continue
             below_errors = bool(path) and has_name(path[-1].lower(), "member.of fields")

@@ -45,7 +45,7 @@ _ENDS: Final = r".!?;\n\u3002\uff01\uff1f"
 _QUESTION = re.compile(rf"(?<![^{_ENDS}])[^{_ENDS},\u3001\uff0c]*(?:\?(?!\S)|[\uff1f\u061f])")
 """A hint: *Wrong captcha? Click the picture.* With a comma it may say more than it asks."""
 
-_ONE_OR_TWO_WORDS = re.compile(r"(?:\s+\w+){1,2}")
+_A_FEW_WORDS = re.compile(r"(?:\s+\w+){1,4}")
 _COMMA = re.compile("[,\u3001\u060c]")
 
 
@@ -178,7 +178,7 @@ def _contradicts(item: _Found, verdicts: list[_Found], languages: set[str], sent
     # "not entered" in "not entered correctly" is part of the phrase for "wrong".
     ends = (sentence[item.end : it.end] for it in verdicts)
     return not (
-        any(mentions(span, "or") for span in spans) or any(map(_ONE_OR_TWO_WORDS.fullmatch, ends))
+        any(mentions(span, "or") for span in spans) or any(map(_A_FEW_WORDS.fullmatch, ends))
     )
 
 
