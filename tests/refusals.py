@@ -647,6 +647,8 @@ def _refused_by_others() -> Iterator[Case]:
         f"<div><label>Captcha</label><ul><li>Bad code value</li></ul>{picture}</div>",
         f"<p>Incorrect security code<br>{picture}</p>",
         f'<div class="MuiFormControl-root">{picture}<p class="Mui-error">Wrong code</p></div>',
+        f'<div>{picture}<button class="refresh">New</button><p class="error">Incorrect</p></div>',
+        f'<div>{picture}<input name="url" class="d-none"><p class="error">Incorrect</p></div>',
     ):
         cases.add("61 unmarked", shown("", captcha=group))
     back = '<a href="javascript:history.back()">Back</a>'

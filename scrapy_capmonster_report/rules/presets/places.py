@@ -336,10 +336,11 @@ def _is_captchas_group(group: Any) -> bool | None:
             name = _name_of(element)
             if has_name(name, "captcha.field") and not has_name(name, "captcha.other code"):
                 is_captcha, is_named = True, is_named or not is_hidden
-            elif not is_hidden:
+            elif not is_hidden and not is_unseen(element):  # a trap for robots is
                 others += 1
         elif element.tag in ("button", "input"):
-            has_button |= element.get("type", "submit") == "submit"
+            submits = element.get("type", "submit") == "submit"
+            has_button |= submits and not has_name(_look_of(element), "captcha.again")
         elif has_name(element.get("class", ""), "captcha.widget"):
             is_captcha = is_named = True
         elif element.tag == "img" and _is_picture(element):
