@@ -854,6 +854,8 @@ def _searches_settings_and_catalogues() -> Iterator[Case]:
     for message in ("Verification failed for your ID", "Oops, something went wrong"):
         for captcha in (PICTURE, RECAPTCHA):
             cases.add(f"2 {message}", shown(alert(message), captcha=captcha))
+    for message in ("Wrong code. Check your inbox.", "Code cadeau invalide", "Неверный код скидки"):
+        cases.add(f"3 {message}", shown(alert(message)))
     post = {"type": "post", "title": "Help", "text": "It always says that the captcha is wrong"}
     cases.add("14 a post", answer(post))
     catalogue = {"CAPTCHA_INVALID": "Captcha is wrong", "PASSWORD_INVALID": "Password is wrong"}

@@ -711,7 +711,21 @@ def _refused_by_others() -> Iterator[Case]:
             cases.add(f"63 {message}", shown(error, captcha=captcha))
     for code in ("LOGIN_INVALID_CAPTCHA", "login.invalid_captcha", "INVALID_LOGIN_CAPTCHA"):
         cases.add(f"45 {code}", answer({"error": code}, status=400))
-    cases.add("45 kind and text", answer({"type": "error", "text": "Wrong captcha"}))
+    next_picture = "data:image/png;base64," + 50 * "iVBORw0KGgo"
+    for number, error in enumerate(
+        (
+            {"type": "error", "text": "Wrong captcha"},
+            {"icon": "error", "title": "Oops...", "text": "Wrong captcha"},
+            {"messages": [{"level": "error", "text": "Wrong captcha"}]},
+            {"captcha_error": "Wrong captcha", "captcha_img": next_picture},
+            {"captcha_error": "Wrong captcha", "captcha_img": "<img src='/captcha?2'>"},
+            {"violations": [{"propertyPath": "captcha", "message": "This value is not valid."}]},
+            {"errors": [{"property": "captcha", "constraints": {"isValid": "It is invalid"}}]},
+            {"response_code": "403", "response_desc": "Captcha mismatch"},
+            {"exception": "InvalidCaptchaException"},
+        )
+    ):
+        cases.add(f"45 members, {number}", answer(error))
     failed = {"success": False, "errors": [{"field": "captcha", "message": "is invalid"}]}
     cases.add("64 GraphQL", answer({"data": {"login": failed}}))
     yield from cases.all

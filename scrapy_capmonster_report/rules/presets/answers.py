@@ -34,6 +34,8 @@ MAX_SCRIPT: Final = 100_000
 
 _ADDRESS = re.compile("(?:https?:|data:|/)")
 _CODE = re.compile("[!-~]{1,80}")
+_NO_WORDS = re.compile("[!-~]*|<img[^<>]*>")
+"""A code, an address or a picture."""
 
 
 class Saying(NamedTuple):
@@ -118,7 +120,6 @@ def _walk(
         fields = (value[name] for name in SETS["names of fields"] if name in value)
         names = (field if isinstance(field, str) else show(field) for field in fields)
         is_placed = is_placed or any(_is_field(name.lower()) for name in names)
-        kind = str(value.get("type"))  # for example "error"
         cases = [key for key, item in value.items() if _is_case(key, item)]
         for key, item in value.items():
             yield None
@@ -126,7 +127,9 @@ def _walk(
             if has_name(name, "member.data") or (len(cases) > 1 and key in cases):
                 continue
             if has_name(name, "member.side") and not any(
-                has_name(other.lower(), "member.main") for other in (*value, kind)
+                has_name(other.lower(), "member.main")
+                or value[other] in ("error", "danger")  # "type", "icon", "level" …
+                for other in value
             ):
                 continue
             below_errors = bool(path) and has_name(path[-1].lower(), "member.of fields")
@@ -144,7 +147,7 @@ def _is_case(key: str, item: Any) -> bool:
     """
     name = key.lower()
     return isinstance(item, str) and (
-        has_name(name, "member.case") or ("captcha" in name and not _CODE.fullmatch(item))
+        has_name(name, "member.case") or ("captcha" in name and not _NO_WORDS.fullmatch(item))
     )
 
 
