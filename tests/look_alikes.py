@@ -854,6 +854,9 @@ def _searches_settings_and_catalogues() -> Iterator[Case]:
     for message in ("Verification failed for your ID", "Oops, something went wrong"):
         for captcha in (PICTURE, RECAPTCHA):
             cases.add(f"2 {message}", shown(alert(message), captcha=captcha))
+    for message in ("手机验证码校验失败", "Unable to verify the captcha", "Wrong captcha action"):
+        cases.add(f"7 {message}", shown(alert(message)))
+        cases.add(f"7 {message}", answer({"code": 500, "msg": message}))
     for message in ("Wrong code. Check your inbox.", "Code cadeau invalide", "Неверный код скидки"):
         cases.add(f"3 {message}", shown(alert(message)))
     post = {"type": "post", "title": "Help", "text": "It always says that the captcha is wrong"}

@@ -705,10 +705,19 @@ def _refused_by_others() -> Iterator[Case]:
         "De ingevoerde code is onjuist.",
         "De code klopt niet",
         "Ce n'est pas le bon code.",
+        "This action could not be completed: wrong captcha",
+        "Unable to log in: invalid captcha",
+        "Captcha solved incorrectly",
+        "The captchas don't match",
+        "No ha superado el captcha",
+        "Erro na validação do captcha",
     ):
         for captcha in (PICTURE, RECAPTCHA):
             error = f'<div class="alert alert-danger">{message}</div>'
             cases.add(f"63 {message}", shown(error, captcha=captcha))
+    for message in ("验证码校验失败", "验证码验证失败"):
+        cases.add(f"44 {message}", answer({"code": 500, "msg": message}), "zh")
+        cases.add(f"63 {message}", shown(f'<div class="error">{message}</div>'), "zh")
     for code in ("LOGIN_INVALID_CAPTCHA", "login.invalid_captcha", "INVALID_LOGIN_CAPTCHA"):
         cases.add(f"45 {code}", answer({"error": code}, status=400))
     next_picture = "data:image/png;base64," + 50 * "iVBORw0KGgo"
