@@ -626,6 +626,8 @@ def _refused_by_others() -> Iterator[Case]:
     cases.add("59 a dialog that is open", shown("", after=dialog))
     dialog = '<dialog class="modal" open><p class="error">Wrong captcha.</p></dialog>'
     cases.add("59 a dialog that is open", shown("", after=dialog))
+    body = '<div class="cookie-notice alert">We use cookies.</div><p class="error">Bad captcha</p>'
+    cases.add("59 beside a banner", page(f"<body>{body}<form>{PICTURE}</form></body>"))
     for captcha in (
         '<img src="data:image/png;base64,iVBOR"><input name="verifyCode">',
         '<svg viewBox="0 0 9 9"><path d="M0"/></svg><input id="vcode">',
