@@ -258,18 +258,12 @@ def _relayed(page: Page, codes: Iterable[str]) -> str | None:
     return ", ".join(sorted(_hyphenated(page).intersection(codes))) or None
 
 
-_NO_OTHER_CODE: Final = Mark(
-    "no code about the answer's age, its reuse, or the site's keys",
-    lambda page: _relayed(page, SETS["other codes"]),
-    absent=True,
-)
-
-
 def _codes(refused: list[str]) -> Iterator[Mark]:
     """The marks that the site relays one of some codes, and none of another meaning."""
     value = f"the code {' or '.join(refused)}, in JSON or as an error"
     yield Mark(value, lambda page: _relayed(page, refused))
-    yield _NO_OTHER_CODE
+    value = "no code about the answer's age, its reuse, or the site's keys"
+    yield Mark(value, lambda page: _relayed(page, SETS["other codes"]), absent=True)
 
 
 def _error(text: str) -> Iterator[Mark]:

@@ -128,12 +128,11 @@ class Sight:
             return False
         if (self.widget or self.input) and _is_anothers_own(error.place):
             level = most = About.ITS_WORDS
-        may_be_its_own = most is About.ITS_PLACE and self.captcha and not is_beside
-        return rejects(error.text, level) or (
-            bool(may_be_its_own)
-            and rejects(error.text, About.ITS_PLACE)
-            and _is_captchas_own(error.place)
-        )
+        if rejects(error.text, level):
+            return True
+        if most is not About.ITS_PLACE or not self.captcha or is_beside:
+            return False
+        return rejects(error.text, About.ITS_PLACE) and _is_captchas_own(error.place)
 
     def _look_at_a_field(self, element: Any) -> None:
         name = _name_of(element)
