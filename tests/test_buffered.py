@@ -522,6 +522,21 @@ def test_a_slow_backend_is_waited_for_as_long_as_reports_depend_on_it(crawl: Cra
     assert crawl.disk.statuses() == {"sent/accepted": 1}
 
 
+def test_a_slow_backend_is_waited_for_though_its_claims_were_not_waited_for(crawl: Crawl) -> None:
+    """They land later, and the next crawl would send again what was sent meanwhile."""
+    crawl.open()
+    crawl.pass_time(0.1)
+    crawl.backend.delay = 4.0
+    crawl.claim(1)
+    crawl.ledger.hurry(2.0)
+    crawl.pass_time(2.5)
+    assert crawl.claims == {1: [None]}
+    crawl.finish(1, Outcome.ACCEPTED)
+    crawl.ledger.close(timeout=7.0)
+    crawl.pass_time(7.0)
+    assert crawl.disk.statuses() == {"sent/accepted": 1}
+
+
 def test_a_slow_backend_is_not_waited_for_if_no_report_depends_on_it(crawl: Crawl) -> None:
     crawl.open()
     crawl.pass_time(0.1)
@@ -531,6 +546,21 @@ def test_a_slow_backend_is_not_waited_for_if_no_report_depends_on_it(crawl: Craw
     crawl.close()
     crawl.pass_time(2.0)
     assert crawl.closed == [pytest.approx(0.1 + CLOSING_SECONDS)]
+
+
+def test_a_backend_that_never_answered_is_not_waited_for(crawl: Crawl) -> None:
+    """None of our claims is in it, so no crawl sends those reports again."""
+    crawl.backend.hangs = True
+    crawl.backend.lease = 25.0  # as in Redis
+    crawl.open()
+    crawl.claim(1)
+    crawl.ledger.hurry(2.0)
+    crawl.pass_time(2.0)
+    crawl.finish(1, Outcome.ACCEPTED)
+    crawl.ledger.close(timeout=10.0)
+    crawl.close()
+    crawl.pass_time(10.0)
+    assert crawl.closed == [pytest.approx(2.0 + CLOSING_SECONDS)]
 
 
 def test_a_backend_that_is_back_in_time_is_told_all_when_closing(crawl: Crawl) -> None:

@@ -121,6 +121,18 @@ def test_what_a_handler_hands_in_while_others_are_dropped_does_not_end_the_closi
     assert len(desk.closed) == 1
 
 
+def test_what_a_handler_hands_in_while_others_are_dropped_does_not_close_before_they_are() -> None:
+    """The totals in the log would miss them. The pause is longer than closing may take."""
+    desk = Desk(lambda task_id, earlier: coded("WRONG_CAPTCHA_ID"), concurrency=1)
+    desk.reject(1, 2, 3, 4, 5)
+    desk.reject(6, 7, 8, age=260.0)
+    desk.listener = lambda report: desk.reject(9) if report.task.id == 6 else None
+    at_close: list[int] = []
+    desk.delivery.close(30.0).addCallback(lambda _: at_close.extend(desk.outcomes))
+    desk.pass_time(30.0)
+    assert sorted(at_close) == [*range(1, 10)]
+
+
 @pytest.mark.parametrize(
     ("answer", "outcome"),
     [

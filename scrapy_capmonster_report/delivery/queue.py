@@ -273,7 +273,7 @@ class Delivery:
 
     def _check_closed(self) -> None:
         """While closing, give up if nothing is left, or nothing more can be sent in time."""
-        is_busy = self._claiming or self._in_flight or self._leaving
+        is_busy = self._claiming or self._in_flight or self._is_finishing
         if math.isfinite(self._gives_up_at) and not is_busy and self._next_at >= self._gives_up_at:
             self._give_up()
 

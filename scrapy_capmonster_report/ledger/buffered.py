@@ -34,8 +34,8 @@ RECOVER_SECONDS: Final = 5
 """How often to look for the claims of crawls that ended."""
 
 CLOSING_SECONDS: Final = 0.8
-"""How long closing may take if no time is left, no report depends on it, or the backend is
-unavailable."""
+"""How long closing may take if no time is left, no report depends on it, or the backend does not
+answer."""
 
 
 class BufferedLedger(Ledger):
@@ -274,8 +274,9 @@ class BufferedLedger(Ledger):
             self._hurrying.cancel()
         self._is_to_recover = False
         self._contact.retry_now()
-        # The next crawl sends each report again whose outcome is not written.
-        is_worth_it = self._held and self._contact.is_available
+        # The next crawl sends each report again whose claim is written and its outcome is not. A
+        # backend that was too slow for a claim writes it later; one that never answered does not.
+        is_worth_it = self._held and self._contact.is_in_touch and self._contact.failures < 2
         seconds = CLOSING_SECONDS + (timeout if is_worth_it else 0.0)
         deadline = Deadline(self._reactor, seconds, self._give_up, self._clock.now)
         await self._idle
