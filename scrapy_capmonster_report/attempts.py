@@ -157,6 +157,8 @@ class Attempts:
 
     def scheduled(self, request: Request) -> Attempt:
         """The last attempt of a request before it is sent."""
+        # A spider that counts its own tries may call them retry_times. Those are of other answers.
+        request.meta.setdefault(ATTEMPT, NO_TASK)
         attempt = self._read(request)
         attempt.in_downloader = 0
         return attempt.write(request.meta)
