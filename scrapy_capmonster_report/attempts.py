@@ -115,13 +115,9 @@ def read_attempt(meta: Mapping[str, Any]) -> Attempt | None:
     if not all(map(isinstance, value, _TYPES)):
         return None
     attempt = Attempt(*value)
+    moments = attempt.solved_at, attempt.created_at or 0, attempt.sent_at or 0
     numbers = attempt.number, attempt.begun, attempt.hops, attempt.verdict, attempt.unsent
-    is_ours = (
-        0 <= attempt.solved_at < _MAX_MOMENT
-        and 0 <= (attempt.created_at or 0) < _MAX_MOMENT
-        and 0 <= (attempt.sent_at or 0) < _MAX_MOMENT
-        and min(numbers) >= 0
-    )
+    is_ours = all(0 <= moment < _MAX_MOMENT for moment in moments) and min(numbers) >= 0
     return attempt if is_ours else None
 
 
@@ -196,7 +192,9 @@ class Attempts:
         if "cached" in response.flags:
             attempt.verdict, attempt.hops = CACHED, len(redirect_urls(meta))
         else:
+            asked = response.request or request
             other = address is not None and attempt.peer not in (0, id(address))
+            other = other or (asked is not request and asked.meta.get(ATTEMPT) == id(asked))
             if other or attempt.in_downloader != id(request):
                 # Written for a rule's callback that calls reject().
                 attempt = self._leave(request, attempt).write(meta)
