@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 REJECTED_FLAG: Final = "captcha-rejected"
 
+PROXY_REFUSED: Final = 407
+
 _MAX_REASON: Final = 200
 """The most characters of a callback's reason that the log shows."""
 
@@ -69,9 +71,9 @@ class Judge:
         A placeholder of scrapy-poet does not, because nothing was downloaded. Nor does a page that
         was downloaded before the request got its task. Nor does the response to another request
         that a middleware waited for (``engine.download_async()``) and passes on instead: it was
-        judged when it came.
+        judged when it came. Nor does a proxy that has not passed the request on.
         """
-        if type(response).__name__ == "DummyResponse":
+        if type(response).__name__ == "DummyResponse" or response.status == PROXY_REFUSED:
             return False
         if request.meta.get(ATTEMPT) == id(request):
             return response.protocol is None  # a middleware fetched it in its own way
