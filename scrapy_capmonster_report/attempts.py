@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any, Final
 from .redirects import fetched_host, redirect_urls
 from .rules import hosts
 from .sending import SendingOrder, nothing_was_sent
-from .task import TASK_ID
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,6 +72,7 @@ class Attempt:
         site: the host that the answer was sent to.
         unsent: of Scrapy's retries (``retry_times``), how many followed when the answer was not
             sent: nothing was, or there was no answer yet.
+        method: how it was sent. Of a GET that a form led to, it is that of the form.
     """
 
     task_id: int
@@ -88,6 +88,7 @@ class Attempt:
     verdict: int = UNJUDGED
     site: str = ""
     unsent: int = 0
+    method: str = ""
 
     def write(self, meta: dict[str, Any]) -> Attempt:
         meta[ATTEMPT] = _values_of(self)
@@ -99,7 +100,7 @@ _values_of: Final = attrgetter(*(field.name for field in fields(Attempt)))
 _MOMENT: Final = (int, float)
 _OPTIONAL: Final = (*_MOMENT, type(None))
 _TYPES: Final[list[Any]] = [
-    *(int, _MOMENT, _OPTIONAL, int, int, int, str, int, int, _OPTIONAL, int, str, int)
+    *(int, _MOMENT, _OPTIONAL, int, int, int, str, int, int, _OPTIONAL, int, str, int, str)
 ]
 """The types that the members of an attempt may have."""
 
@@ -247,10 +248,9 @@ class Attempts:
     def _read(self, request: Request) -> Attempt:
         """The attempt of the task in ``meta``: number 0 if the task is new there."""
         meta = request.meta
-        attempt, read_id = read_attempt(meta), self._tasks.task_id
-        if attempt and (attempt.task_id == meta[TASK_ID] or attempt.task_id == read_id(meta)):
+        attempt, task_id = read_attempt(meta), self._tasks.task_id(meta)
+        if attempt and attempt.task_id == task_id:
             return attempt
-        task_id = read_id(meta)
         solved_at, created_at = self._tasks.moments(meta)
         hops = len(redirect_urls(meta))
         unsent = _retries(meta) if ATTEMPT in meta else 0  # or a queue has lost our key
@@ -268,7 +268,7 @@ class Attempts:
             # It was sent before, maybe by another worker, or by a middleware in its own way. An
             # unfair report does more harm than a withheld one.
             self._order.began_elsewhere(attempt.task_id, attempt.number)
-            if attempt.url == request.url:
+            if (attempt.method, attempt.url) == (request.method, request.url):
                 self._order.repeated(attempt.number)
         # Redirects before it come from a cache, or from a middleware that sends in its own way.
         begun = len(urls) if attempt.number else attempt.hops
@@ -287,6 +287,7 @@ class Attempts:
             verdict=CACHED if self._has_cache and begun < len(urls) else UNJUDGED,
             site=hosts.host_of(request.url),
             unsent=attempt.unsent,
+            method=request.method,
         )
 
     def _note_sent(self, attempt: Attempt, latency: object) -> None:

@@ -14,6 +14,7 @@ from scrapy.utils.reactor import is_asyncio_reactor_installed
 from strict_site import (
     RULES,
     TOKEN,
+    WRONG,
     HoldingSite,
     StrictSite,
     Submits,
@@ -169,6 +170,39 @@ async def test_a_callback_that_judges_the_request_of_before_a_retry(
     assert [site.got(task_id) for task_id in (2, 3, 4)] == [[True], [True, False], [True, False]]
     assert cloud.reports == [(TOKEN, 1)]
     assert withheld(stats)["reused"] == (4 if rules == RULES else 2)
+
+
+class LooksOnceMore(Submits):
+    """Visits the page of a rejection once more, to be sure, and then judges the answer."""
+
+    async def parse(self, response: Any) -> Any:
+        again = scrapy.Request(response.url, meta=response.meta, dont_filter=True)
+        page = await download(self.crawler, again)
+        if "Wrong captcha" in page.text:
+            reject(self.crawler, response.request)
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("path", ["/login", "/hop?to=/login"])
+async def test_a_callback_that_looks_once_more_at_the_page_that_a_form_led_to(
+    path: str, serve: Any, api: Any
+) -> None:
+    """That does not send the answer once more."""
+    site, cloud = StrictSite({1}), api()
+
+    def respond(request: Any) -> Any:
+        said = site.respond(request)
+        return said if site.paths[-1] == "/hop" else WRONG
+
+    url = serve(respond).url
+    await send(
+        lambda spider: [submit(url + path, 1)],
+        cloud,
+        LooksOnceMore,
+        CAPMONSTER_REPORT_RULES=["callbacks"],
+    )
+    assert site.got(1) == [False]
+    assert cloud.reports == [(TOKEN, 1)]
 
 
 class RetriesItself(Submits):
