@@ -7,6 +7,7 @@ that mean different things carry the same ``taskId``. What is kept in ``meta`` t
 ========================================  ==============================
 a request reaches the downloader           an attempt begins
 its redirect does, or a browser follows    the same attempt goes on
+Scrapy retries the page of a redirect      the same attempt goes on
 its retry or a copy of it does             another attempt begins
 nothing was sent (connection refused)      the attempt is taken back
 nothing reached the downloader             the response is the attempt
@@ -23,7 +24,6 @@ from typing import TYPE_CHECKING, Any, Final
 from .redirects import fetched_host, redirect_urls
 from .rules import hosts
 from .sending import SendingOrder, nothing_was_sent
-from .task import TASK_ID
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,8 +48,10 @@ that, it has not submitted the answer.
 LATENCY: Final = "download_latency"
 """What Scrapy writes into ``meta``: seconds from sending a request to the response's headers."""
 
-UNJUDGED, PASSED, REJECTED, CACHED = range(4)
-"""The verdict on an attempt. A response from a cache says nothing about the answer."""
+UNJUDGED, PASSED, REJECTED, CACHED, FAILED = range(5)
+"""The verdict on an attempt. A response from a cache says nothing about the answer, nor does a
+server error.
+"""
 
 
 @dataclass(slots=True)
@@ -71,8 +73,9 @@ class Attempt:
         sent_at: when it was sent; ``None`` if not yet known.
         verdict: one of the constants above.
         site: the host that the answer was sent to.
-        unsent: of Scrapy's retries (``retry_times``), how many followed when the answer was not
-            sent: nothing was, or there was no answer yet.
+        unsent: of Scrapy's retries (``retry_times``), how many were not of the answer: nothing had
+            been sent, there was no answer yet, or they were of the page that a form led to.
+        method: how it was sent. Of a GET that a form led to, it is that of the form.
     """
 
     task_id: int
@@ -88,6 +91,7 @@ class Attempt:
     verdict: int = UNJUDGED
     site: str = ""
     unsent: int = 0
+    method: str = ""
 
     def write(self, meta: dict[str, Any]) -> Attempt:
         meta[ATTEMPT] = _values_of(self)
@@ -99,7 +103,7 @@ _values_of: Final = attrgetter(*(field.name for field in fields(Attempt)))
 _MOMENT: Final = (int, float)
 _OPTIONAL: Final = (*_MOMENT, type(None))
 _TYPES: Final[list[Any]] = [
-    *(int, _MOMENT, _OPTIONAL, int, int, int, str, int, int, _OPTIONAL, int, str, int)
+    *(int, _MOMENT, _OPTIONAL, int, int, int, str, int, int, _OPTIONAL, int, str, int, str)
 ]
 """The types that the members of an attempt may have."""
 
@@ -115,13 +119,9 @@ def read_attempt(meta: Mapping[str, Any]) -> Attempt | None:
     if not all(map(isinstance, value, _TYPES)):
         return None
     attempt = Attempt(*value)
+    moments = attempt.solved_at, attempt.created_at or 0, attempt.sent_at or 0
     numbers = attempt.number, attempt.begun, attempt.hops, attempt.verdict, attempt.unsent
-    is_ours = (
-        0 <= attempt.solved_at < _MAX_MOMENT
-        and 0 <= (attempt.created_at or 0) < _MAX_MOMENT
-        and 0 <= (attempt.sent_at or 0) < _MAX_MOMENT
-        and min(numbers) >= 0
-    )
+    is_ours = all(0 <= moment < _MAX_MOMENT for moment in moments) and min(numbers) >= 0
     return attempt if is_ours else None
 
 
@@ -157,6 +157,8 @@ class Attempts:
 
     def scheduled(self, request: Request) -> Attempt:
         """The last attempt of a request before it is sent."""
+        # A spider that counts its own tries may call them retry_times. Those are of other answers.
+        request.meta.setdefault(ATTEMPT, NO_TASK)
         attempt = self._read(request)
         attempt.in_downloader = 0
         return attempt.write(request.meta)
@@ -194,7 +196,9 @@ class Attempts:
         if "cached" in response.flags:
             attempt.verdict, attempt.hops = CACHED, len(redirect_urls(meta))
         else:
+            asked = response.request or request
             other = address is not None and attempt.peer not in (0, id(address))
+            other = other or (asked is not request and asked.meta.get(ATTEMPT) == id(asked))
             if other or attempt.in_downloader != id(request):
                 # Written for a rule's callback that calls reject().
                 attempt = self._leave(request, attempt).write(meta)
@@ -211,8 +215,7 @@ class Attempts:
         It is taken back if nothing was sent. It begins if a middleware failed that may have sent
         the request in its own way.
         """
-        attempt = self._read(request)
-        nothing_sent = nothing_was_sent(exception)
+        attempt, nothing_sent = self._read(request), nothing_was_sent(exception)
         if attempt.in_downloader != id(request):
             if not nothing_sent:
                 attempt = self._leave(request, attempt)
@@ -220,7 +223,7 @@ class Attempts:
             self._order.taken_back(attempt.task_id, attempt.number)
             self._ledger.not_sent(attempt.task_id, attempt.number)
             attempt.number = 0
-        attempt.unsent += nothing_sent
+        attempt.unsent += nothing_sent and not attempt.number
         attempt.in_downloader = 0
         return attempt.write(request.meta)
 
@@ -247,10 +250,9 @@ class Attempts:
     def _read(self, request: Request) -> Attempt:
         """The attempt of the task in ``meta``: number 0 if the task is new there."""
         meta = request.meta
-        attempt, read_id = read_attempt(meta), self._tasks.task_id
-        if attempt and (attempt.task_id == meta[TASK_ID] or attempt.task_id == read_id(meta)):
+        attempt, task_id = read_attempt(meta), self._tasks.task_id(meta)
+        if attempt and attempt.task_id == task_id:
             return attempt
-        task_id = read_id(meta)
         solved_at, created_at = self._tasks.moments(meta)
         hops = len(redirect_urls(meta))
         unsent = _retries(meta) if ATTEMPT in meta else 0  # or a queue has lost our key
@@ -258,17 +260,23 @@ class Attempts:
         return attempt.write(meta)
 
     def _leave(self, request: Request, attempt: Attempt) -> Attempt:
-        """The attempt of *request* as it is sent to the site: the same one if it was redirected."""
-        urls = redirect_urls(request.meta)
-        if attempt.number and urls[attempt.hops : attempt.hops + 1] == [attempt.url]:
-            attempt.hops, attempt.url = len(urls), request.url
-            attempt.verdict = UNJUDGED if attempt.verdict == PASSED else attempt.verdict
+        """The attempt of *request* as it is sent to the site: the same one if it was redirected.
+
+        It also goes on if Scrapy retries the page that a form led to: that sends no answer.
+        """
+        urls, retries = redirect_urls(request.meta), _retries(request.meta)
+        moved = urls[attempt.hops : attempt.hops + 1] == [attempt.url]
+        is_page = request.url == attempt.url and request.method == "GET" != attempt.method
+        is_retry = retries > attempt.unsent
+        if attempt.number and (moved or (is_page and is_retry and attempt.verdict != PASSED)):
+            attempt.hops, attempt.url, attempt.unsent = len(urls), request.url, retries
+            attempt.verdict = UNJUDGED if attempt.verdict in (PASSED, FAILED) else attempt.verdict
             return attempt
-        if attempt.number or _retries(request.meta) > attempt.unsent:
+        if attempt.number or is_retry:
             # It was sent before, maybe by another worker, or by a middleware in its own way. An
             # unfair report does more harm than a withheld one.
             self._order.began_elsewhere(attempt.task_id, attempt.number)
-            if attempt.url == request.url:
+            if (attempt.method, attempt.url) == (request.method, request.url):
                 self._order.repeated(attempt.number)
         # Redirects before it come from a cache, or from a middleware that sends in its own way.
         begun = len(urls) if attempt.number else attempt.hops
@@ -287,6 +295,7 @@ class Attempts:
             verdict=CACHED if self._has_cache and begun < len(urls) else UNJUDGED,
             site=hosts.host_of(request.url),
             unsent=attempt.unsent,
+            method=request.method,
         )
 
     def _note_sent(self, attempt: Attempt, latency: object) -> None:

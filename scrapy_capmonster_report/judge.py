@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from . import stats
-from .attempts import ATTEMPT, CACHED, PASSED, REJECTED, UNJUDGED, read_attempt
+from .attempts import ATTEMPT, CACHED, FAILED, PASSED, REJECTED, UNJUDGED, read_attempt
 from .redirects import redirected_to
 from .task import DONT_REPORT
 from .text import one_line
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 REJECTED_FLAG: Final = "captcha-rejected"
+
+PROXY_REFUSED: Final = 407
 
 _MAX_REASON: Final = 200
 """The most characters of a callback's reason that the log shows."""
@@ -69,9 +71,9 @@ class Judge:
         A placeholder of scrapy-poet does not, because nothing was downloaded. Nor does a page that
         was downloaded before the request got its task. Nor does the response to another request
         that a middleware waited for (``engine.download_async()``) and passes on instead: it was
-        judged when it came.
+        judged when it came. Nor does a proxy that has not passed the request on.
         """
-        if type(response).__name__ == "DummyResponse":
+        if type(response).__name__ == "DummyResponse" or response.status == PROXY_REFUSED:
             return False
         if request.meta.get(ATTEMPT) == id(request):
             return response.protocol is None  # a middleware fetched it in its own way
@@ -159,7 +161,7 @@ class Judge:
     def _pass(self, request: Request, attempt: Attempt, *, accepted: bool = True) -> None:
         self._stats.count(stats.PASSED)
         if attempt.verdict != CACHED:
-            attempt.verdict = PASSED
+            attempt.verdict = PASSED if accepted else FAILED
             if accepted:
                 self._reporter.passed(request, attempt)
 

@@ -112,11 +112,14 @@ class Reporter:
                 site=attempt.site,
                 sent_at=attempt.sent_at or self._clock.now(),
             )
+            is_first = self._attempts.is_first(attempt, by_rule=rule is not None)
+            # If copies are in flight at once, the site may accept a later one first.
+            overtaken = self._insight.passed_elsewhere(attempt.task_id, attempt.number)
             outcome = withhold_reason(
                 report,
                 cached=attempt.verdict == CACHED,
                 claimed=self._ledger.is_claimed(task.id),
-                is_first=self._settings.report_reused or self._is_first(attempt, rule),
+                is_first=self._settings.report_reused or (is_first and not overtaken),
                 dry_run=self._settings.dry_run,
                 now=self._clock.now(),
             )
@@ -138,14 +141,6 @@ class Reporter:
             request,
             f" ({reason})" if reason else "",
         )
-
-    def _is_first(self, attempt: Attempt, rule: Rule | None) -> bool:
-        """Whether the site got the answer on no earlier attempt.
-
-        If copies of a request are in flight at once, the site may accept a later one first.
-        """
-        overtaken = self._insight.passed_elsewhere(attempt.task_id, attempt.number)
-        return self._attempts.is_first(attempt, by_rule=rule is not None) and not overtaken
 
     def _show(self, request: Request, report: Report) -> None:
         """Log the first report of each rule and kind that a dry run does not send."""

@@ -335,12 +335,12 @@ def with_(**values: Any) -> tuple[Any, ...]:
 
 
 OPTIONAL = ("created_at", "sent_at")
-TEXTS = ("url", "site")
+TEXTS = ("url", "site", "method")
 COUNTS = ("number", "begun", "hops", "verdict", "unsent")
 HOSTILE: list[Any] = [
     *(None, 0, 7, 1.5, True, "", "_capmonster_report", b"1234567890", ..., Attempt),
     *([], (), {}, set(), [7], (7,), with_()[:-1], (*with_(), 0), [GOOD], asdict(GOOD)),
-    *("1234567890123", dict.fromkeys(range(13)), range(13), [[]] * 13, ["7"] * 13, [None] * 13),
+    *("1234567890123", dict.fromkeys(range(14)), range(14), [[]] * 14, ["7"] * 14, [None] * 14),
     *(with_(**{name: None}) for name in NAMES if name not in OPTIONAL),
     *(with_(**{name: "1"}) for name in NAMES if name not in TEXTS),
     *(with_(**{name: 1}) for name in TEXTS),

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -143,6 +147,38 @@ async def test_no_request_carried_a_task(
     caplog.clear()
     await crawl(Visits, settings, site=site, pages=[])
     assert warnings(caplog) == [], "nothing was crawled"
+
+
+@pytest.mark.parametrize("command", ["fetch", "view", "parse"])
+def test_a_look_at_a_page_needs_no_task(command: str, tmp_path: Path) -> None:
+    """A spider of the project is for the page's site, or Scrapy takes one of its own."""
+    page = tmp_path / "page.html"
+    page.write_text("<p>Hello</p>")
+    settings = {
+        "CAPMONSTER_CLIENT_KEY": "0" * 32,
+        "CAPMONSTER_REPORT_RULES": json.dumps(["turnstile"]),
+        "DOWNLOADER_MIDDLEWARES": json.dumps(
+            {"scrapy_capmonster_report.CapMonsterReportMiddleware": 585}
+        ),
+    }
+    (tmp_path / "scrapy.cfg").write_text("[settings]\ndefault = mine\n")
+    (tmp_path / "mine.py").write_text("SPIDER_MODULES = ['mine_too']\n")
+    (tmp_path / "mine_too.py").write_text(
+        "import scrapy\n"
+        "class Mine(scrapy.Spider):\n"
+        "    name = 'mine'\n"
+        "    def parse(self, response): pass\n"
+    )
+    options = [f"--set={name}={value}" for name, value in settings.items()]
+    spider = [[], ["--spider=mine"]] if command == "fetch" else [["--spider=mine"]]
+    for chosen in spider:
+        words = [sys.executable, "-m", "scrapy", command, *options, *chosen, page.as_uri()]
+        environment = {**os.environ, "BROWSER": "true"}
+        ran = subprocess.run(
+            words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+        )
+        assert "Captcha answers: 0 checked" in ran.stderr
+        assert "No request carried" not in ran.stderr
 
 
 @pytest_twisted.ensureDeferred

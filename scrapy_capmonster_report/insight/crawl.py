@@ -189,7 +189,10 @@ class ClosingHints:
             logger.warning(line, extra=self._context.log_extra)
 
     def _lines(self, counters: Stats) -> Iterator[str]:
-        if not self.task_seen and counters.responses():
+        # "scrapy fetch" and the like give the spider a start that only looks at a page.
+        start = getattr(self._context.crawler.spider, "start", None)
+        only_looks = getattr(start, "__module__", "").startswith("scrapy.commands.")
+        if not (self.task_seen or only_looks) and counters.responses():
             yield (
                 "No request carried a taskId, so no response was checked. Give the request that "
                 "submits an answer meta=captcha_meta(task_id, task_type)."

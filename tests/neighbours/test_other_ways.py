@@ -268,6 +268,31 @@ async def test_what_a_middleware_passes_on_is_not_the_response_to_the_first_atte
     assert stats["checked"] == (order < 585) + seen
 
 
+class NamesNoAddress(Player):
+    """Gives responses without an address, as handlers for browsers and curl do."""
+
+    def process_response(self, request: Any, response: Any, spider: Any = None) -> Any:
+        return response.replace(ip_address=None)
+
+
+@pytest_twisted.ensureDeferred
+@ORDERS
+async def test_the_same_form_sent_again_where_responses_have_no_address(
+    order: int, serve: Any, api: Any
+) -> None:
+    site, cloud = RecordingSite(set()), api()
+    url = serve(site.respond).url
+    stats = await send(
+        lambda spider: [submit(url, 1)],
+        cloud,
+        with_site(site),
+        DOWNLOADER_MIDDLEWARES={FetchesWithoutMeta: order, NamesNoAddress: 990},
+    )
+    assert site.got(1) == [True, False]
+    assert cloud.reports == []
+    assert withheld(stats) == ({"reused": 1} if order > 585 else {})
+
+
 @pytest_twisted.ensureDeferred
 @ORDERS
 async def test_the_response_to_the_same_form_without_a_task_is_that_to_the_answer(

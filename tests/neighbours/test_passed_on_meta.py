@@ -334,3 +334,27 @@ async def test_the_retry_of_a_form_that_was_loaded_inline_is_not_that_of_the_ans
     spider = type("Loads", (LoadsTheFormInline,), {"url": serve(respond).url})
     await send(lambda spider: [], cloud, spider)
     assert cloud.reports == [(TOKEN, 1)]
+
+
+class CountsItsTries(Submits):
+    """Has the captcha solved anew as long as it is refused, and counts its tries as Scrapy does."""
+
+    url: str
+
+    def parse(self, response: Any) -> Any:
+        task_id, tries = response.meta["taskId"], response.meta.get("retry_times", 0)
+        if "Wrong captcha" in response.text and tries < 2:
+            yield submit(self.url, task_id + 1, {"retry_times": tries + 1})
+
+
+@pytest_twisted.ensureDeferred
+async def test_tries_that_a_spider_counts_itself_are_those_of_other_answers(
+    serve: Any, api: Any
+) -> None:
+    site, cloud = StrictSite({1, 2, 3}), api()
+    url = serve(site.respond).url
+    stats = await send(
+        lambda spider: [submit(url, 1)], cloud, type("Counts", (CountsItsTries,), {"url": url})
+    )
+    assert cloud.reports == [(TOKEN, 1), (TOKEN, 2), (TOKEN, 3)]
+    assert withheld(stats) == {}

@@ -12,7 +12,7 @@ from players import RecordingSite
 from scrapy import signals
 from scrapy.exceptions import StopDownload
 from scrapy.http import HtmlResponse
-from strict_site import RULES, StrictSite, Submits, send, submit, withheld
+from strict_site import RULES, TOKEN, StrictSite, Submits, send, submit, withheld
 from support import Reply
 from workbench import run
 
@@ -106,6 +106,29 @@ async def test_an_answer_that_another_proxy_carries_again_is_reused(
     # Nobody saw what the site first said of the wrong ones either.
     assert cloud.reports == []
     assert withheld(stats) == {"reused": 4}
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("order", [570, 610])
+async def test_a_proxy_that_asks_for_a_password_has_passed_nothing_on(
+    order: int, serve: Any, api: Any
+) -> None:
+    """Where it tunnels, Scrapy raises an exception. Where it does not, this is a response."""
+    site, cloud = StrictSite(wrong={2}), api()
+    refuses = serve(lambda request: Reply("Password?", status=407)).url
+    works = serve(site.respond).url
+    stats = await send(
+        lambda spider: [
+            submit(f"http://shop.example/{n}", n, {"proxies": [refuses, works]}) for n in (1, 2)
+        ],
+        cloud,
+        CAPMONSTER_REPORT_RULES=[*RULES, {"status": "4xx"}],
+        DOWNLOADER_MIDDLEWARES={RetriesElsewhere: order},
+    )
+    assert site.got(1) == [True]
+    assert site.got(2) == [False]
+    assert cloud.reports == [(TOKEN, 2)]
+    assert stats["checked"] == 2
 
 
 @pytest_twisted.ensureDeferred
