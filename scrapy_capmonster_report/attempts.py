@@ -7,7 +7,6 @@ that mean different things carry the same ``taskId``. What is kept in ``meta`` t
 ========================================  ==============================
 a request reaches the downloader           an attempt begins
 its redirect does, or a browser follows    the same attempt goes on
-Scrapy retries the page of a redirect      the same attempt goes on
 its retry or a copy of it does             another attempt begins
 nothing was sent (connection refused)      the attempt is taken back
 nothing reached the downloader             the response is the attempt
@@ -48,10 +47,8 @@ that, it has not submitted the answer.
 LATENCY: Final = "download_latency"
 """What Scrapy writes into ``meta``: seconds from sending a request to the response's headers."""
 
-UNJUDGED, PASSED, REJECTED, CACHED, FAILED = range(5)
-"""The verdict on an attempt. A response from a cache says nothing about the answer, nor does a
-server error.
-"""
+UNJUDGED, PASSED, REJECTED, CACHED = range(4)
+"""The verdict on an attempt. A response from a cache says nothing about the answer."""
 
 
 @dataclass(slots=True)
@@ -73,8 +70,8 @@ class Attempt:
         sent_at: when it was sent; ``None`` if not yet known.
         verdict: one of the constants above.
         site: the host that the answer was sent to.
-        unsent: of Scrapy's retries (``retry_times``), how many were not of the answer: nothing had
-            been sent, there was no answer yet, or they were of the page that a form led to.
+        unsent: of Scrapy's retries (``retry_times``), how many followed when the answer was not
+            sent: nothing was, or there was no answer yet.
         method: how it was sent. Of a GET that a form led to, it is that of the form.
     """
 
@@ -215,7 +212,8 @@ class Attempts:
         It is taken back if nothing was sent. It begins if a middleware failed that may have sent
         the request in its own way.
         """
-        attempt, nothing_sent = self._read(request), nothing_was_sent(exception)
+        attempt = self._read(request)
+        nothing_sent = nothing_was_sent(exception)
         if attempt.in_downloader != id(request):
             if not nothing_sent:
                 attempt = self._leave(request, attempt)
@@ -223,7 +221,7 @@ class Attempts:
             self._order.taken_back(attempt.task_id, attempt.number)
             self._ledger.not_sent(attempt.task_id, attempt.number)
             attempt.number = 0
-        attempt.unsent += nothing_sent and not attempt.number
+        attempt.unsent += nothing_sent
         attempt.in_downloader = 0
         return attempt.write(request.meta)
 
@@ -260,19 +258,13 @@ class Attempts:
         return attempt.write(meta)
 
     def _leave(self, request: Request, attempt: Attempt) -> Attempt:
-        """The attempt of *request* as it is sent to the site: the same one if it was redirected.
-
-        It also goes on if Scrapy retries the page that a form led to: that sends no answer.
-        """
-        urls, retries = redirect_urls(request.meta), _retries(request.meta)
-        moved = urls[attempt.hops : attempt.hops + 1] == [attempt.url]
-        is_page = request.url == attempt.url and request.method == "GET" != attempt.method
-        is_retry = retries > attempt.unsent
-        if attempt.number and (moved or (is_page and is_retry and attempt.verdict != PASSED)):
-            attempt.hops, attempt.url, attempt.unsent = len(urls), request.url, retries
-            attempt.verdict = UNJUDGED if attempt.verdict in (PASSED, FAILED) else attempt.verdict
+        """The attempt of *request* as it is sent to the site: the same one if it was redirected."""
+        urls = redirect_urls(request.meta)
+        if attempt.number and urls[attempt.hops : attempt.hops + 1] == [attempt.url]:
+            attempt.hops, attempt.url = len(urls), request.url
+            attempt.verdict = UNJUDGED if attempt.verdict == PASSED else attempt.verdict
             return attempt
-        if attempt.number or is_retry:
+        if attempt.number or _retries(request.meta) > attempt.unsent:
             # It was sent before, maybe by another worker, or by a middleware in its own way. An
             # unfair report does more harm than a withheld one.
             self._order.began_elsewhere(attempt.task_id, attempt.number)

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from . import stats
-from .attempts import ATTEMPT, CACHED, FAILED, PASSED, REJECTED, UNJUDGED, read_attempt
+from .attempts import ATTEMPT, CACHED, PASSED, REJECTED, UNJUDGED, read_attempt
 from .redirects import redirected_to
 from .task import DONT_REPORT
 from .text import one_line
@@ -161,7 +161,7 @@ class Judge:
     def _pass(self, request: Request, attempt: Attempt, *, accepted: bool = True) -> None:
         self._stats.count(stats.PASSED)
         if attempt.verdict != CACHED:
-            attempt.verdict = PASSED if accepted else FAILED
+            attempt.verdict = PASSED
             if accepted:
                 self._reporter.passed(request, attempt)
 

@@ -12,7 +12,6 @@ from scrapy.downloadermiddlewares.retry import get_retry_request
 from scrapy.pipelines.files import FilesPipeline
 from scrapy.utils.reactor import is_asyncio_reactor_installed
 from strict_site import (
-    FINE,
     RULES,
     TOKEN,
     WRONG,
@@ -204,58 +203,6 @@ async def test_a_callback_that_looks_once_more_at_the_page_that_a_form_led_to(
     )
     assert site.got(1) == [False]
     assert cloud.reports == [(TOKEN, 1)]
-
-
-class RejectsAndRetries(Submits):
-    """Asks once more for a page that is fine, and judges the other one."""
-
-    def parse(self, response: Any) -> Any:
-        if "Wrong captcha" in response.text:
-            reject(self.crawler, response.request)
-        else:
-            accept(self.crawler, response.request)
-            yield get_retry_request(response.request, spider=self, reason="once more")
-
-
-@pytest_twisted.ensureDeferred
-@pytest.mark.parametrize("rules", [RULES, ["callbacks"]], ids=["rules", "callbacks"])
-@pytest.mark.parametrize(
-    ("status", "method", "trouble", "is_used"),
-    [
-        (302, "POST", "busy", False),
-        (303, "POST", "busy", False),
-        (302, "POST", "breaks off", False),
-        (302, "POST", "", True),  # the site accepted the answer, and the session is over
-        (307, "POST", "busy", True),
-        (302, "GET", "busy", True),
-    ],
-)
-async def test_a_retry_of_the_page_that_a_form_led_to_sends_no_answer(
-    status: int, method: str, trouble: str, is_used: bool, rules: Any, serve: Any, api: Any
-) -> None:
-    cloud, paths = api(), []
-
-    def respond(request: Any) -> Any:
-        paths.append(request.path)
-        if request.path == b"/":
-            return Reply(status=status, headers={"Location": "/account"})
-        if len(paths) > 2:
-            return WRONG
-        if trouble == "breaks off":
-            request.transport.abortConnection()
-        return Reply(FINE, status=503 if trouble else 200)
-
-    url = serve(respond).url
-    stats = await send(
-        lambda spider: [submit(url, 1).replace(method=method)],
-        cloud,
-        RejectsAndRetries,
-        CAPMONSTER_REPORT_RULES=rules,
-    )
-    assert paths == [b"/", b"/account", b"/account"]
-    assert cloud.reports == ([] if is_used else [(TOKEN, 1)])
-    if rules != RULES:
-        assert withheld(stats) == ({"reused": 1} if is_used else {})
 
 
 class RetriesItself(Submits):
