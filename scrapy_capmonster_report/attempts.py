@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 from .redirects import fetched_host, redirect_urls
 from .rules import hosts
 from .sending import SendingOrder, nothing_was_sent
+from .task import TASK_ID, retries
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -116,15 +117,14 @@ def read_attempt(meta: Mapping[str, Any]) -> Attempt | None:
     if not all(map(isinstance, value, _TYPES)):
         return None
     attempt = Attempt(*value)
-    moments = attempt.solved_at, attempt.created_at or 0, attempt.sent_at or 0
     numbers = attempt.number, attempt.begun, attempt.hops, attempt.verdict, attempt.unsent
-    is_ours = all(0 <= moment < _MAX_MOMENT for moment in moments) and min(numbers) >= 0
+    is_ours = (
+        0 <= attempt.solved_at < _MAX_MOMENT
+        and 0 <= (attempt.created_at or 0) < _MAX_MOMENT
+        and 0 <= (attempt.sent_at or 0) < _MAX_MOMENT
+        and min(numbers) >= 0
+    )
     return attempt if is_ours else None
-
-
-def _retries(meta: Mapping[str, Any]) -> int:
-    times = meta.get("retry_times")
-    return times if isinstance(times, int) else 0
 
 
 class Attempts:
@@ -248,13 +248,13 @@ class Attempts:
     def _read(self, request: Request) -> Attempt:
         """The attempt of the task in ``meta``: number 0 if the task is new there."""
         meta = request.meta
-        attempt, task_id = read_attempt(meta), self._tasks.task_id(meta)
-        if attempt and attempt.task_id == task_id:
+        attempt, read_id = read_attempt(meta), self._tasks.task_id
+        if attempt and (attempt.task_id == meta[TASK_ID] or attempt.task_id == read_id(meta)):
             return attempt
-        solved_at, created_at = self._tasks.moments(meta)
+        task_id, moments = read_id(meta), self._tasks.moments(meta)
         hops = len(redirect_urls(meta))
-        unsent = _retries(meta) if ATTEMPT in meta else 0  # or a queue has lost our key
-        attempt = Attempt(task_id, solved_at, created_at, begun=hops, hops=hops, unsent=unsent)
+        unsent = retries(meta) if ATTEMPT in meta else 0  # or a queue has lost our key
+        attempt = Attempt(task_id, *moments, begun=hops, hops=hops, unsent=unsent)
         return attempt.write(meta)
 
     def _leave(self, request: Request, attempt: Attempt) -> Attempt:
@@ -264,7 +264,7 @@ class Attempts:
             attempt.hops, attempt.url = len(urls), request.url
             attempt.verdict = UNJUDGED if attempt.verdict == PASSED else attempt.verdict
             return attempt
-        if attempt.number or _retries(request.meta) > attempt.unsent:
+        if attempt.number or retries(request.meta) > attempt.unsent:
             # It was sent before, maybe by another worker, or by a middleware in its own way. An
             # unfair report does more harm than a withheld one.
             self._order.began_elsewhere(attempt.task_id, attempt.number)

@@ -29,10 +29,15 @@ logger = logging.getLogger(__name__)
 
 REJECTED_FLAG: Final = "captcha-rejected"
 
-PROXY_REFUSED: Final = 407
+_PROXY_REFUSED: Final = 407
 
 _MAX_REASON: Final = 200
 """The most characters of a callback's reason that the log shows."""
+
+
+def is_from_proxy(request: Request, response: Response) -> bool:
+    """Whether a proxy refused *request*, and the site did not get it."""
+    return response.status == _PROXY_REFUSED and bool(request.meta.get("proxy"))
 
 
 class Judge:
@@ -73,7 +78,7 @@ class Judge:
         that a middleware waited for (``engine.download_async()``) and passes on instead: it was
         judged when it came. Nor does a proxy that has not passed the request on.
         """
-        if type(response).__name__ == "DummyResponse" or response.status == PROXY_REFUSED:
+        if type(response).__name__ == "DummyResponse" or is_from_proxy(request, response):
             return False
         if request.meta.get(ATTEMPT) == id(request):
             return response.protocol is None  # a middleware fetched it in its own way

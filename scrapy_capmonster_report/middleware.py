@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from .attempts import Attempts
 from .context import CrawlContext
 from .insight import ClosingHints
-from .judge import PROXY_REFUSED, Judge
+from .judge import Judge, is_from_proxy
 from .ledger import open_ledger
 from .redirects import UnfollowedRedirects
 from .reporter import Reporter
@@ -110,7 +110,7 @@ class CapMonsterReportMiddleware:
     def _response_downloaded(self, request: Request, response: Response) -> None:
         if self._is_submission(request):
             attempt = self._attempts.received(request, response)
-            if response.status == PROXY_REFUSED:
+            if is_from_proxy(request, response):
                 self.process_exception(request, ConnectionRefusedError())
             elif 300 <= response.status < 400:
                 self._unfollowed.downloaded(request, response, attempt)

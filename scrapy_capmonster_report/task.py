@@ -179,6 +179,12 @@ def type_name(meta: Mapping[str, Any]) -> str | None:
     return name if isinstance(name, str) else None
 
 
+def retries(meta: Mapping[str, Any]) -> int:
+    """How often Scrapy, or a middleware like its own, has sent the request again."""
+    times = meta.get("retry_times")
+    return times if isinstance(times, int) else 0
+
+
 def closest_task_type(name: str) -> str | None:
     """The known task type or kind whose name is most like *name*, as the service spells it."""
     return closest_match(name[:_MAX_NAME].strip().lower().removesuffix("proxyless"), TASK_TYPES)

@@ -37,7 +37,13 @@ DELIVERY: Final = document("docs/delivery.md")
 
 SCRAPYS_META: Final = {
     *("retry_times", "redirect_urls", "redirect_times", "redirect_ttl", "dont_redirect"),
-    *("download_latency", "allow_offsite", "handle_httpstatus_list", "handle_httpstatus_all"),
+    *(
+        "download_latency",
+        "proxy",
+        "allow_offsite",
+        "handle_httpstatus_list",
+        "handle_httpstatus_all",
+    ),
     "download_slot",
 }
 

@@ -132,6 +132,14 @@ async def test_a_proxy_that_asks_for_a_password_has_passed_nothing_on(
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_407_without_a_proxy_is_what_the_site_says(serve: Any, api: Any) -> None:
+    cloud, url = api(), serve(lambda request: Reply("Who are you?", status=407)).url
+    rules = [{"status": "4xx"}]
+    await send(lambda spider: [submit(url, 1)], cloud, CAPMONSTER_REPORT_RULES=rules)
+    assert cloud.reports == [(TOKEN, 1)]
+
+
+@pytest_twisted.ensureDeferred
 async def test_what_a_firewall_says_to_the_first_proxy_is_judged_where_we_see_it(
     serve: Any, api: Any
 ) -> None:
