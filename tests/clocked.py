@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ class Disk:
 
     def __init__(self) -> None:
         self.database = sqlite3.connect(":memory:", isolation_level=None)
+        # Since 3.13, Python warns of one that is not closed.
+        weakref.finalize(self, self.database.close)
         sql.prepare(self.database)
         self.running: set[str] = set()
 
