@@ -154,7 +154,7 @@ class Attempts:
 
     def scheduled(self, request: Request) -> Attempt:
         """The last attempt of a request before it is sent."""
-        # A spider that counts its own tries may call them retry_times. Those are of other answers.
+        # A retry_times that is there already is a spider's own: it counts tries with other answers.
         request.meta.setdefault(ATTEMPT, NO_TASK)
         attempt = self._read(request)
         attempt.in_downloader = 0
@@ -193,6 +193,7 @@ class Attempts:
         if "cached" in response.flags:
             attempt.verdict, attempt.hops = CACHED, len(redirect_urls(meta))
         else:
+            # Another request brought the response if that has another address, or no task of ours.
             asked = response.request or request
             other = address is not None and attempt.peer not in (0, id(address))
             other = other or (asked is not request and asked.meta.get(ATTEMPT) == id(asked))
@@ -253,7 +254,8 @@ class Attempts:
             return attempt
         task_id, moments = read_id(meta), self._tasks.moments(meta)
         hops = len(redirect_urls(meta))
-        unsent = retries(meta) if ATTEMPT in meta else 0  # or a queue has lost our key
+        # If our key is missing, a queue has lost it: then each retry may have sent the answer.
+        unsent = retries(meta) if ATTEMPT in meta else 0
         attempt = Attempt(task_id, *moments, begun=hops, hops=hops, unsent=unsent)
         return attempt.write(meta)
 

@@ -111,6 +111,7 @@ class CapMonsterReportMiddleware:
         if self._is_submission(request):
             attempt = self._attempts.received(request, response)
             if is_from_proxy(request, response):
+                # Where it tunnels, Scrapy raises an exception.
                 self.process_exception(request, ConnectionRefusedError())
             elif 300 <= response.status < 400:
                 self._unfollowed.downloaded(request, response, attempt)

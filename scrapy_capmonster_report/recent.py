@@ -21,7 +21,7 @@ its rejection must not look like that of a new one.
 
 
 class Recent(Generic[V]):
-    """Remembers values in two generations, and forgets the older generation as a whole.
+    """Remembers values of tasks or attempts in two generations, and forgets the older as a whole.
 
     So it needs no timestamps, and memory is bounded.
 
@@ -43,21 +43,21 @@ class Recent(Generic[V]):
         self._older: dict[int, V] = {}
         self._turn_at = now() + keep
 
-    def get(self, task_id: int) -> V | None:
-        """The value of *task_id*, ``None`` if there is none or it is forgotten."""
-        value = self._young.get(task_id)
-        return self._older.get(task_id) if value is None else value
+    def get(self, key: int) -> V | None:
+        """The value of *key*, ``None`` if there is none or it is forgotten."""
+        value = self._young.get(key)
+        return self._older.get(key) if value is None else value
 
-    def set(self, task_id: int, value: V) -> None:
+    def set(self, key: int, value: V) -> None:
         """Remember *value*."""
         now = self._now()
-        full = len(self._young) >= self._half and task_id not in self._young
+        full = len(self._young) >= self._half and key not in self._young
         if full or now >= self._turn_at:
             self._older, self._young = self._young, {}
             self._turn_at = now + self._keep
-        self._young[task_id] = value
+        self._young[key] = value
 
-    def delete(self, task_id: int) -> None:
-        """Forget the value of *task_id*, if there is one."""
-        self._young.pop(task_id, None)
-        self._older.pop(task_id, None)
+    def delete(self, key: int) -> None:
+        """Forget the value of *key*, if there is one."""
+        self._young.pop(key, None)
+        self._older.pop(key, None)

@@ -38,7 +38,7 @@ _NOTHING_SENT: Final = {
 """Exceptions by name: not every version and installation has them."""
 
 _CURL_COULD_NOT_CONNECT: Final = 7
-"""The code of a curl_cffi exception that has the name of others."""
+"""curl's ``CURLE_COULDNT_CONNECT``. curl_cffi has the same exception for later failures."""
 
 
 def nothing_was_sent(exception: BaseException) -> bool:

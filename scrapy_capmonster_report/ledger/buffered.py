@@ -274,10 +274,10 @@ class BufferedLedger(Ledger):
             self._hurrying.cancel()
         self._is_to_recover = False
         self._contact.retry_now()
-        # The next crawl sends each report again whose claim is written and its outcome is not. A
-        # backend that was too slow for a claim writes it later; one that never answered does not.
-        is_worth_it = self._held and self._contact.is_in_touch and self._contact.failures < 2
-        seconds = CLOSING_SECONDS + (timeout if is_worth_it else 0.0)
+        # If the claim of a report is written and its outcome is not, the next crawl sends it again.
+        # A slow backend also writes the claims that were answered from memory meanwhile.
+        is_answering = self._contact.is_in_touch and not self._contact.is_failing
+        seconds = CLOSING_SECONDS + (timeout if self._held and is_answering else 0.0)
         deadline = Deadline(self._reactor, seconds, self._give_up, self._clock.now)
         await self._idle
         self._end()

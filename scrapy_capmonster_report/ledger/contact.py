@@ -50,18 +50,22 @@ class Contact:
         self._at_exit = weakref.finalize(self, _end_thread, self._thread)
         self._call: Deferred[Any] = succeed(None)
         self._pause: Deferred[None] = succeed(None)
+        self._failures = 0
         self._is_warned = False
         self._quiet_until = self._last = -math.inf
         self.is_available = True
         self.silent_for = 0
         """Counted by the owner, from one success to the next."""
-        self.failures = 0
-        """Since the last success. One is nothing to speak of."""
 
     @property
     def is_in_touch(self) -> bool:
         """Whether no other run can have taken our claims for those of an ended one."""
         return self._now() - self._last <= self._backend.lease
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether more than one call in a row has failed."""
+        return self._failures > 1
 
     async def ask(self, work: Callable[..., Any], *args: Any) -> Any:
         """Have the thread do *work*, a method of the backend; raises what that raises."""
@@ -69,7 +73,7 @@ class Contact:
         self._call = self._in_thread(work, *args)
         result = await self._call
         self._last = began
-        self.failures = self.silent_for = 0
+        self._failures = self.silent_for = 0
         self._set_available()
         return result
 
@@ -88,11 +92,11 @@ class Contact:
 
     async def pause_after(self, failure: Exception) -> None:
         """Note that the backend failed, and wait until the next retry."""
-        self.failures += 1
-        if self.failures == 1:
+        self._failures += 1
+        if not self.is_failing:
             return
         self.set_unavailable(f"{type(failure).__name__}: {failure}".rstrip("."))
-        seconds = RETRY_SECONDS * 2 ** min(self.failures - 2, 10)
+        seconds = RETRY_SECONDS * 2 ** min(self._failures - 2, 10)
         self._pause = deferLater(self._context.reactor, min(seconds, MAX_RETRY_SECONDS))
         with suppress(CancelledError):
             await self._pause
