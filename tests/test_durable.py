@@ -194,11 +194,11 @@ async def test_what_closing_had_no_time_for_is_kept_and_sent_by_the_next_crawl(
         "CAPMONSTER_API_URL": silent.url,
         "CAPMONSTER_REPORT_LEDGER": ledger,
         "CAPMONSTER_REPORT_CONCURRENCY": 1,
-        "CAPMONSTER_REPORT_CLOSE_TIMEOUT": 0.5,
+        "CAPMONSTER_REPORT_CLOSE_TIMEOUT": 2,
     }
     stats = await crawl(Submits, settings, site=site.url, task_ids=range(1, 21))
     assert (stats["sent/accepted"], stats["kept"]) == (5, 15)
-    settings["CAPMONSTER_API_URL"] = cloud.url
+    settings.update(CAPMONSTER_API_URL=cloud.url, CAPMONSTER_REPORT_CLOSE_TIMEOUT=30)
     stats = await crawl(Submits, settings, site=site.url, task_ids=[21])
     assert len(cloud.reports) == 16
     assert {*ids(cloud.reports)} == {*range(1, 22)} - {*ids(silent.reports)[:5]}
@@ -345,7 +345,7 @@ async def test_crawlers_of_one_process_share_a_ledger_and_leave_each_other_what_
     settings |= {
         "CAPMONSTER_API_URL": silent.url,
         "CAPMONSTER_REPORT_CONCURRENCY": 1,
-        "CAPMONSTER_REPORT_CLOSE_TIMEOUT": 0.3,
+        "CAPMONSTER_REPORT_CLOSE_TIMEOUT": 2,
     }
     stats = await crawl(Submits, settings, site=site.url, task_ids=range(1, 111))
     assert stats["withheld/duplicate"] == 10

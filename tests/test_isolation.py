@@ -153,7 +153,7 @@ async def test_one_crawler_after_the_other_begins_anew(serve: Any, misbehave: An
             Refused,
             {
                 "CAPMONSTER_API_URL": server.url,
-                "CAPMONSTER_REPORT_CLOSE_TIMEOUT": 0.1,
+                "CAPMONSTER_REPORT_CLOSE_TIMEOUT": 1,
                 "CAPMONSTER_REPORT_CONCURRENCY": 2,
             },
             base=site.url,

@@ -44,7 +44,7 @@ async def crawl_with(ledger: str, serve: Any, cloud: Any, **settings: Any) -> di
             **RULES,
             "CAPMONSTER_API_URL": cloud.url,
             "CAPMONSTER_REPORT_LEDGER": ledger,
-            "CAPMONSTER_REPORT_CLOSE_TIMEOUT": 2,
+            "CAPMONSTER_REPORT_CLOSE_TIMEOUT": 4,
             **settings,
         },
         site=serve(refuses).url,

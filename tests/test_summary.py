@@ -190,7 +190,6 @@ async def test_reports_that_wait_for_the_next_crawl_are_rejections_too(
     settings = {
         "CAPMONSTER_API_URL": api(lambda *_: refused("ERROR_KEY_DOES_NOT_EXIST")).url,
         "CAPMONSTER_REPORT_LEDGER": ledger,
-        "CAPMONSTER_REPORT_CLOSE_TIMEOUT": 0,
         **RULES,
     }
     visits = [(task, IMAGE, f"{serve(verdicts).url}/wrong", {}) for task in range(1, 4)]
