@@ -97,6 +97,12 @@ def _first_showings() -> Iterator[Case]:
 def _other_fields() -> Iterator[Case]:
     cases = Cases()
     for message in (
+        "Password is the wrong length (should be 10 characters)",
+        "Bu değer geçerli değil.",
+        "Ongeldige invoer.",
+        "Bildet du lastet opp er ikke gyldig.",
+        "Dvoufaktorový ověřovací kód byl neplatný.",
+        "Код купона недійсний.",
         "The username you entered is already taken.",
         "Please enter a valid e-mail address.",
         "Invalid email address",
@@ -503,6 +509,7 @@ def _late() -> Iterator[Case]:
         "Your captcha answer is wrong or has expired.",
         "This captcha was already used.",
         "Captcha verification failed: timeout-or-duplicate",
+        "CAPTCHA_CHECK_FAILED : Recaptcha verification failed - DUPE",
         "The captcha timed out. Please try again.",
         "The captcha is not valid any more.",
         "The captcha is not valid anymore",
@@ -561,6 +568,11 @@ def _their_own() -> Iterator[Case]:
         "curl error: failed to verify captcha",
         "Captcha was not displayed properly",
         "recaptcha action mismatch",
+        "Recaptcha verification failed - BROWSER_ERROR",
+        "Das Captcha war nicht auf das richtige Domäne angezeigt.",
+        "De captcha is niet op het juiste domein ingevuld.",
+        "验证码在不正确的域名上完成。",
+        "رمز الموقع غير صحيح.",
         "recaptcha_hostname_mismatch",
         "ERROR for site owner: Invalid key type",
         "CAPTCHA verification failed due to internal error: connection timed out",
@@ -724,6 +736,14 @@ def _hidden_and_hints() -> Iterator[Case]:
     ):
         cases.add(f"11 {markup}", shown(markup))
         cases.add(f"11 {markup}", shown(markup), **BACK)
+    # A script shows these, where the browser finds that a field is not filled in as it must be.
+    waiting = (
+        '<body><form class="needs-validation" novalidate method="post"><div><input name="email" '
+        'class="form-control is-invalid"><div class="invalid-feedback">Unknown e-mail.</div></div>'
+        f'<div><img src="/captcha.php"><input name="captcha" class="form-control" required>'
+        f'<div class="invalid-feedback">{wrong}</div></div></form></body>'
+    )
+    cases.add("11 Bootstrap's message for a field that is not wrong", page(waiting))
     for hint in (
         "Captcha unreadable? Click the picture for a new one.",
         "If the captcha is incorrect, you can try again.",

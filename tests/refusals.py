@@ -618,6 +618,16 @@ def _refused_by_others() -> Iterator[Case]:
         ):
             cases.add("58 old pages", shown(markup, encoding=encoding))
     cases.add("57 web forms", shown('<span id="lblMsg">Wrong captcha code.</span>', captcha=asp))
+    for name in ("altcha-widget", "h-captcha"):
+        widget = f'<{name} challengeurl="/altcha"></{name}>'
+        error = '<p class="error">Verification failed.</p>'
+        cases.add(f"65 the element {name}", shown(error, captcha=widget))
+    links = '<div class="error-summary"><ul><li><a href="#captcha">{}</a></li></ul></div>'
+    for message in ("The characters you entered do not match the image", "Captcha: wrong code"):
+        cases.add("59 a link to the field", shown(links.format(message)))
+    powermail = '<img src="/x.png" alt="captcha"><input name="tx_powermail_pi1[field][captcha]">'
+    error = '<div class="error">The code is wrong.</div>'
+    cases.add("59 a field of Powermail", shown(error, captcha=powermail))
     error = '<div class="el-form-item__error">Incorrect verification code</div>'
     dialog = '<div class="modal fade {}"><p class="alert alert-danger">Wrong captcha.</p></div>'
     for name in ("show", "in", "is-active", "is-open", "modal-open", "modal--active", "d-block"):
@@ -713,6 +723,15 @@ def _refused_by_others() -> Iterator[Case]:
         "The captchas don't match",
         "No ha superado el captcha",
         "Erro na validação do captcha",
+        "The CAPTCHA thinks you are a robot! Please refresh and try again.",
+        "Die Eingabe des Captchas war falsch.",
+        "Das war keine gültige Lösung für das Captcha.",
+        "La validación humana: captcha inválido",
+        "Zadal jste špatně captchu",
+        "画像認証が正しく入力されていません",
+        "보안코드를 올바르게 입력하지 않았습니다",
+        "이미지의 문자가 일치하지 않습니다",
+        "La risposta alla domanda di sicurezza non è corretta.",
     ):
         for captcha in (PICTURE, RECAPTCHA):
             error = f'<div class="alert alert-danger">{message}</div>'
@@ -734,6 +753,13 @@ def _refused_by_others() -> Iterator[Case]:
             {"errors": [{"property": "captcha", "constraints": {"isValid": "It is invalid"}}]},
             {"response_code": "403", "response_desc": "Captcha mismatch"},
             {"exception": "InvalidCaptchaException"},
+            {"mensagem": "Captcha inválido", "codigo": 3},
+            {"estado": "error", "mensaje": "Captcha incorrecto"},
+            {"fehler": "Captcha falsch"},
+            {"hata": "Captcha hatalı"},
+            {"errors": {"general": {"footer": "<p>Captcha verification failed</p>"}}},
+            {"messages": {"captcha": {"badCaptcha": "Captcha value is wrong"}}},
+            {"error": "Invalid ALTCHA payload"},
         )
     ):
         cases.add(f"45 members, {number}", answer(error))

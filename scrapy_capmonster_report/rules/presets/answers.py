@@ -132,7 +132,7 @@ def _walk(
                 for other in value
             ):
                 continue
-            below_errors = bool(path) and has_name(path[-1].lower(), "member.of fields")
+            below_errors = any(has_name(above.lower(), "member.of fields") for above in path[-2:])
             is_field = _is_field(name)
             # A member of any name may wrap the answer.
             is_wrapper = isinstance(item, dict) and len(path) < 2
