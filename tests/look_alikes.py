@@ -790,6 +790,11 @@ def _words_as_data() -> Iterator[Case]:
         f"if (wrong) alert('{wrong}');",
         f"$('form').submit(function() {{ alert('{wrong}'); return false; }});",
         f"document.onclick = () => alert('{wrong}');",
+        f"document.addEventListener('click', () => {{ alert('{wrong}') }})",
+        f"$('#captcha').on('change', function() {{ alert('{wrong}') }})",
+        f"$(function() {{ $('form').submit(function() {{ alert('{wrong}') }}) }})",
+        f"$(function() {{ if (wrong) alert('{wrong}') }})",
+        f"swal('Welcome!'); show('{wrong}')",
         "alert('Welcome!');",
     ):
         cases.add(f"13 {script}", shown("", after=f"<script>{script}</script>"))

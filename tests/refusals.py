@@ -594,6 +594,16 @@ def _refused_by_others() -> Iterator[Case]:
             body = f"<script>{script}</script>".encode(encoding)
             headers = {"Content-Type": f"text/html; charset={encoding}"}
             cases.add("56 alert", HtmlResponse(URL, body=body, headers=headers), "zh")
+    for script in (
+        "//<![CDATA[\nalert('Invalid Captcha');//]]>",  # as ASP.NET writes it
+        "window.onload = function(){alert('Invalid Captcha');};",
+        "$(document).ready(function(){ alert('Invalid Captcha'); });",
+        "document.addEventListener('DOMContentLoaded', () => {Swal.fire('Captcha incorreto')})",
+        "swal('Error', 'Invalid captcha', 'error');",
+        "Swal.fire({icon: 'error', title: 'Oops...', text: 'Invalid captcha'});",
+        "bootbox.alert('Invalid captcha');",
+    ):
+        cases.add("56 alert", shown("", after=f"<script>{script}</script>"))
     whole = shown("", after="<script language='javascript'>alert('验证码错误！');</script>")
     cases.add("56 alert after a page", whole, "zh")
     asp = '<img src="CaptchaImage.axd?guid=1"><input name="ctl00$txtCaptcha" id="txtCaptcha">'
@@ -617,7 +627,9 @@ def _refused_by_others() -> Iterator[Case]:
             f"<center><b>{message}</b></center>",
         ):
             cases.add("58 old pages", shown(markup, encoding=encoding))
-    cases.add("57 web forms", shown('<span id="lblMsg">Wrong captcha code.</span>', captcha=asp))
+    for name in ("lblMsg", "lblMessage", "divMessage"):
+        error = f'<span id="{name}">Wrong captcha code.</span>'
+        cases.add("57 web forms", shown(error, captcha=asp))
     for name in ("altcha-widget", "h-captcha"):
         widget = f'<{name} challengeurl="/altcha"></{name}>'
         error = '<p class="error">Verification failed.</p>'

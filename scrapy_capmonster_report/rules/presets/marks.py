@@ -227,9 +227,10 @@ def alert(page: Page) -> str | None:
     codes += page.root.xpath("/html/body/@onload")
     shown = [regex("script.alert").match(code) for code in codes if len(code) <= MAX_SCRIPT]
     texts = [
-        _ESCAPE.sub(_character, match["text"])
+        _ESCAPE.sub(_character, text[2])
         for match in shown
-        if match and not regex("script.conditional").search(match.string)
+        if match and not regex("script.conditional").search(match.string, match.end())
+        for text in regex("script.text").finditer(match["told"])
     ]
     return next((text for text in texts if rejects(text, About.ITS_ANSWER)), None)
 
