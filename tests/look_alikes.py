@@ -283,6 +283,17 @@ def _others_in_many_languages() -> Iterator[Case]:
         "动态验证码错误",
         "Недопустимые символы в имени",
         "Nieprawidłowe znaki w nazwie",
+        "a/b no és un nom vàlid. Els caràcters següents són invàlids: /",
+        "Недопустимый текст сообщения",
+        "El texto de la noticia no es válido",
+        "Le texte n'est pas valide",
+        "Tekst zgłoszenia jest nieprawidłowy",
+        "The sum of the items is incorrect",
+        "Token de securitate invalid",
+        "Érvénytelen biztonsági token",
+        "セキュリティトークンが無効です",
+        "Hình ảnh URL không hợp lệ.",
+        "Kod jemputan yang anda berikan tidak sah.",
     ):
         for captcha in (PICTURE, RECAPTCHA):
             cases.add(f"2 {message}", shown(alert(message), captcha=captcha))

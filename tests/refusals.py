@@ -742,6 +742,7 @@ def _refused_by_others() -> Iterator[Case]:
         "Zadal jste špatně captchu",
         "画像認証が正しく入力されていません",
         "보안코드를 올바르게 입력하지 않았습니다",
+        "Ошибка в коде",
         "이미지의 문자가 일치하지 않습니다",
         "La risposta alla domanda di sicurezza non è corretta.",
     ):

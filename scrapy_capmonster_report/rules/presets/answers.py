@@ -99,11 +99,6 @@ def succeeded(document: Any) -> bool:
     return is_good or any(flag is True for flag in flags)
 
 
-def names_errors(name: str) -> bool:
-    """Whether a member is called like one for errors."""
-    return has_name(name.lower(), "member.error")
-
-
 def _walk(
     value: Any, path: tuple[str, ...], is_placed: bool, depth: int
 ) -> Iterator[Saying | None]:
@@ -136,7 +131,7 @@ def _walk(
             is_field = _is_field(name)
             # A member of any name may wrap the answer.
             is_wrapper = isinstance(item, dict) and len(path) < 2
-            if is_wrapper or names_errors(key) or below_errors or is_field:
+            if is_wrapper or has_name(name, "member.error") or below_errors or is_field:
                 yield from _walk(item, (*path, key), is_placed or is_field, depth + 1)
 
 
