@@ -550,6 +550,8 @@ def _late() -> Iterator[Case]:
             cases.add(f"5 {codes}", answer({"success": False, "error-codes": codes}))
             cases.add(f"5 {codes}", answer({"error": f"Token: {', '.join(codes)}"}, status=400))
     cases.add("5 discord", answer({"captcha_key": ["response-already-used"]}, status=400))
+    relayed = {"message": "Turnstile validation failed", "codes": ["timeout-or-duplicate"]}
+    cases.add("5 beside the message", answer(relayed, status=400))
     for cause in ("The captcha format is invalid.", "Not a valid string.", "Invalid type"):
         cases.add(f"4 {cause}", answer({"errors": {"captcha": [cause]}}, status=422))
     for cause in ("The captcha has expired", "captcha_expired", "Please complete the captcha."):
@@ -706,7 +708,8 @@ def _passwords_and_successes() -> Iterator[Case]:
         cases.add("16 score", answer({"success": True, "score": score, "action": "login"}))
         low = {"riskAnalysis": {"score": score}, "tokenProperties": {"valid": True}}
         cases.add("16 score", answer(low))
-    cases.add("16 score", answer({"error": "reCAPTCHA score too low", "score": 0.1}, status=403))
+    for message in ("reCAPTCHA score too low", "reCAPTCHA verification failed"):
+        cases.add("16 score", answer({"error": message, "score": 0.1}, status=403))
     yield from cases.all
 
 

@@ -119,6 +119,9 @@ def _walk(
         for key, item in value.items():
             yield None
             name = key.lower()
+            if name == "score" and isinstance(item, float) and item:
+                # A token that is wrong gets none.
+                yield Saying((*path, key), f"score {item}", True)
             if has_name(name, "member.data") or (len(cases) > 1 and key in cases):
                 continue
             if has_name(name, "member.side") and not any(
