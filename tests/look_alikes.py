@@ -905,6 +905,7 @@ def _searches_settings_and_catalogues() -> Iterator[Case]:
     for code in (
         *("WRONG_PASSWORD_WITH_CAPTCHA", "INVALID_CREDENTIALS_OR_CAPTCHA", "captcha_fail_count"),
         *("INVALID_LOGIN_SHOW_CAPTCHA", "CAPTCHA_INVALID_FORMAT", "INVALID_CAPTCHA_VERSION"),
+        "captchalocate.invalid",
     ):
         cases.add(f"9 {code}", answer({"error": code}, status=400))
     unreachable = {"code": "CAPTCHA_VERIFY_ERROR", "message": "Could not reach the captcha service"}
