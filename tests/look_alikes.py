@@ -97,6 +97,12 @@ def _first_showings() -> Iterator[Case]:
 def _other_fields() -> Iterator[Case]:
     cases = Cases()
     for message in (
+        "Password is the wrong length (should be 10 characters)",
+        "Bu değer geçerli değil.",
+        "Ongeldige invoer.",
+        "Bildet du lastet opp er ikke gyldig.",
+        "Dvoufaktorový ověřovací kód byl neplatný.",
+        "Код купона недійсний.",
         "The username you entered is already taken.",
         "Please enter a valid e-mail address.",
         "Invalid email address",
@@ -277,6 +283,17 @@ def _others_in_many_languages() -> Iterator[Case]:
         "动态验证码错误",
         "Недопустимые символы в имени",
         "Nieprawidłowe znaki w nazwie",
+        "a/b no és un nom vàlid. Els caràcters següents són invàlids: /",
+        "Недопустимый текст сообщения",
+        "El texto de la noticia no es válido",
+        "Le texte n'est pas valide",
+        "Tekst zgłoszenia jest nieprawidłowy",
+        "The sum of the items is incorrect",
+        "Token de securitate invalid",
+        "Érvénytelen biztonsági token",
+        "セキュリティトークンが無効です",
+        "Hình ảnh URL không hợp lệ.",
+        "Kod jemputan yang anda berikan tidak sah.",
     ):
         for captcha in (PICTURE, RECAPTCHA):
             cases.add(f"2 {message}", shown(alert(message), captcha=captcha))
@@ -503,6 +520,7 @@ def _late() -> Iterator[Case]:
         "Your captcha answer is wrong or has expired.",
         "This captcha was already used.",
         "Captcha verification failed: timeout-or-duplicate",
+        "CAPTCHA_CHECK_FAILED : Recaptcha verification failed - DUPE",
         "The captcha timed out. Please try again.",
         "The captcha is not valid any more.",
         "The captcha is not valid anymore",
@@ -532,6 +550,8 @@ def _late() -> Iterator[Case]:
             cases.add(f"5 {codes}", answer({"success": False, "error-codes": codes}))
             cases.add(f"5 {codes}", answer({"error": f"Token: {', '.join(codes)}"}, status=400))
     cases.add("5 discord", answer({"captcha_key": ["response-already-used"]}, status=400))
+    relayed = {"message": "Turnstile validation failed", "codes": ["timeout-or-duplicate"]}
+    cases.add("5 beside the message", answer(relayed, status=400))
     for cause in ("The captcha format is invalid.", "Not a valid string.", "Invalid type"):
         cases.add(f"4 {cause}", answer({"errors": {"captcha": [cause]}}, status=422))
     for cause in ("The captcha has expired", "captcha_expired", "Please complete the captcha."):
@@ -561,6 +581,11 @@ def _their_own() -> Iterator[Case]:
         "curl error: failed to verify captcha",
         "Captcha was not displayed properly",
         "recaptcha action mismatch",
+        "Recaptcha verification failed - BROWSER_ERROR",
+        "Das Captcha war nicht auf das richtige Domäne angezeigt.",
+        "De captcha is niet op het juiste domein ingevuld.",
+        "验证码在不正确的域名上完成。",
+        "رمز الموقع غير صحيح.",
         "recaptcha_hostname_mismatch",
         "ERROR for site owner: Invalid key type",
         "CAPTCHA verification failed due to internal error: connection timed out",
@@ -683,7 +708,8 @@ def _passwords_and_successes() -> Iterator[Case]:
         cases.add("16 score", answer({"success": True, "score": score, "action": "login"}))
         low = {"riskAnalysis": {"score": score}, "tokenProperties": {"valid": True}}
         cases.add("16 score", answer(low))
-    cases.add("16 score", answer({"error": "reCAPTCHA score too low", "score": 0.1}, status=403))
+    for message in ("reCAPTCHA score too low", "reCAPTCHA verification failed"):
+        cases.add("16 score", answer({"error": message, "score": 0.1}, status=403))
     yield from cases.all
 
 
@@ -724,6 +750,14 @@ def _hidden_and_hints() -> Iterator[Case]:
     ):
         cases.add(f"11 {markup}", shown(markup))
         cases.add(f"11 {markup}", shown(markup), **BACK)
+    # A script shows these, where the browser finds that a field is not filled in as it must be.
+    waiting = (
+        '<body><form class="needs-validation" novalidate method="post"><div><input name="email" '
+        'class="form-control is-invalid"><div class="invalid-feedback">Unknown e-mail.</div></div>'
+        f'<div><img src="/captcha.php"><input name="captcha" class="form-control" required>'
+        f'<div class="invalid-feedback">{wrong}</div></div></form></body>'
+    )
+    cases.add("11 Bootstrap's message for a field that is not wrong", page(waiting))
     for hint in (
         "Captcha unreadable? Click the picture for a new one.",
         "If the captcha is incorrect, you can try again.",
@@ -770,6 +804,11 @@ def _words_as_data() -> Iterator[Case]:
         f"if (wrong) alert('{wrong}');",
         f"$('form').submit(function() {{ alert('{wrong}'); return false; }});",
         f"document.onclick = () => alert('{wrong}');",
+        f"document.addEventListener('click', () => {{ alert('{wrong}') }})",
+        f"$('#captcha').on('change', function() {{ alert('{wrong}') }})",
+        f"$(function() {{ $('form').submit(function() {{ alert('{wrong}') }}) }})",
+        f"$(function() {{ if (wrong) alert('{wrong}') }})",
+        f"swal('Welcome!'); show('{wrong}')",
         "alert('Welcome!');",
     ):
         cases.add(f"13 {script}", shown("", after=f"<script>{script}</script>"))
@@ -866,6 +905,7 @@ def _searches_settings_and_catalogues() -> Iterator[Case]:
     for code in (
         *("WRONG_PASSWORD_WITH_CAPTCHA", "INVALID_CREDENTIALS_OR_CAPTCHA", "captcha_fail_count"),
         *("INVALID_LOGIN_SHOW_CAPTCHA", "CAPTCHA_INVALID_FORMAT", "INVALID_CAPTCHA_VERSION"),
+        "captchalocate.invalid",
     ):
         cases.add(f"9 {code}", answer({"error": code}, status=400))
     unreachable = {"code": "CAPTCHA_VERIFY_ERROR", "message": "Could not reach the captcha service"}

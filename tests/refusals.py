@@ -594,6 +594,16 @@ def _refused_by_others() -> Iterator[Case]:
             body = f"<script>{script}</script>".encode(encoding)
             headers = {"Content-Type": f"text/html; charset={encoding}"}
             cases.add("56 alert", HtmlResponse(URL, body=body, headers=headers), "zh")
+    for script in (
+        "//<![CDATA[\nalert('Invalid Captcha');//]]>",  # as ASP.NET writes it
+        "window.onload = function(){alert('Invalid Captcha');};",
+        "$(document).ready(function(){ alert('Invalid Captcha'); });",
+        "document.addEventListener('DOMContentLoaded', () => {Swal.fire('Captcha incorreto')})",
+        "swal('Error', 'Invalid captcha', 'error');",
+        "Swal.fire({icon: 'error', title: 'Oops...', text: 'Invalid captcha'});",
+        "bootbox.alert('Invalid captcha');",
+    ):
+        cases.add("56 alert", shown("", after=f"<script>{script}</script>"))
     whole = shown("", after="<script language='javascript'>alert('验证码错误！');</script>")
     cases.add("56 alert after a page", whole, "zh")
     asp = '<img src="CaptchaImage.axd?guid=1"><input name="ctl00$txtCaptcha" id="txtCaptcha">'
@@ -617,7 +627,19 @@ def _refused_by_others() -> Iterator[Case]:
             f"<center><b>{message}</b></center>",
         ):
             cases.add("58 old pages", shown(markup, encoding=encoding))
-    cases.add("57 web forms", shown('<span id="lblMsg">Wrong captcha code.</span>', captcha=asp))
+    for name in ("lblMsg", "lblMessage", "divMessage"):
+        error = f'<span id="{name}">Wrong captcha code.</span>'
+        cases.add("57 web forms", shown(error, captcha=asp))
+    for name in ("altcha-widget", "h-captcha"):
+        widget = f'<{name} challengeurl="/altcha"></{name}>'
+        error = '<p class="error">Verification failed.</p>'
+        cases.add(f"65 the element {name}", shown(error, captcha=widget))
+    links = '<div class="error-summary"><ul><li><a href="#captcha">{}</a></li></ul></div>'
+    for message in ("The characters you entered do not match the image", "Captcha: wrong code"):
+        cases.add("59 a link to the field", shown(links.format(message)))
+    powermail = '<img src="/x.png" alt="captcha"><input name="tx_powermail_pi1[field][captcha]">'
+    error = '<div class="error">The code is wrong.</div>'
+    cases.add("59 a field of Powermail", shown(error, captcha=powermail))
     error = '<div class="el-form-item__error">Incorrect verification code</div>'
     dialog = '<div class="modal fade {}"><p class="alert alert-danger">Wrong captcha.</p></div>'
     for name in ("show", "in", "is-active", "is-open", "modal-open", "modal--active", "d-block"):
@@ -713,6 +735,16 @@ def _refused_by_others() -> Iterator[Case]:
         "The captchas don't match",
         "No ha superado el captcha",
         "Erro na validação do captcha",
+        "The CAPTCHA thinks you are a robot! Please refresh and try again.",
+        "Die Eingabe des Captchas war falsch.",
+        "Das war keine gültige Lösung für das Captcha.",
+        "La validación humana: captcha inválido",
+        "Zadal jste špatně captchu",
+        "画像認証が正しく入力されていません",
+        "보안코드를 올바르게 입력하지 않았습니다",
+        "Ошибка в коде",
+        "이미지의 문자가 일치하지 않습니다",
+        "La risposta alla domanda di sicurezza non è corretta.",
     ):
         for captcha in (PICTURE, RECAPTCHA):
             error = f'<div class="alert alert-danger">{message}</div>'
@@ -734,6 +766,16 @@ def _refused_by_others() -> Iterator[Case]:
             {"errors": [{"property": "captcha", "constraints": {"isValid": "It is invalid"}}]},
             {"response_code": "403", "response_desc": "Captcha mismatch"},
             {"exception": "InvalidCaptchaException"},
+            {"error": "Неверный код с картинки"},
+            {"error": "The code from the image is wrong"},
+            {"mensaje": "El código de la imagen es incorrecto"},
+            {"mensagem": "Captcha inválido", "codigo": 3},
+            {"estado": "error", "mensaje": "Captcha incorrecto"},
+            {"fehler": "Captcha falsch"},
+            {"hata": "Captcha hatalı"},
+            {"errors": {"general": {"footer": "<p>Captcha verification failed</p>"}}},
+            {"messages": {"captcha": {"badCaptcha": "Captcha value is wrong"}}},
+            {"error": "Invalid ALTCHA payload"},
         )
     ):
         cases.add(f"45 members, {number}", answer(error))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from itertools import islice
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 from urllib.parse import urljoin, urlsplit
@@ -33,6 +34,9 @@ _MAX_REFRESH_DELAY: Final = 100
 
 MAX_BODY: Final = 10_000_000
 """The largest body in bytes. If it is larger, only status, URL and headers are judged."""
+
+_MAX_NEAR: Final = 20
+"""How many elements before or around a message are searched for its field and form."""
 
 _MAX_CALL_END: Final = 20
 
@@ -256,6 +260,8 @@ def is_unseen(element: Any) -> bool:
         if name == "class":
             if has_name(value, "unseen.class") and not _is_opened(element):
                 return True
+            if "invalid-feedback" in value and _waits_for_its_field(element):
+                return True
         elif name == "style":
             if has_name(value, "unseen.style"):
                 return True
@@ -272,6 +278,16 @@ def _is_opened(element: Any) -> bool:
     """Whether an element that a class hides is shown by another one, or in another way."""
     names = f"{element.get('class')} {element.get('style', '')}"
     return "open" in element.attrib or has_name(names, "unseen.shown")
+
+
+def _waits_for_its_field(feedback: Any) -> bool:
+    """Whether a script of Bootstrap shows a message for a field, and the field is not wrong yet."""
+    before = islice(feedback.itersiblings(preceding=True), _MAX_NEAR)
+    names = " ".join(element.get("class") or "" for element in (feedback, *before))
+    if not has_name(names, "unseen.field") or has_name(names, "unseen.feedback shown"):
+        return False
+    around = islice(feedback.iterancestors(), _MAX_NEAR)
+    return "style" not in feedback.attrib and any("novalidate" in form.attrib for form in around)
 
 
 def is_closed(element: Any) -> bool:

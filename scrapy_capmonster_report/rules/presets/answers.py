@@ -99,11 +99,6 @@ def succeeded(document: Any) -> bool:
     return is_good or any(flag is True for flag in flags)
 
 
-def names_errors(name: str) -> bool:
-    """Whether a member is called like one for errors."""
-    return has_name(name.lower(), "member.error")
-
-
 def _walk(
     value: Any, path: tuple[str, ...], is_placed: bool, depth: int
 ) -> Iterator[Saying | None]:
@@ -124,6 +119,9 @@ def _walk(
         for key, item in value.items():
             yield None
             name = key.lower()
+            if name == "score" and isinstance(item, float) and item:
+                # A token that is wrong gets none.
+                yield Saying((*path, key), f"score {item}", True)
             if has_name(name, "member.data") or (len(cases) > 1 and key in cases):
                 continue
             if has_name(name, "member.side") and not any(
@@ -132,11 +130,11 @@ def _walk(
                 for other in value
             ):
                 continue
-            below_errors = bool(path) and has_name(path[-1].lower(), "member.of fields")
+            below_errors = any(has_name(above.lower(), "member.of fields") for above in path[-2:])
             is_field = _is_field(name)
             # A member of any name may wrap the answer.
             is_wrapper = isinstance(item, dict) and len(path) < 2
-            if is_wrapper or names_errors(key) or below_errors or is_field:
+            if is_wrapper or has_name(name, "member.error") or below_errors or is_field:
                 yield from _walk(item, (*path, key), is_placed or is_field, depth + 1)
 
 

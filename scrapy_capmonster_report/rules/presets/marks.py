@@ -14,7 +14,7 @@ from ..condition import Condition
 from ..names import SETS, has_name, regex
 from ..page import view, words_of
 from ..selectors import Css, JmesPath
-from .answers import MAX_SCRIPT, json_messages, names_errors, parsed, rejection_in, sayings
+from .answers import MAX_SCRIPT, json_messages, parsed, rejection_in, sayings
 from .messages import MAX_LENGTH, About, fold, rejects
 from .places import Sight, sight
 
@@ -205,7 +205,7 @@ def script_error(page: Page) -> str | None:
             # One that is called settings, translations or the like holds data.
             if not has_name(" ".join(script.values()).lower(), "member.data")
             for message in sayings(parsed(script.text))
-            if any(map(names_errors, message.path))
+            if any(has_name(name.lower(), "member.error") for name in message.path)
             and not any(name.lower().endswith("messages") for name in message.path)
         ]
     )
@@ -227,9 +227,10 @@ def alert(page: Page) -> str | None:
     codes += page.root.xpath("/html/body/@onload")
     shown = [regex("script.alert").match(code) for code in codes if len(code) <= MAX_SCRIPT]
     texts = [
-        _ESCAPE.sub(_character, match["text"])
+        _ESCAPE.sub(_character, text[2])
         for match in shown
-        if match and not regex("script.conditional").search(match.string)
+        if match and not regex("script.conditional").search(match.string, match.end())
+        for text in regex("script.text").finditer(match["told"])
     ]
     return next((text for text in texts if rejects(text, About.ITS_ANSWER)), None)
 

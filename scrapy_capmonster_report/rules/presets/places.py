@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from itertools import chain, islice
+from itertools import chain, islice, takewhile
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from lxml import etree
@@ -116,10 +116,8 @@ class Sight:
         ]
         others = [(error, matters(error.text)) for error in self.errors if hits]
         causes = [(error, kinds) for error, kinds in others if not kinds.isdisjoint(UNMISTAKABLE)]
-        for hit in hits:
-            if not any(_is_the_cause(error, kinds, hit) for error, kinds in causes):
-                return hit.text
-        return None
+        alone = (hit for hit in hits if not any(_is_the_cause(*cause, hit) for cause in causes))
+        return next((hit.text for hit in alone), None)
 
     def _rejects(self, error: Error, level: About, most: About) -> bool:
         """Whether an error says that a captcha answer was wrong."""
@@ -166,8 +164,9 @@ class Sight:
         """The elements that are marked as errors. Those of a captcha are noted."""
         meaning_of = cache(_meaning_of)  # many elements of a page have the same attributes
         for element in _WITH_ATTRIBUTES(root):
-            is_error, captcha = meaning_of(tuple(element.items()))
             tag = element.tag
+            # Elements that a site defines are called like what they are: <altcha-widget>.
+            is_error, captcha = meaning_of((("role", tag), *element.items()))
             if captcha and tag not in SETS["fields"] and self._is_shown(element):
                 self._is_named = True
                 if not self.widget and has_name(captcha, "captcha.widget"):
@@ -230,8 +229,10 @@ def _texts(
     most = 0 if is_closed(element) else _MAX_TEXT
     yield (element.text or "")[:most], element.tag in SETS["blocks"], item
     for child in element:
-        tag = child.tag
-        is_all = tag in SETS["emphases"] and not (element.text or "").strip()
+        tag, link = child.tag, child.get("href") or ""
+        # Emphasis, or a link to the field that is wrong, may be all that an error says.
+        may_be_all = tag in SETS["emphases"] or (link.startswith("#") and link != "#")
+        is_all = may_be_all and not (element.text or "").strip()
         if not isinstance(tag, str) or is_unseen(child):
             pass
         elif child in marked or tag in SETS["quotes"] or depth == _MAX_DISTANCE:
@@ -305,12 +306,10 @@ def _is_captchas_own(element: Any) -> bool:
     beside = (element.getprevious(), element.getnext()) if element.tag == "ul" else ()
     if any(_is_captchas_group(other) for other in beside if other is not None):
         return True
-    for group in islice(element.iterancestors(), _MAX_DISTANCE):
-        if group.tag in ("body", "html"):
-            return False
-        if (belongs := _is_captchas_group(group)) is not None:
-            return belongs
-    return False
+    around = islice(element.iterancestors(), _MAX_DISTANCE)
+    groups = takewhile(lambda group: group.tag not in ("body", "html"), around)
+    answers = map(_is_captchas_group, groups)
+    return next((answer for answer in answers if answer is not None), False)
 
 
 def _is_anothers_own(place: Any) -> bool:
