@@ -1,4 +1,4 @@
-"""Charts of rejection rates: SVG text that takes colours and font from the page around it."""
+"""Charts of rejection rates over time: SVG text that takes colours and font from the page."""
 
 from __future__ import annotations
 
@@ -14,19 +14,17 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from ..ledger import AGES, base
-from .figures import Figures, figures_by
+from ..ledger import base
+from .figures import figures_by
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from matplotlib.axes import Axes
+    from collections.abc import Iterable
 
     from ..ledger import Alert, Count
+    from .figures import Figures
 
-# These limits keep the page small for any ledger.
 MAX_CHARTS: Final = 6
-MAX_TYPES: Final = 4
+"""Keeps the page small for any ledger."""
 
 _SPANS: Final = (
     *(periods * base.PERIOD_SECONDS for periods in (1, 3, 6)),
@@ -85,37 +83,20 @@ def over_time(
     def middle(count: Count) -> float:
         return ((count.period + shift) // span + 0.5) * span - shift
 
-    alerted = {alert.site for alert in alerts}
+    marks: dict[str, list[float]] = {}
+    for alert in alerts:
+        marks.setdefault(alert.site, []).append(alert.at)
     names = [name for name in sites if sites[name].rejection_rate]
-    names.sort(key=lambda name: (name not in alerted, -sites[name].rejected))
+    names.sort(key=lambda name: (name not in marks, -sites[name].rejected))
     rates = {name: figures_by(middle, sites[name].counts) for name in names[:MAX_CHARTS]}
     middles = {at for of_site in rates.values() for at in of_site}
     if len(middles) < 2:
         return {}
-    highest = _highest(rates)
-    charts = {}
-    for name, of_site in rates.items():
-        with mpl.rc_context(_STYLE):
-            figure, axes = _axes(highest, below=0.13)
-            for alert in alerts:
-                if alert.site == name:
-                    axes.axvline(_day(alert.at), color=_ALERT, linewidth=1.5, linestyle=(0, (4, 2)))
-            _draw(axes, [(_day(at), rate) for at, rate in sorted(of_site.items())], line=True)
-            axes.set_xlim(_day(min(middles) - span / 2), _day(max(middles) + span / 2))
-            zone = tzlocal()
-            locator = AutoDateLocator(tz=zone, minticks=3, maxticks=6)
-            axes.xaxis.set_major_locator(locator)
-            axes.xaxis.set_major_formatter(
-                ConciseDateFormatter(
-                    locator,
-                    tz=zone,
-                    formats=["%Y", "%b", "%d %b", "%H:%M", "%H:%M", "%H:%M"],
-                    zero_formats=["", "%Y", "%d %b", "%d %b", "%H:%M", "%H:%M"],
-                    show_offset=False,
-                )
-            )
-            charts[name] = _svg(figure)
-    return charts
+    times = (min(middles) - span / 2, max(middles) + span / 2)
+    y_max = _y_max(rates.values())
+    return {
+        name: _chart(of_site, marks.get(name, ()), times, y_max) for name, of_site in rates.items()
+    }
 
 
 def _span(counts: Iterable[Count], now: float) -> int:
@@ -127,68 +108,63 @@ def _span(counts: Iterable[Count], now: float) -> int:
     return next((span for span in spans if last - first < span * _MAX_SPANS), spans[-1])
 
 
-def by_age(counts: list[Count]) -> dict[str, str]:
-    """The rate of each type by how old its answers were when they were used.
-
-    Of the most used types with answers of several ages.
-    """
-    types = Figures(counts).types
-    ages = {name: figures_by(lambda count: count.age, types[name].counts) for name in types}
-    names = sorted((name for name in types if len(ages[name]) > 1), key=lambda n: -types[n].tasks)
-    rates = {name: ages[name] for name in names[:MAX_TYPES]}
-    highest = _highest(rates)
-    charts = {}
-    for name, of_type in rates.items():
-        with mpl.rc_context(_STYLE):
-            figure, axes = _axes(highest, below=0.23)
-            most = max(found.tasks for found in of_type.values())
-            found = [(AGES.index(age) + 0.5, of_type[age]) for age in sorted(of_type)]
-            for place, figures in found:
-                height = figures.tasks / most * highest
-                axes.bar(place, height, width=0.92, color=_RULE, alpha=0.55)
-            _draw(axes, found)
-            axes.set_xticks(range(len(AGES)), [*map(str, AGES)])
-            axes.set_xlim(0, len(AGES))
-            axes.set_xlabel("seconds after solving")
-            charts[name] = _svg(figure)
-    return charts
-
-
-def _highest(charts: dict[str, dict[Any, Figures]]) -> float:
+def _y_max(charts: Iterable[dict[float, Figures]]) -> float:
     """The highest rate that these charts must show."""
     highest = (
         found.interval[1] if found.tasks >= _MIN_TASKS else found.rejected / found.tasks
-        for rates in charts.values()
+        for rates in charts
         for found in rates.values()
     )
     return min(1.0, max([0.1, *highest]) + 0.02)
 
 
-def _axes(y_max: float, *, below: float) -> tuple[Figure, Axes]:
-    """Axes for rates, with so much room *below* (of 1)."""
+@mpl.rc_context(_STYLE)
+def _chart(
+    rates: dict[float, Figures], marks: Iterable[float], times: tuple[float, float], y_max: float
+) -> str:
+    """A dot for each rate, a bar for its interval, and a dashed line at each of the *marks*.
+
+    Args:
+        rates: by when their answers were used, as all moments in seconds since the epoch.
+        marks: moments.
+        times: the first and the last moment of the axis.
+        y_max: the highest rate that it shows.
+    """
     figure = Figure(figsize=_INCHES, dpi=72)
-    axes = figure.add_axes((0.12, below, 0.86, 0.96 - below))
-    axes.set_ylim(0, y_max * 1.02)
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
-    axes.locator_params(axis="y", nbins=4)
-    return figure, axes
-
-
-def _draw(axes: Axes, rates: Sequence[tuple[float, Figures]], *, line: bool = False) -> None:
-    """A dot for each rate, and a bar for its interval."""
+    axes = figure.add_axes((0.12, 0.13, 0.86, 0.83))
+    for at in marks:
+        axes.axvline(_day(at), color=_ALERT, linewidth=1.5, linestyle=(0, (4, 2)))
     few = len(rates) < 30
-    places = [place for place, _ in rates]
-    lows, highs = zip(*(found.interval for _, found in rates), strict=True)
+    found = sorted(rates.items())
+    places = [_day(at) for at, _ in found]
+    lows, highs = zip(*(figures.interval for _, figures in found), strict=True)
     axes.vlines(places, lows, highs, color=_BAD, alpha=0.3, linewidth=5 if few else 3)
     axes.plot(
         places,
-        [found.rejected / found.tasks for _, found in rates],
+        [figures.rejected / figures.tasks for _, figures in found],
         color=_BAD,
-        linewidth=1 if line else 0,
+        linewidth=1,
         marker="o",
         markersize=4 if few else 2.5,
         markeredgewidth=0,
     )
+    axes.set_xlim(*map(_day, times))
+    zone = tzlocal()
+    locator = AutoDateLocator(tz=zone, minticks=3, maxticks=6)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(
+        ConciseDateFormatter(
+            locator,
+            tz=zone,
+            formats=["%Y", "%b", "%d %b", "%H:%M", "%H:%M", "%H:%M"],
+            zero_formats=["", "%Y", "%d %b", "%d %b", "%H:%M", "%H:%M"],
+            show_offset=False,
+        )
+    )
+    axes.set_ylim(0, y_max * 1.02)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    axes.locator_params(axis="y", nbins=4)
+    return _svg(figure)
 
 
 def _day(moment: float) -> float:

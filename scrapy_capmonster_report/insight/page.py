@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from time import localtime, strftime
 from typing import TYPE_CHECKING, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from ..ledger import base
-from .charts import by_age, over_time
-from .figures import Figures, by_site, percent
+from ..ledger import AGES, base
+from .charts import over_time
+from .figures import Figures, by_site, figures_by, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..ledger import History
+    from ..ledger import Count, History
 
+# These limits keep the page small for any ledger.
 MAX_ROWS: Final = 200
-"""How many rows the table has. This keeps the page small for any ledger."""
+"""How many rows the table has."""
+
+MAX_TYPES: Final = 4
+"""How many types are shown by age."""
 
 _ALWAYS: Final = 0.85
 """A site whose rate is above this, with 95 % confidence, seems to reject every answer."""
@@ -65,7 +70,8 @@ def page(history: History, *, now: float, ledger: str = "", filters: Iterable[st
             site for site, figures in sites.items() if value in getattr(figures, name)
         ],
         charts=over_time(rated, history.alerts, sites, now),
-        ages=by_age(rated),
+        ages=_by_age(rated),
+        steps=dict(pairwise(AGES)),
         rows=[
             (name, task_type, figures)
             for name, site in sites.items()
@@ -73,6 +79,17 @@ def page(history: History, *, now: float, ledger: str = "", filters: Iterable[st
         ][:MAX_ROWS],
         max_rows=MAX_ROWS,
     )
+
+
+def _by_age(counts: list[Count]) -> dict[str, dict[int, Figures]]:
+    """The figures of each type by how old its answers were when they were used.
+
+    Of the most used types with answers of several ages.
+    """
+    types = Figures(counts).types
+    ages = {name: figures_by(lambda count: count.age, types[name].counts) for name in types}
+    names = sorted((name for name in types if len(ages[name]) > 1), key=lambda n: -types[n].tasks)
+    return {name: dict(sorted(ages[name].items())) for name in names[:MAX_TYPES]}
 
 
 def _percent(rate: float | None) -> str:
