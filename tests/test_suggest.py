@@ -193,6 +193,13 @@ class TestOwnRules:
         for secret in ("boromir", "c0ffee", "1764151", "2026", "af93b"):
             assert secret not in json.dumps(answer["suggestions"]).lower()
 
+    def test_json_as_php_writes_it(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+        """It escapes letters that are not ASCII, so a regex does not find them in the body."""
+        refused = json.dumps({"error": "Попробуйте ещё раз ввести символы"})
+        folder = saved(tmp_path, refused=[refused] * 2, accepted=['{"error": "Sold out"}'] * 2)
+        ran = run(capfd, "suggest", folder, "--json")
+        assert (ran.code, ran.answer["suggestions"]) == (1, [])
+
     def test_nothing_else_than_a_nonce_tells_them_apart(
         self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
     ) -> None:

@@ -121,13 +121,13 @@ def suggest(
     suggestions = []
     while left and found:
         best = max(found, key=worth)
-        caught = found.pop(best) & left
-        if not caught:
+        if not found.pop(best) & left:
             break
         rule = json.loads(best)
-        if not _matches(rule, accepted):
-            count = len(_matches(rule, refused))
-            suggestions.append({"rule": rule, "refused": count, "accepted": 0})
+        # In JSON, escapes may keep a regex from finding what the document says.
+        caught = {page.source for page, _ in _matches(rule, refused)}
+        if caught & left and not _matches(rule, accepted):
+            suggestions.append({"rule": rule, "refused": len(caught), "accepted": 0})
             left -= caught
     return suggestions, len(left)
 
