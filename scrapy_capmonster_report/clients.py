@@ -22,7 +22,8 @@ from typing import Any, Final
 from .task import captcha_meta, parse_task_id
 
 #: All releases in these ranges have the names used here; tox.ini says which are tested.
-SUPPORTED: Final = "capmonstercloudclient 1.x to 4.x and capmonster_python 4 and 5"
+RELEASES: Final = {"capmonstercloudclient": range(1, 5), "capmonster-python": range(4, 6)}
+SUPPORTED: Final = " and ".join(f"{name} {x[0]}.x to {x[-1]}.x" for name, x in RELEASES.items())
 
 
 class UnsupportedClientError(Exception):

@@ -632,7 +632,7 @@ class TestClients:
         assert requires in check["found"]
 
     def test_none(self, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(neighbours, "_SUPPORTED", {"no-client-of-this-name": range(1)})
+        monkeypatch.setattr(neighbours, "RELEASES", {"no-client-of-this-name": range(1)})
         assert offline(capfd, {})["clients"]["ok"] is None
 
 

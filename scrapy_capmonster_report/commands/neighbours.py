@@ -12,15 +12,13 @@ from scrapy.utils.conf import build_component_list
 from scrapy.utils.misc import load_object
 from scrapy.utils.python import global_object_name
 
+from ..clients import RELEASES
 from ..middleware import CapMonsterReportMiddleware
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from scrapy.settings import BaseSettings
-
-_SUPPORTED: Final = {"capmonstercloudclient": ["1", "2", "3", "4"], "capmonster-python": ["4", "5"]}
-"""The clients and the major releases that ``clients.solve_captcha`` supports."""
 
 _NEEDED: Final = ("scrapy-capmonster-report", "scrapy", "twisted", "treq")
 """What has requirements of its own that installing a client may have broken."""
@@ -91,12 +89,12 @@ def check_middlewares(settings: BaseSettings) -> Finding:
 
 def check_clients() -> Finding:
     """Whether the installed clients of CapMonster Cloud are supported, and all requirements met."""
-    versions = {name: version for name in _SUPPORTED if (version := _version(name))}
+    versions = {name: version for name in RELEASES if (version := _version(name))}
     listed = ", ".join(f"{name} {version}" for name, version in versions.items())
     wrong = [
         f"solve_captcha() does not support this release of {name}."
         for name, version in versions.items()
-        if version.partition(".")[0] not in _SUPPORTED[name]
+        if version.partition(".")[0] not in map(str, RELEASES[name])
     ]
     for name in (*versions, *_NEEDED):
         wrong += _unmet_requirements(name)
