@@ -20,10 +20,11 @@ from workbench import run, run_scrapy
 
 from scrapy_capmonster_report.commands.pages import PageReader
 from scrapy_capmonster_report.commands.sources import is_page
-from scrapy_capmonster_report.rules import SETTING, compile_rules, names, presets
+from scrapy_capmonster_report.rules import compile_rules, names, presets
 from scrapy_capmonster_report.rules.presets import PRESETS
 from scrapy_capmonster_report.rules.presets.messages import MAX_LENGTH, phrases
 from scrapy_capmonster_report.rules.presets.places import MAX_ERRORS, MAX_MARKED
+from scrapy_capmonster_report.settings import RULES
 from scrapy_capmonster_report.task import Kind
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ Ready rules for widespread captchas and software. Use them by name, alone or bes
 first rule that matches wins:
 
 ```python
-{SETTING} = ["turnstile", "django-recaptcha", {{"text": "Wrong code"}}]
+{RULES} = ["turnstile", "django-recaptcha", {{"text": "Wrong code"}}]
 ```
 
 | your site | presets |

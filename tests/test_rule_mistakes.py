@@ -15,10 +15,11 @@ from scrapy import Request, Spider
 from scrapy.http import HtmlResponse
 
 from scrapy_capmonster_report.commands.check import explain
-from scrapy_capmonster_report.rules import SETTING, compile_rules
+from scrapy_capmonster_report.rules import compile_rules
 from scrapy_capmonster_report.rules.compile import CONDITIONS
 from scrapy_capmonster_report.rules.page import Page
 from scrapy_capmonster_report.rules.presets import PRESETS
+from scrapy_capmonster_report.settings import RULES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from scrapy.http import Response
 
 PREFIX = re.compile(
-    rf"The value of the {SETTING} setting \((?P<value>.*?)\) is invalid\. ", re.DOTALL
+    rf"The value of the {RULES} setting \((?P<value>.*?)\) is invalid\. ", re.DOTALL
 )
 KEYS = "domains, method, status, url, redirect, headers, text, jmespath, css, xpath, words"
 RULE_KEYS = f"name, kind, {KEYS}, unless, callback"

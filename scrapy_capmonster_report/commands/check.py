@@ -21,6 +21,7 @@ from scrapy.exceptions import UsageError
 from scrapy.http import Response
 
 from ..rules.condition import all_true
+from ..settings import ENABLED
 from ..text import truncate
 from . import cli
 from .pages import PageReader, SavedPage
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 _OURS: Final = {
     # Leave the project's own crawls alone, and report nothing.
-    "CAPMONSTER_REPORT_ENABLED": False,
+    ENABLED: False,
     "FEEDS": {},
     "HTTPERROR_ALLOW_ALL": True,
     "ITEM_PIPELINES": {},

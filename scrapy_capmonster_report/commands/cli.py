@@ -15,9 +15,9 @@ from scrapy.crawler import Crawler
 from scrapy.exceptions import UsageError
 from scrapy.utils.misc import load_object
 
-from ..rules import SETTING, RuleError, Rules, compile_rules, read_rules
+from ..rules import RuleError, Rules, compile_rules, read_rules
 from ..rules.page import MAX_BODY
-from ..settings import without_secrets
+from ..settings import RULES, without_secrets
 from ..text import one_line
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 def add_rule_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that choose the rules."""
     add = parser.add_argument
-    add("--rules", metavar="FILE.json", type=a_path, help=f"rules to use instead of {SETTING}")
-    text = f"preset to use instead of {SETTING}; may be repeated"
+    add("--rules", metavar="FILE.json", type=a_path, help=f"rules to use instead of {RULES}")
+    text = f"preset to use instead of {RULES}; may be repeated"
     add("--preset", metavar="NAME", action="append", default=[], help=text)
     text = "use the custom_settings of this spider; callbacks may name its methods"
     add("--spider", metavar="NAME", help=text)
@@ -99,12 +99,12 @@ def rules_and_settings(command: Command, args: argparse.Namespace) -> tuple[Rule
     if rules is None:
         load_addons(crawler)
         with usage_error(kinds=ValueError):
-            rules = compile_rules(crawler.settings.get(SETTING), spider=spider)
+            rules = compile_rules(crawler.settings.get(RULES), spider=spider)
     advice = "give --rules FILE.json or --preset NAME."
     if not rules.judges:
         raise UsageError(f"the rule set 'callbacks' judges no page; {advice}")
     if not rules:
-        raise UsageError(f"there are no rules. Set {SETTING} in a project, or {advice}")
+        raise UsageError(f"there are no rules. Set {RULES} in a project, or {advice}")
     return rules, settings
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .compile import SETTING, compile_rules, read_rules
+from .compile import compile_rules, read_rules
 from .errors import RuleError
 from .rule import Rule, Rules
 
-__all__ = ["SETTING", "Rule", "RuleError", "Rules", "compile_rules", "read_rules"]
+__all__ = ["Rule", "RuleError", "Rules", "compile_rules", "read_rules"]

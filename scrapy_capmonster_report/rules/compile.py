@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from ..settings import RULES
 from ..task import Kind
 from ..text import closest_match, truncate
 from . import callbacks, condition, selectors
@@ -70,7 +71,6 @@ CONDITIONS: Final[Mapping[str, type[Condition]]] = {
 """Every condition by its key, in the order in which a rule checks them: the cheapest first."""
 
 
-SETTING: Final = "CAPMONSTER_REPORT_RULES"
 _MAX_SHOWN: Final = 80
 _LABELS: Final = ("name", "kind")
 _RULE: Final = f"a dict of {', '.join((*_LABELS, *CONDITIONS))}, or the name of a preset"
@@ -97,7 +97,7 @@ def compile_rules(value: object, *, spider: Spider | None = None) -> Rules:
     except RuleError as mistake:
         shown = truncate(show(value), _MAX_SHOWN)
         raise ValueError(
-            f"The value of the {SETTING} setting ({shown}) is invalid. {mistake}"
+            f"The value of the {RULES} setting ({shown}) is invalid. {mistake}"
         ) from None
 
 
