@@ -72,8 +72,8 @@ def run(command: Command, args: argparse.Namespace) -> int:
     suggestions: list[dict[str, Any]] = []
     if min(len(refused), len(accepted)) < MIN_PAGES:
         cli.warn(
-            f"Too few pages to suggest rules from: {len(refused)} refused, {len(accepted)} accepted. "
-            f"At least {MIN_PAGES} of each kind are needed."
+            f"Too few pages to suggest rules from: {len(refused)} refused, "
+            f"{len(accepted)} accepted. At least {MIN_PAGES} of each kind are needed."
         )
     else:
         suggestions, left = suggest(refused, accepted)
