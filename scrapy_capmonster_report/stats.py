@@ -106,8 +106,7 @@ class Stats:
         line = f"{tally[CHECKED]} checked, {tally[PASSED]} passed, {tally[REJECTED]} rejected"
         line += self._ends("")
         if recovered := tally[RESUMED]:
-            line += f"; {recovered} recovered from earlier crawls"
-            line += self._ends(RESUMED_OUTCOME.format(outcome=""))
+            line += f"; {recovered} recovered from earlier crawls{self._ends(f'{RESUMED}/')}"
         return line
 
     def _ends(self, prefix: str) -> str:
