@@ -34,18 +34,15 @@ _MAX_CODES: Final = 50
 
 _OTHER_CODES: Final = "other"
 
-_WITHHELD: Final = "withheld/"
-_DRY_RUN: Final = Outcome.DRY_RUN.value
-
 _ENDS: Final = {
     Outcome.ACCEPTED.value: "reported",
-    REFUSED_WITH_CODE.format(errorCode=""): "refused by CapMonster Cloud",
-    _DRY_RUN: "not sent (dry run)",
-    _WITHHELD: "withheld",
-    "dropped/": "dropped",
+    Outcome.REFUSED.value: "refused by CapMonster Cloud",
+    Outcome.DRY_RUN.value: "not sent (dry run)",
+    "withheld": "withheld",
+    "dropped": "dropped",
     Outcome.KEPT.value: "kept for the next crawl",
 }
-"""The words of the closing line for the stats that begin with each prefix."""
+"""The words of the closing line for the stats that begin with each name."""
 
 
 class Stats:
@@ -107,20 +104,25 @@ class Stats:
         """The totals, in one line."""
         tally = self.tally
         line = f"{tally[CHECKED]} checked, {tally[PASSED]} passed, {tally[REJECTED]} rejected"
+        line += self._ends("")
+        if recovered := tally[RESUMED]:
+            line += f"; {recovered} recovered from earlier crawls{self._ends(f'{RESUMED}/')}"
+        return line
+
+    def _ends(self, prefix: str) -> str:
+        """What became of the rejections whose stats begin with *prefix*."""
+        names = sorted(self.tally)
         ends = []
-        for prefix, words in _ENDS.items():
-            counts = {
-                name.removeprefix(prefix): count
-                for name, count in sorted(tally.items())
-                if name.startswith(prefix) and (name, prefix) != (_DRY_RUN, _WITHHELD)
-            }
+        for end, words in _ENDS.items():
+            counts = {}
+            for name in [name for name in names if name.startswith(prefix + end)]:
+                names.remove(name)
+                counts[name[len(prefix + end) + 1 :]] = self.tally[name]
+            if len(counts) > 1:
+                counts.pop("", None)  # the sum of the others
             if counts:
                 ends.append(f"{sum(counts.values())} {words}{_in_brackets(counts)}")
-        if ends:
-            line += f": {', '.join(ends)}"
-        if recovered := tally[RESUMED]:
-            line += f"; {recovered} recovered from earlier crawls"
-        return line
+        return f": {', '.join(ends)}" if ends else ""
 
 
 def _in_brackets(counts: dict[str, int]) -> str:

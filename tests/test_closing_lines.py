@@ -102,10 +102,22 @@ def pages(request: Any) -> str:
             },
             "20 checked, 4 passed, 16 rejected: 5 reported, "
             "3 refused by CapMonster Cloud (1 A, 2 B), 3 withheld (2 reused, 1 stale), "
-            "1 dropped (expired), 4 kept for the next crawl; 3 recovered from earlier crawls",
+            "1 dropped (expired), 4 kept for the next crawl; "
+            "3 recovered from earlier crawls: 3 reported",
+        ),
+        (
+            {
+                "resumed": 27,
+                "resumed/sent/accepted": 2,
+                "resumed/sent/refused": 1,
+                "resumed/dropped/expired": 19,
+                "resumed/kept": 5,
+            },
+            "0 checked, 0 passed, 0 rejected; 27 recovered from earlier crawls: 2 reported, "
+            "1 refused by CapMonster Cloud, 19 dropped (expired), 5 kept for the next crawl",
         ),
     ],
-    ids=["nothing", "all passed", "a dry run", "everything"],
+    ids=["nothing", "all passed", "a dry run", "everything", "reports of a crawl that was killed"],
 )
 def test_the_totals_are_one_line(counts: Mapping[str, int], line: str) -> None:
     stats = Stats(get_crawler())

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 README: Final = document("README.md").sections()["First steps"]
 GETTING_STARTED: Final = document("docs/getting-started.md").sections()
+RECIPES: Final = document("docs/recipes-running.md").sections()
 STAND_IN: Final = Path(__file__).parent / "stand_in_clients"
 """A package ``capmonstercloudclient``, for where the real one is not installed."""
 
@@ -230,3 +231,18 @@ async def test_the_first_steps_of_the_readme_end_with_a_report(project: Project)
     done = await project.enter(dry_run._replace(text=f"$ {go[1]}\n"))
     assert totals(done) == "1 checked, 0 passed, 1 rejected: 1 reported"
     assert [task["reported"] for task in tasks(project.simulator)] == [False, True]
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_recipe_for_ci_buys_from_the_stand_in_and_not_from_the_service(
+    project: Project,
+) -> None:
+    project.type(GETTING_STARTED["2. Switch it on"].blocks("python")[0])
+    project.type(GETTING_STARTED["3. Say which request submits which answer"].blocks("python")[0])
+    recipe = RECIPES["Testing your rules in CI"].blocks("python")[0]
+    end_to_end = recipe.text.replace("wrong=0.3", "wrong=1.0")
+    script = project.settings.parents[1] / "end_to_end.py"
+    script.write_text(f"{end_to_end}\nprint(*map(len, reported_and_wrong('login')))\n")
+    ran = await project.enter(recipe._replace(text="$ end_to_end"))
+    assert totals(ran) == "1 checked, 1 passed, 0 rejected"  # by a site of another simulator
+    assert ran.out.split() == ["0", "1"]

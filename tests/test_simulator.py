@@ -759,21 +759,6 @@ async def test_it_misbehaves_as_often_as_it_is_told(simulate: Callable[..., Simu
 
 
 @pytest_twisted.ensureDeferred
-async def test_it_misbehaves_until_it_is_told_to_behave(
-    simulate: Callable[..., Simulator],
-) -> None:
-    simulator = simulate()
-    simulator.answer_with(
-        SimulatedAnswer.error("ERROR_ZERO_BALANCE"), times=None, on=["/createTask"]
-    )
-    for _ in range(3):
-        assert (await call(simulator, "/createTask", task=TOKEN))["errorId"] == 1
-    simulator.behave()
-    await create(simulator, TOKEN)
-    assert len(simulator.tasks) == 1
-
-
-@pytest_twisted.ensureDeferred
 async def test_answers_that_are_not_the_services(simulate: Callable[..., Simulator]) -> None:
     simulator = simulate()
     simulator.answer_with(SimulatedAnswer.http(503, retry_after="5"))

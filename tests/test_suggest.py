@@ -280,7 +280,8 @@ class TestAsAUserRunsIt:
         sides = {"refused": ["<p class='captcha-error'>"] * refused, "accepted": ["<p>"] * accepted}
         ran = run(capfd, "suggest", saved(tmp_path, **sides), "--json")
         assert ran.code == 1
-        assert ran.err.startswith("Too few pages to suggest rules from: at least 2")
+        counts = f"{refused} refused, {accepted} accepted"
+        assert ran.err.startswith(f"Too few pages to suggest rules from: {counts}. At least 2")
         assert json.loads(ran.out)["suggestions"] == []
 
     def test_a_page_that_is_given_in_two_ways_counts_once(
@@ -304,8 +305,8 @@ class TestAsAUserRunsIt:
     @pytest.mark.parametrize(
         ("argv", "said"),
         [
-            ([], "there are no pages: give FOLDER, or --refused and --accepted"),
-            (["."], "there are no pages"),
+            ([], "there are no pages under refused/ or accepted/"),
+            (["."], "sort those of FOLDER into them, or give --refused and --accepted"),
             (["--refused", "a"], "there is no file or folder 'a'"),
             (["none"], "there is no file or folder 'none'"),
         ],

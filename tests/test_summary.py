@@ -350,6 +350,7 @@ def test_the_line_below_a_site_says_what_became_of_each_report(
     ledger = tmp_path / "ledger.sqlite"
     seen = Submission(0, 1, "shop.example", "customer", IMAGE, 0, time.time())
     outcomes = ["withheld/stale", "withheld/reused", "withheld/stale", "dropped/expired", "kept"]
+    outcomes.append("pending")  # claimed by a crawl that is running, or was killed
     events = [
         Judged(seen._replace(task_id=n), "login", outcome) for n, outcome in enumerate(outcomes, 1)
     ]
@@ -358,8 +359,8 @@ def test_the_line_below_a_site_says_what_became_of_each_report(
         sql.write(database, events, "run", False)
     _, out, _ = summary(str(ledger))
     assert out.splitlines()[-1] == (
-        "  rejected by: login 5 | reports: "
-        "withheld: stale 2, dropped: expired 1, kept 1, withheld: reused 1"
+        "  rejected by: login 6 | reports: "
+        "withheld: stale 2, dropped: expired 1, kept 1, withheld: reused 1, in flight 1"
     )
 
 

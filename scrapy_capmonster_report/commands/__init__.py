@@ -47,7 +47,6 @@ def subcommand(name: str) -> Any:
 class Command(ScrapyCommand):
     """``scrapy capmonster``, found through the ``scrapy.commands`` entry point."""
 
-    requires_project = False
     requires_crawler_process = False  # older Scrapy ignores this
     default_settings: ClassVar[dict[str, Any]] = {"LOG_ENABLED": False}
 

@@ -63,7 +63,7 @@ def check_middlewares(settings: BaseSettings) -> Finding:
             False,
             "Our middleware is not enabled.",
             'Set ADDONS = {"scrapy_capmonster_report.Addon": 500}. If it is set, look for ADDONS = '
-            "{} further down in settings.py: Scrapy's template ends with one, and the last wins.",
+            "{} further down in settings.py: Scrapy's template has one, and the last wins.",
         )
     if not _RETRY < own < _HTTP_COMPRESSION:
         advice = "Set its order to 585: above RetryMiddleware, below HttpCompressionMiddleware."

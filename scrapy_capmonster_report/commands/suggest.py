@@ -72,7 +72,8 @@ def run(command: Command, args: argparse.Namespace) -> int:
     suggestions: list[dict[str, Any]] = []
     if min(len(refused), len(accepted)) < MIN_PAGES:
         cli.warn(
-            f"Too few pages to suggest rules from: at least {MIN_PAGES} of each kind are needed."
+            f"Too few pages to suggest rules from: {len(refused)} refused, "
+            f"{len(accepted)} accepted. At least {MIN_PAGES} of each kind are needed."
         )
     else:
         suggestions, left = suggest(refused, accepted)
@@ -166,7 +167,10 @@ def _read(args: argparse.Namespace) -> dict[str, list[SavedPage]]:
                 if name := side or source.expectation(page.source):
                     sides[name].setdefault(os.path.realpath(page.source), page)
     if not any(sides.values()):
-        raise UsageError("there are no pages: give FOLDER, or --refused and --accepted")
+        raise UsageError(
+            "there are no pages under refused/ or accepted/: sort those of FOLDER into them, or "
+            "give --refused and --accepted"
+        )
     return {name: [*pages.values()] for name, pages in sides.items()}
 
 

@@ -121,8 +121,8 @@ def _rows(sites: dict[str, Figures]) -> Iterator[Sequence[str]]:
                 for status, tasks in figures.statuses.items()
                 if status != ledgers.PASSED
             }
-            reports = _counted(outcomes)
-            yield (f"  rejected by: {_counted(figures.rules)} | reports: {reports}",)
+            outcomes["in flight"] = outcomes.pop(ledgers.PENDING, 0)
+            yield (f"  rejected by: {_counted(figures.rules)} | reports: {_counted(outcomes)}",)
 
 
 def _counted(counts: Mapping[str, int]) -> str:

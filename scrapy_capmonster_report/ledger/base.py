@@ -213,11 +213,6 @@ def age_class(age: float) -> int:
     return AGES[max(0, bisect_right(AGES, age) - 1)]
 
 
-def period_of(at: float) -> int:
-    """When the period of *at* began."""
-    return int(at // PERIOD_SECONDS) * PERIOD_SECONDS
-
-
 def hour_of(at: float) -> int:
     """When the hour of *at* began."""
     return int(at // HOUR_SECONDS) * HOUR_SECONDS

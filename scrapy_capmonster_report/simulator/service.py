@@ -141,7 +141,7 @@ class Simulator:
 
         Args:
             answer: for example ``SimulatedAnswer.error("ERROR_IP_BANNED")``.
-            times: how many calls get it; ``None``: all of them, until :meth:`behave`.
+            times: how many calls get it; ``None``: all of them.
             on: the paths that it is for; by default the three report endpoints.
 
         Raises:
@@ -150,10 +150,6 @@ class Simulator:
         if times is not None and times < 1:
             raise ValueError(f"An answer must be given at least once, not {times} times.")
         self._planned.append((frozenset(on), repeat(answer, *(() if times is None else (times,)))))
-
-    def behave(self) -> None:
-        """Forget what :meth:`answer_with` planned."""
-        self._planned.clear()
 
     def _respond(self, method: str, path: str, body: bytes, form: Any) -> SimulatedAnswer:
         allowed = {**_METHODS, **dict.fromkeys(self._calls, "POST")}.get(path)
