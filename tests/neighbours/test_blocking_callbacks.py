@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 TASKS = 12
 
 
+class Server(ThreadingHTTPServer):
+    # With 5, some of many connections at once are ignored, and tried again a second later.
+    request_queue_size = 100
+    daemon_threads = False
+
+
 class Service:
     """Takes reports in threads of its own, and answers once it may.
 
@@ -65,8 +71,7 @@ class Service:
             def log_message(self, *args: Any) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = False
+        self._server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
         self._thread.start()
