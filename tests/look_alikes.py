@@ -758,6 +758,20 @@ def _hidden_and_hints() -> Iterator[Case]:
         f'<div class="invalid-feedback">{wrong}</div></div></form></body>'
     )
     cases.add("11 Bootstrap's message for a field that is not wrong", page(waiting))
+    for number, markup in enumerate(
+        (
+            # Elements of Vue and Angular, before a script fills them in.
+            f'<b-alert variant="danger" :show="isWrong">{wrong}</b-alert>',
+            f'<mat-error *ngIf="captcha.errors">{wrong}</mat-error>',
+            # Texts that others wrote, and links to them.
+            f'<div id="divMessageList"><p>bob: {wrong}</p></div>',
+            f'<div class="notification"><a href="#comment-9">{wrong}</a> by bob</div>',
+            f'<ul class="notice"><li><a href="#question-3">{wrong}</a></li></ul>',
+        )
+    ):
+        cases.add(f"11 others' words, {number}", shown(markup))
+    waiting = f'<form class="needs-validation" novalidate><b>{wrong}</b>{PICTURE}</form>'
+    cases.add("11 a form that Bootstrap checks is no error", page(f"<body>{waiting}</body>"))
     for hint in (
         "Captcha unreadable? Click the picture for a new one.",
         "If the captcha is incorrect, you can try again.",
@@ -809,6 +823,9 @@ def _words_as_data() -> Iterator[Case]:
         f"$(function() {{ $('form').submit(function() {{ alert('{wrong}') }}) }})",
         f"$(function() {{ if (wrong) alert('{wrong}') }})",
         f"swal('Welcome!'); show('{wrong}')",
+        f"alert(saved ? 'Thank you' : '{wrong}')",
+        f"window.onload = function() {{ alert(window.told || '{wrong}') }}",
+        f"alert(errors.captcha, '{wrong}')",
         "alert('Welcome!');",
     ):
         cases.add(f"13 {script}", shown("", after=f"<script>{script}</script>"))

@@ -599,6 +599,7 @@ def _refused_by_others() -> Iterator[Case]:
         "window.onload = function(){alert('Invalid Captcha');};",
         "$(document).ready(function(){ alert('Invalid Captcha'); });",
         "document.addEventListener('DOMContentLoaded', () => {Swal.fire('Captcha incorreto')})",
+        "jQuery(document).ready(function($){ toastr.error('Invalid captcha', 'Error'); });",
         "swal('Error', 'Invalid captcha', 'error');",
         "Swal.fire({icon: 'error', title: 'Oops...', text: 'Invalid captcha'});",
         "bootbox.alert('Invalid captcha');",
@@ -637,6 +638,11 @@ def _refused_by_others() -> Iterator[Case]:
     links = '<div class="error-summary"><ul><li><a href="#captcha">{}</a></li></ul></div>'
     for message in ("The characters you entered do not match the image", "Captcha: wrong code"):
         cases.add("59 a link to the field", shown(links.format(message)))
+    for name in ("is-invalid", "input-validation-error", "error"):
+        field = f'<img src="/captcha.php"><input name="captcha" class="form-control {name}">'
+        feedback = '<div class="invalid-feedback">Wrong code.</div>'
+        form = f"<body><form novalidate><div>{field}{feedback}</div></form></body>"
+        cases.add(f"59 Bootstrap's message, the field is {name}", page(form))
     powermail = '<img src="/x.png" alt="captcha"><input name="tx_powermail_pi1[field][captcha]">'
     error = '<div class="error">The code is wrong.</div>'
     cases.add("59 a field of Powermail", shown(error, captcha=powermail))
