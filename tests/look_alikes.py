@@ -294,6 +294,19 @@ def _others_in_many_languages() -> Iterator[Case]:
         "セキュリティトークンが無効です",
         "Hình ảnh URL không hợp lệ.",
         "Kod jemputan yang anda berikan tidak sah.",
+        "The QR code in the image is invalid",
+        "Invalid characters in the image name",
+        "Der QR-Code im Bild ist ungültig",
+        "Ungültiger Strichcode im Bild",
+        "Code à deux facteurs invalide",
+        "Загруженное изображение некорректно",
+        "スパム防止のため、日本語を含まない投稿は無効です",
+        "Captchas entered incorrectly lead to a block",
+        "Erreur lors de la validation du formulaire : veuillez cocher le captcha",
+        "Błąd walidacji formularza: zaznacz captcha",
+        "Eroare la validarea formularului: bifați captcha",
+        "Greška pri validaciji: popunite captcha",
+        "Validation error: please tick the captcha box",
     ):
         for captcha in (PICTURE, RECAPTCHA):
             cases.add(f"2 {message}", shown(alert(message), captcha=captcha))
@@ -846,6 +859,8 @@ def _words_as_data() -> Iterator[Case]:
         {"de": {"error": {"captcha": "Falsches Captcha"}}, "pt-BR": {"error": "Captcha errado"}},
         {"errors": {"captcha": {"invalid": wrong, "required": "Please fill it in."}}},
         {"captcha.invalid": wrong, "captcha.missing": "Captcha is missing."},
+        {"detail": {"ticket": {"subject": wrong}}},
+        {"validationMessages": {"captcha": {"remote": wrong}}},
         {"posts": [{"title": "Invalid captcha error", "message": wrong}]},
         {"comments": [{"message": wrong, "author": "ann"}]},
         {"items": [{"title": wrong, "description": wrong}]},

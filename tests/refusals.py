@@ -751,6 +751,8 @@ def _refused_by_others() -> Iterator[Case]:
         "Ошибка в коде",
         "이미지의 문자가 일치하지 않습니다",
         "La risposta alla domanda di sicurezza non è corretta.",
+        "إجابة التحقق غير صحيحة",
+        "Рамзи санҷиш нодуруст",
     ):
         for captcha in (PICTURE, RECAPTCHA):
             error = f'<div class="alert alert-danger">{message}</div>'
@@ -782,6 +784,7 @@ def _refused_by_others() -> Iterator[Case]:
             {"errors": {"general": {"footer": "<p>Captcha verification failed</p>"}}},
             {"messages": {"captcha": {"badCaptcha": "Captcha value is wrong"}}},
             {"error": "Invalid ALTCHA payload"},
+            {"error": "Captcha incorrect", "player": {"score": 12.5}},
         )
     ):
         cases.add(f"45 members, {number}", answer(error))
