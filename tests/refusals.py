@@ -751,6 +751,10 @@ def _refused_by_others() -> Iterator[Case]:
         "Ошибка в коде",
         "이미지의 문자가 일치하지 않습니다",
         "La risposta alla domanda di sicurezza non è corretta.",
+        "La consulta del dominio no se realizó: el captcha es incorrecto",
+        "Неверный код с картинки, проверка домена невозможна",
+        "图形验证码错误，无法查询域名",
+        "画像認証が正しくありません。ドメインを検索できません",
         "إجابة التحقق غير صحيحة",
         "Рамзи санҷиш нодуруст",
     ):
