@@ -307,6 +307,16 @@ def _others_in_many_languages() -> Iterator[Case]:
         "Eroare la validarea formularului: bifați captcha",
         "Greška pri validaciji: popunite captcha",
         "Validation error: please tick the captcha box",
+        "Error al comprobar el formulario: marque el captcha",
+        "Erro ao validar o formulário: preencha o captcha",
+        "Errore durante la validazione del modulo: spuntare il captcha",
+        "Fejl ved validering af formularen: udfyld captcha",
+        "画像認証は正しく入力されています",
+        "画像認証が正しく入力されていれば送信できます",
+        "The search string you entered is not valid",
+        "Nieprawidłowy ciąg znaków w nazwisku",
+        "El resultado de la operación es incorrecto: saldo insuficiente",
+        "Неправильный пример решения",
     ):
         for captcha in (PICTURE, RECAPTCHA):
             cases.add(f"2 {message}", shown(alert(message), captcha=captcha))
