@@ -638,6 +638,13 @@ def _refused_by_others() -> Iterator[Case]:
     links = '<div class="error-summary"><ul><li><a href="#captcha">{}</a></li></ul></div>'
     for message in ("The characters you entered do not match the image", "Captcha: wrong code"):
         cases.add("59 a link to the field", shown(links.format(message)))
+    for message in (
+        "Неверный код, введите код с картинки ещё раз.",
+        "Неверный код, введите символы с картинки.",
+        "Le code est incorrect. Veuillez recopier les caractères suivants.",
+        "The code is wrong. Please enter the following characters.",
+    ):
+        cases.add("59 what is asked for again", shown(f'<p class="error">{message}</p>'))
     for name in ("is-invalid", "input-validation-error", "error"):
         field = f'<img src="/captcha.php"><input name="captcha" class="form-control {name}">'
         feedback = '<div class="invalid-feedback">Wrong code.</div>'

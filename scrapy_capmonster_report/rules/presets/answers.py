@@ -94,9 +94,8 @@ def succeeded(document: Any) -> bool:
     if not isinstance(document, dict):
         return False
     flags = [document.get(name) for name in ("success", "ok", "valid", "succeeded")]
-    status = document.get("status")
-    is_good = isinstance(status, str) and status.lower() in ("ok", "success", "mail_sent", "sent")
-    return is_good or any(flag is True for flag in flags)
+    status = str(document.get("status")).lower()
+    return status in ("ok", "success", "mail_sent", "sent") or any(flag is True for flag in flags)
 
 
 def _walk(
