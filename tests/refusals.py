@@ -645,7 +645,7 @@ def _refused_by_others() -> Iterator[Case]:
         "The code is wrong. Please enter the following characters.",
     ):
         cases.add("59 what is asked for again", shown(f'<p class="error">{message}</p>'))
-    for name in ("is-invalid", "input-validation-error", "error"):
+    for name in ("is-invalid", "input-validation-error", "error", "border-danger"):
         field = f'<img src="/captcha.php"><input name="captcha" class="form-control {name}">'
         feedback = '<div class="invalid-feedback">Wrong code.</div>'
         form = f"<body><form novalidate><div>{field}{feedback}</div></form></body>"
