@@ -762,6 +762,10 @@ def _refused_by_others() -> Iterator[Case]:
         "Неверный код с картинки, проверка домена невозможна",
         "图形验证码错误，无法查询域名",
         "画像認証が正しくありません。ドメインを検索できません",
+        "Tekst z rysunku jest nieprawidłowy",
+        "Текст с рисунка введён неверно",
+        "Ellenőrző szöveg nem egyezik",
+        "The sum does not match",
         "إجابة التحقق غير صحيحة",
         "Рамзи санҷиш нодуруст",
     ):
