@@ -317,6 +317,9 @@ def _others_in_many_languages() -> Iterator[Case]:
         "Nieprawidłowy ciąg znaków w nazwisku",
         "El resultado de la operación es incorrecto: saldo insuficiente",
         "Неправильный пример решения",
+        "VIN-код неверный",
+        "کد ملی اشتباه است",
+        "Forms with a wrong captcha are not sent.",
     ):
         for captcha in (PICTURE, RECAPTCHA):
             cases.add(f"2 {message}", shown(alert(message), captcha=captcha))
@@ -870,6 +873,7 @@ def _words_as_data() -> Iterator[Case]:
         {"errors": {"captcha": {"invalid": wrong, "required": "Please fill it in."}}},
         {"captcha.invalid": wrong, "captcha.missing": "Captcha is missing."},
         {"detail": {"ticket": {"subject": wrong}}},
+        {"status": 400, "error": "Bad Request", "path": "/api/captcha/verify"},
         {"validationMessages": {"captcha": {"remote": wrong}}},
         {"posts": [{"title": "Invalid captcha error", "message": wrong}]},
         {"comments": [{"message": wrong, "author": "ann"}]},
