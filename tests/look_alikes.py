@@ -294,6 +294,32 @@ def _others_in_many_languages() -> Iterator[Case]:
         "セキュリティトークンが無効です",
         "Hình ảnh URL không hợp lệ.",
         "Kod jemputan yang anda berikan tidak sah.",
+        "The QR code in the image is invalid",
+        "Invalid characters in the image name",
+        "Der QR-Code im Bild ist ungültig",
+        "Ungültiger Strichcode im Bild",
+        "Code à deux facteurs invalide",
+        "Загруженное изображение некорректно",
+        "スパム防止のため、日本語を含まない投稿は無効です",
+        "Captchas entered incorrectly lead to a block",
+        "Erreur lors de la validation du formulaire : veuillez cocher le captcha",
+        "Błąd walidacji formularza: zaznacz captcha",
+        "Eroare la validarea formularului: bifați captcha",
+        "Greška pri validaciji: popunite captcha",
+        "Validation error: please tick the captcha box",
+        "Error al comprobar el formulario: marque el captcha",
+        "Erro ao validar o formulário: preencha o captcha",
+        "Errore durante la validazione del modulo: spuntare il captcha",
+        "Fejl ved validering af formularen: udfyld captcha",
+        "画像認証は正しく入力されています",
+        "画像認証が正しく入力されていれば送信できます",
+        "The search string you entered is not valid",
+        "Nieprawidłowy ciąg znaków w nazwisku",
+        "El resultado de la operación es incorrecto: saldo insuficiente",
+        "Неправильный пример решения",
+        "VIN-код неверный",
+        "کد ملی اشتباه است",
+        "Forms with a wrong captcha are not sent.",
     ):
         for captcha in (PICTURE, RECAPTCHA):
             cases.add(f"2 {message}", shown(alert(message), captcha=captcha))
@@ -758,6 +784,20 @@ def _hidden_and_hints() -> Iterator[Case]:
         f'<div class="invalid-feedback">{wrong}</div></div></form></body>'
     )
     cases.add("11 Bootstrap's message for a field that is not wrong", page(waiting))
+    for number, markup in enumerate(
+        (
+            # Elements of Vue and Angular, before a script fills them in.
+            f'<b-alert variant="danger" :show="isWrong">{wrong}</b-alert>',
+            f'<mat-error *ngIf="captcha.errors">{wrong}</mat-error>',
+            # Texts that others wrote, and links to them.
+            f'<div id="divMessageList"><p>bob: {wrong}</p></div>',
+            f'<div class="notification"><a href="#comment-9">{wrong}</a> by bob</div>',
+            f'<ul class="notice"><li><a href="#question-3">{wrong}</a></li></ul>',
+        )
+    ):
+        cases.add(f"11 others' words, {number}", shown(markup))
+    waiting = f'<form class="needs-validation" novalidate><b>{wrong}</b>{PICTURE}</form>'
+    cases.add("11 a form that Bootstrap checks is no error", page(f"<body>{waiting}</body>"))
     for hint in (
         "Captcha unreadable? Click the picture for a new one.",
         "If the captcha is incorrect, you can try again.",
@@ -809,6 +849,9 @@ def _words_as_data() -> Iterator[Case]:
         f"$(function() {{ $('form').submit(function() {{ alert('{wrong}') }}) }})",
         f"$(function() {{ if (wrong) alert('{wrong}') }})",
         f"swal('Welcome!'); show('{wrong}')",
+        f"alert(saved ? 'Thank you' : '{wrong}')",
+        f"window.onload = function() {{ alert(window.told || '{wrong}') }}",
+        f"alert(errors.captcha, '{wrong}')",
         "alert('Welcome!');",
     ):
         cases.add(f"13 {script}", shown("", after=f"<script>{script}</script>"))
@@ -829,6 +872,9 @@ def _words_as_data() -> Iterator[Case]:
         {"de": {"error": {"captcha": "Falsches Captcha"}}, "pt-BR": {"error": "Captcha errado"}},
         {"errors": {"captcha": {"invalid": wrong, "required": "Please fill it in."}}},
         {"captcha.invalid": wrong, "captcha.missing": "Captcha is missing."},
+        {"detail": {"ticket": {"subject": wrong}}},
+        {"status": 400, "error": "Bad Request", "path": "/api/captcha/verify"},
+        {"validationMessages": {"captcha": {"remote": wrong}}},
         {"posts": [{"title": "Invalid captcha error", "message": wrong}]},
         {"comments": [{"message": wrong, "author": "ann"}]},
         {"items": [{"title": wrong, "description": wrong}]},

@@ -599,6 +599,7 @@ def _refused_by_others() -> Iterator[Case]:
         "window.onload = function(){alert('Invalid Captcha');};",
         "$(document).ready(function(){ alert('Invalid Captcha'); });",
         "document.addEventListener('DOMContentLoaded', () => {Swal.fire('Captcha incorreto')})",
+        "jQuery(document).ready(function($){ toastr.error('Invalid captcha', 'Error'); });",
         "swal('Error', 'Invalid captcha', 'error');",
         "Swal.fire({icon: 'error', title: 'Oops...', text: 'Invalid captcha'});",
         "bootbox.alert('Invalid captcha');",
@@ -637,6 +638,18 @@ def _refused_by_others() -> Iterator[Case]:
     links = '<div class="error-summary"><ul><li><a href="#captcha">{}</a></li></ul></div>'
     for message in ("The characters you entered do not match the image", "Captcha: wrong code"):
         cases.add("59 a link to the field", shown(links.format(message)))
+    for message in (
+        "Неверный код, введите код с картинки ещё раз.",
+        "Неверный код, введите символы с картинки.",
+        "Le code est incorrect. Veuillez recopier les caractères suivants.",
+        "The code is wrong. Please enter the following characters.",
+    ):
+        cases.add("59 what is asked for again", shown(f'<p class="error">{message}</p>'))
+    for name in ("is-invalid", "input-validation-error", "error", "border-danger"):
+        field = f'<img src="/captcha.php"><input name="captcha" class="form-control {name}">'
+        feedback = '<div class="invalid-feedback">Wrong code.</div>'
+        form = f"<body><form novalidate><div>{field}{feedback}</div></form></body>"
+        cases.add(f"59 Bootstrap's message, the field is {name}", page(form))
     powermail = '<img src="/x.png" alt="captcha"><input name="tx_powermail_pi1[field][captcha]">'
     error = '<div class="error">The code is wrong.</div>'
     cases.add("59 a field of Powermail", shown(error, captcha=powermail))
@@ -745,6 +758,16 @@ def _refused_by_others() -> Iterator[Case]:
         "Ошибка в коде",
         "이미지의 문자가 일치하지 않습니다",
         "La risposta alla domanda di sicurezza non è corretta.",
+        "La consulta del dominio no se realizó: el captcha es incorrecto",
+        "Неверный код с картинки, проверка домена невозможна",
+        "图形验证码错误，无法查询域名",
+        "画像認証が正しくありません。ドメインを検索できません",
+        "Tekst z rysunku jest nieprawidłowy",
+        "Текст с рисунка введён неверно",
+        "Ellenőrző szöveg nem egyezik",
+        "The sum does not match",
+        "إجابة التحقق غير صحيحة",
+        "Рамзи санҷиш нодуруст",
     ):
         for captcha in (PICTURE, RECAPTCHA):
             error = f'<div class="alert alert-danger">{message}</div>'
@@ -776,6 +799,7 @@ def _refused_by_others() -> Iterator[Case]:
             {"errors": {"general": {"footer": "<p>Captcha verification failed</p>"}}},
             {"messages": {"captcha": {"badCaptcha": "Captcha value is wrong"}}},
             {"error": "Invalid ALTCHA payload"},
+            {"error": "Captcha incorrect", "player": {"score": 12.5}},
         )
     ):
         cases.add(f"45 members, {number}", answer(error))

@@ -94,9 +94,8 @@ def succeeded(document: Any) -> bool:
     if not isinstance(document, dict):
         return False
     flags = [document.get(name) for name in ("success", "ok", "valid", "succeeded")]
-    status = document.get("status")
-    is_good = isinstance(status, str) and status.lower() in ("ok", "success", "mail_sent", "sent")
-    return is_good or any(flag is True for flag in flags)
+    status = str(document.get("status")).lower()
+    return status in ("ok", "success", "mail_sent", "sent") or any(flag is True for flag in flags)
 
 
 def _walk(
@@ -119,7 +118,7 @@ def _walk(
         for key, item in value.items():
             yield None
             name = key.lower()
-            if name == "score" and isinstance(item, float) and item:
+            if name == "score" and isinstance(item, float) and 0 < item <= 1:
                 # A token that is wrong gets none.
                 yield Saying((*path, key), f"score {item}", True)
             if has_name(name, "member.data") or (len(cases) > 1 and key in cases):
@@ -130,7 +129,7 @@ def _walk(
                 for other in value
             ):
                 continue
-            below_errors = any(has_name(above.lower(), "member.of fields") for above in path[-2:])
+            below_errors = has_name("\n".join(path[-2:]).lower(), "member.of fields")
             is_field = _is_field(name)
             # A member of any name may wrap the answer.
             is_wrapper = isinstance(item, dict) and len(path) < 2

@@ -148,8 +148,10 @@ def _rejects(sentence: str, found: list[_Found], everything: list[_Found], about
         for item in found
         if not (verdict.end <= item.start and _COMMA.search(sentence, verdict.end, item.start))
     ]
-    if any(item.kind == "captcha" for item in found):
-        return any(item.kind == "captcha" for _, item in pairs)
+    is_named = any(item.kind == "captcha" for _, item in pairs)
+    # "Wrong code, solve the captcha", but not: "Wrong code, enter the code from the picture".
+    if is_named or any((item.kind, item.language) == ("captcha", "*") for item in found):
+        return is_named
     # Also in another sentence: "The code is wrong. Check your e-mail."
     others = [item for item in everything if item.kind in _ANOTHERS and item.language in languages]
     if any(not any(map(item.is_part_of, found)) for item in others):

@@ -166,7 +166,8 @@ class Sight:
         for element in _WITH_ATTRIBUTES(root):
             tag = element.tag
             # Elements that a site defines are called like what they are: <altcha-widget>.
-            is_error, captcha = meaning_of((("role", tag), *element.items()))
+            role = ("role", tag if has_name(tag, "captcha.element") else "")
+            is_error, captcha = meaning_of((role, *element.items()))
             if captcha and tag not in SETS["fields"] and self._is_shown(element):
                 self._is_named = True
                 if not self.widget and has_name(captcha, "captcha.widget"):
@@ -190,8 +191,7 @@ class Sight:
     def _read(self, marked: list[Any]) -> list[Error]:
         """The errors in *marked* elements, and the texts in the captcha's groups."""
         apart = frozenset(marked)
-        places = [*filter(self._is_shown, marked)]
-        places += [group for group in self.groups if group not in apart]
+        places = dict.fromkeys([*filter(self._is_shown, marked), *self.groups])
         texts = chain.from_iterable(_blocks(place, apart) for place in places)
         errors = list(islice(texts, MAX_ERRORS + 1))
         return errors if len(errors) <= MAX_ERRORS else []
@@ -229,9 +229,9 @@ def _texts(
     most = 0 if is_closed(element) else _MAX_TEXT
     yield (element.text or "")[:most], element.tag in SETS["blocks"], item
     for child in element:
-        tag, link = child.tag, child.get("href") or ""
-        # Emphasis, or a link to the field that is wrong, may be all that an error says.
-        may_be_all = tag in SETS["emphases"] or (link.startswith("#") and link != "#")
+        tag = child.tag
+        # Emphasis, or a link to the captcha's field, may be all that an error says.
+        may_be_all = tag in SETS["emphases"] or has_name(child.get("href") or "", "captcha.link")
         is_all = may_be_all and not (element.text or "").strip()
         if not isinstance(tag, str) or is_unseen(child):
             pass
