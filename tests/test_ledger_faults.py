@@ -291,7 +291,7 @@ async def test_a_process_ends_though_its_redis_still_has_not_answered(
     settings = {
         "CAPMONSTER_API_URL": cloud.url,
         "CAPMONSTER_REPORT_LEDGER": f"redis://127.0.0.1:{misbehave(deaf=True).port}/0",
-        "CAPMONSTER_REPORT_CLOSE_TIMEOUT": 3,
+        "CAPMONSTER_REPORT_CLOSE_TIMEOUT": 6,
     }
     child = child_crawl(serve(refuses).url, range(1, 11), settings, "patient.Submits")
     stats = await child.stats()
