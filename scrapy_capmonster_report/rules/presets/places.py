@@ -165,9 +165,7 @@ class Sight:
         meaning_of = cache(_meaning_of)  # many elements of a page have the same attributes
         for element in _WITH_ATTRIBUTES(root):
             tag = element.tag
-            # Elements that a site defines are called like what they are: <altcha-widget>.
-            role = ("role", tag if has_name(tag, "captcha.element") else "")
-            is_error, captcha = meaning_of((role, *element.items()))
+            is_error, captcha = meaning_of(tag, *element.items())
             if captcha and tag not in SETS["fields"] and self._is_shown(element):
                 self._is_named = True
                 if not self.widget and has_name(captcha, "captcha.widget"):
@@ -246,9 +244,10 @@ def _texts(
         yield (child.tail or "")[:most], False, item
 
 
-def _meaning_of(attributes: Iterable[tuple[str, str]]) -> tuple[bool, str]:
+def _meaning_of(tag: str, *attributes: tuple[str, str]) -> tuple[bool, str]:
     """Whether attributes mark an element as an error, and the names that say it is a captcha."""
-    names, is_red = "", False
+    # Elements that a site defines are called like what they are: <altcha-widget>.
+    names, is_red = f"{tag} " if has_name(tag, "captcha.element") else "", False
     for name, value in attributes:
         if name in ("class", "id", "role"):
             names += value + " "
